@@ -1,0 +1,124 @@
+"""Writing that a crash cannot spoil: temp file, fsync, rename, fsync of the folder.
+
+Full disks and missing permissions become errors of ours here, once, so that every stage says the same sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import DiskFull, ReadOnlyWorkspace
+
+TEMP_PREFIX = ".tmp-"
+"""Names that start so are unfinished writes of a process that died; they may be deleted at any time."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well it replaces `path` in one step.
+
+    Raises DiskFull or ReadOnlyWorkspace in place of the operating system's errors. On any error the old file stands.
+    """
+    temp = path.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex[:8]}-{path.name}")
+    with os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temp
+            _sync_file(temp)
+            os.replace(temp, path)
+            sync_folder(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temp.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a whole file atomically. durable=False skips the fsync: for one of many files that can be made again."""
+    if durable:
+        with writing(path) as temp:
+            temp.write_bytes(data)
+        return
+    temp = path.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex[:8]}-{path.name}")
+    with os_errors(path):
+        try:
+            temp.write_bytes(data)
+            os.replace(temp, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temp.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, UTF-8, as given."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, indented, keys in the order given."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def publishing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; when the block ends well it is renamed to `path` in one step.
+
+    `path` must not exist: a set of files that belong together is published once, under a new name.
+    """
+    temp = path.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex[:8]}-{path.name}")
+    with os_errors(path):
+        temp.mkdir(parents=True)
+        try:
+            yield temp
+            for item in temp.rglob("*"):
+                if item.is_file():
+                    _sync_file(item)
+            sync_folder(temp)
+            os.rename(temp, path)
+            sync_folder(path.parent)
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a power cut, where the system offers it."""
+    with contextlib.suppress(OSError, PermissionError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def os_errors(path: Path) -> Iterator[None]:
+    """Turn "no space" and "not allowed" into DiskFull and ReadOnlyWorkspace that name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise DiskFull(
+                f"The disk is full: {path.name} could not be written. Everything written before it is whole.",
+                hint=f"Free some room on the disk of {path.parent}, then run the same command again; it resumes.",
+                path=path,
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ReadOnlyWorkspace(
+                f"No permission to write {path.name}.",
+                hint=f"Make {path.parent} writable for this user, or choose another workspace with -w.",
+                path=path,
+            ) from error
+        raise
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as handle:
+        os.fsync(handle.fileno())

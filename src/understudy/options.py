@@ -1,0 +1,71 @@
+"""One declaration per option: flag, JSON schema, web form and reference page all come from it.
+
+    class FrameOptions(Options):
+        fps: float = option(0, "Frames per second to keep; 0 keeps every frame.", group="Frames", unit="frames/s", ge=0)
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from understudy.errors import InvalidOption
+
+META_KEY = "understudy"
+"""The schema key under which group, unit, step and live are kept."""
+
+OptionsT = TypeVar("OptionsT", bound="Options")
+
+
+class Options(BaseModel):
+    """A frozen record of settings that refuses unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def of(cls: type[OptionsT], **values: Any) -> OptionsT:
+        """Build from keyword values, with our error instead of pydantic's.
+
+        Raises InvalidOption naming every option at fault.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise InvalidOption(_readable(error), hint="See docs/reference/options.md for the ranges.") from None
+
+    def but(self: OptionsT, **values: Any) -> OptionsT:
+        """A copy with some values changed, validated again."""
+        return type(self).of(**{**self.model_dump(), **values})
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 - the word every reader expects
+    *,
+    group: str,
+    unit: str = "",
+    step: float | None = None,
+    live: bool = False,
+    hidden: bool = False,
+    **limits: Any,
+) -> Any:
+    """Declare an option. `live`: may change while the stage runs. `limits` are pydantic's ge, le, gt, lt, min_length."""
+    meta = {"group": group, "unit": unit, "step": step, "live": live, "hidden": hidden}
+    return Field(default, description=help, json_schema_extra={META_KEY: meta}, **limits)
+
+
+def meta_of(field: FieldInfo) -> dict[str, Any]:
+    """The group, unit, step, live and hidden entries that `option()` stored with a field."""
+    extra = field.json_schema_extra
+    found = extra.get(META_KEY, {}) if isinstance(extra, dict) else {}
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _readable(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"]) or "options"
+        parts.append(f"{name}: {item['msg']} (given: {item.get('input')!r})")
+    return "; ".join(parts)

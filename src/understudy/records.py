@@ -1,0 +1,56 @@
+"""Words that several layers share, as plain records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """src: the person whose face will be seen; dst: the footage that receives it."""
+
+    SRC = "src"
+    DST = "dst"
+
+
+class FaceType(StrEnum):
+    """How much of the head an aligned square covers. The value is the name in face files (spec: alignment, 1)."""
+
+    HALF = "half_face"
+    MID_FULL = "midfull_face"
+    FULL = "full_face"
+    FULL_NO_ALIGN = "full_face_no_align"
+    WHOLE_FACE = "whole_face"
+    HEAD = "head"
+    HEAD_NO_ALIGN = "head_no_align"
+    MARK_ONLY = "mark_only"
+
+
+@dataclass(frozen=True)
+class Rect:
+    """A rectangle in frame pixels, left <= right and top <= bottom."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One item that could not be used, and why; every stage's result lists these."""
+
+    item: str
+    reason: str

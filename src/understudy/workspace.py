@@ -1,0 +1,168 @@
+"""The folder that holds everything about one job, laid out as DeepFaceLab lays it out.
+
+    data_src.*  data_dst.*            the footage
+    data_src/  data_dst/              frames, with aligned/, aligned_debug/, aligned_trash/, aligned_xseg/ in each
+    model/NAME/                       one model
+    data_dst/merged  merged_mask      rendered frames
+    result.*  result_mask.*           delivered files
+    .understudy/                      ours alone: jobs, caches, undo
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from understudy.errors import Busy, MissingFootage, NotAWorkspace, UsageError
+from understudy.files import os_errors
+from understudy.media import FrameSource, open_footage
+from understudy.records import Side
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".dpx", ".webp", ".bmp")
+
+
+class FootageFrom(StrEnum):
+    """Where frames are read: the video file itself or the folder of frames."""
+
+    VIDEO = "video"
+    FRAMES = "frames"
+
+
+@dataclass(frozen=True)
+class SidePaths:
+    """The paths of src or dst inside a workspace."""
+
+    side: Side
+    root: Path
+
+    @property
+    def frames(self) -> Path:
+        return self.root / f"data_{self.side}"
+
+    @property
+    def aligned(self) -> Path:
+        return self.frames / "aligned"
+
+    @property
+    def aligned_debug(self) -> Path:
+        return self.frames / "aligned_debug"
+
+    @property
+    def video(self) -> Path | None:
+        """`data_src.*`: the first file of that stem by name order, letter case aside; None when there is none."""
+        if not self.root.is_dir():
+            return None
+        stem = f"data_{self.side}"
+        files = sorted(path for path in self.root.iterdir() if path.is_file() and path.stem.lower() == stem)
+        return files[0] if files else None
+
+    def frame_files(self) -> list[Path]:
+        """Image files in the frames folder, sorted by name."""
+        if not self.frames.is_dir():
+            return []
+        return sorted(path for path in self.frames.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+class Workspace:
+    """One workspace folder. `Workspace.open` refuses a folder that is none; `Workspace.create` makes one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.src = SidePaths(Side.SRC, root)
+        self.dst = SidePaths(Side.DST, root)
+
+    @classmethod
+    def create(cls, root: Path) -> Workspace:
+        """Make the folders of a workspace; what is already there stays."""
+        workspace = cls(Path(root).absolute())
+        with os_errors(workspace.root):
+            for folder in (workspace.src.aligned, workspace.dst.aligned, workspace.models, workspace.private):
+                folder.mkdir(parents=True, exist_ok=True)
+        return workspace
+
+    @classmethod
+    def open(cls, root: Path) -> Workspace:
+        """Open a workspace, ours or DeepFaceLab's. Raises NotAWorkspace."""
+        workspace = cls(Path(root).absolute())
+        known = (workspace.private, workspace.src.frames, workspace.dst.frames, workspace.models)
+        if not any(path.is_dir() for path in known) and not (workspace.src.video or workspace.dst.video):
+            raise NotAWorkspace(
+                "This folder is not a workspace: it has no data_src, data_dst or model folder.",
+                hint="Make one with: understudy init DIR, or name one with: understudy -w DIR …",
+                folder=root,
+            )
+        return workspace
+
+    def side(self, side: Side) -> SidePaths:
+        return self.src if side is Side.SRC else self.dst
+
+    @property
+    def models(self) -> Path:
+        return self.root / "model"
+
+    @property
+    def private(self) -> Path:
+        """What is ours alone. Safe to delete except for undo and trash."""
+        return self.root / ".understudy"
+
+    @property
+    def merged(self) -> Path:
+        return self.dst.frames / "merged"
+
+    @property
+    def merged_mask(self) -> Path:
+        return self.dst.frames / "merged_mask"
+
+    def model(self, name: str) -> Path:
+        """The folder of the model `name`. Raises UsageError for a name that is no plain folder name."""
+        if not name or name != Path(name).name or name.startswith(".") or any(c in name for c in '\\/:*?"<>|'):
+            raise UsageError(
+                f"{name!r} cannot be a model name.", hint="Use letters, digits, spaces, - and _; no folder separators."
+            )
+        return self.models / name
+
+    def footage(self, side: Side, prefer: FootageFrom | None = None) -> FrameSource:
+        """Open the frames of a side: a folder of frames wins over the video unless `prefer` says otherwise.
+
+        Raises MissingFootage when there is neither.
+        """
+        paths = self.side(side)
+        has_frames = bool(paths.frame_files())
+        if has_frames and prefer is not FootageFrom.VIDEO:
+            return open_footage(paths.frames)
+        if paths.video is not None and prefer is not FootageFrom.FRAMES:
+            return open_footage(paths.video)
+        missing = "video" if prefer is FootageFrom.VIDEO else "frames" if prefer else "video and no frames"
+        raise MissingFootage(
+            f"There is no {side} {missing} in this workspace.",
+            hint=f"Copy the {side} video here as data_{side}.mp4 (any extension), then: understudy video frames {side}",
+            folder=self.root,
+        )
+
+    @contextlib.contextmanager
+    def writing(self, resource: str) -> Iterator[None]:
+        """Hold the one writer's place of a model, a faceset or a session, such as "model-hello" or "aligned-src".
+
+        The system drops the lock with the process, so a crash cannot leave it behind. Raises Busy when it is taken.
+        """
+        folder = self.private / "locks"
+        with os_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / f"{resource}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise Busy(
+                    f"Another process is already writing {resource.replace('-', ' ', 1)}.",
+                    hint="See what runs with: understudy status. Stop it with: understudy stop, or wait for it to end.",
+                    resource=resource,
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
