@@ -122,3 +122,11 @@ def os_errors(path: Path) -> Iterator[None]:
 def _sync_file(path: Path) -> None:
     with path.open("rb+") as handle:
         os.fsync(handle.fileno())
+
+
+def user_data_folder() -> Path:
+    """Where things shared by workspaces live: engines, pretrained models, measurements. `UNDERSTUDY_HOME` overrides."""
+    import platformdirs
+
+    chosen = os.environ.get("UNDERSTUDY_HOME")
+    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("understudy", appauthor=False))
