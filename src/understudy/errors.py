@@ -8,6 +8,7 @@
     ├── FacesetError           ├── EmptyFaceset · UnreadableFace · NoFacesFound
     ├── EngineError            ├── MissingEngine · MissingExtra
     ├── ModelError             ├── MissingModel · CorruptCheckpoint · IncompatibleModel · TrainingDiverged
+    ├── JobError               a running job cannot be reached, or refuses
     ├── UnsafeFile             a file from outside that asked for more than plain data
     └── Interrupted            stopped on request; the same command resumes (exit code 130)
 
@@ -144,6 +145,10 @@ class IncompatibleModel(ModelError):
 
 class TrainingDiverged(ModelError):
     """The loss is no longer a finite number."""
+
+
+class JobError(UnderstudyError):
+    """A running job cannot be reached, or refuses a command."""
 
 
 class UnsafeFile(UnderstudyError):

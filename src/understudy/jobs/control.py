@@ -1,0 +1,93 @@
+"""Typed commands to a running job: JSON bytes over a local socket that asks for the job's key.
+
+    {"command": "stop"} → {"ok": true}        {"command": "ping"} → {"ok": true, "pid": 4711}
+
+`multiprocessing.connection` gives the socket (a Unix socket, or a named pipe on Windows) and the handshake; only
+`send_bytes` and `recv_bytes` are used, so nothing that comes in is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
+from typing import Any
+
+from understudy.errors import JobError
+from understudy.jobs.folder import Job
+
+MESSAGE_BYTES = 65536
+ANSWER_SECS = 5.0
+
+Handler = Callable[[dict[str, Any]], dict[str, Any]]
+"""Carries out one command; its answer's fields go beside "ok"."""
+
+
+@contextlib.contextmanager
+def serving(key: bytes, handlers: Mapping[str, Handler]) -> Iterator[str]:
+    """Answer commands on a thread of its own for as long as the block runs; gives the address."""
+    with Listener(None, authkey=key) as listener:
+        threading.Thread(target=_serve, args=(listener, handlers), daemon=True, name="job-commands").start()
+        yield str(listener.address)
+
+
+def send(job: Job, command: str, **fields: Any) -> dict[str, Any]:
+    """Send one command and return the answer's fields.
+
+    Raises JobError when the job does not listen (any more), or refuses the command.
+    """
+    address = job.address
+    if address is None:
+        raise JobError("The job does not listen for commands yet.", hint="Try again in a moment.", job=job.id)
+    try:
+        with Client(address, authkey=job.key) as connection:
+            connection.send_bytes(json.dumps({"command": command, **fields}).encode())
+            if not connection.poll(ANSWER_SECS):
+                raise JobError(f"The job did not answer within {ANSWER_SECS:.0f} s.", hint="Try again.", job=job.id)
+            answer = json.loads(connection.recv_bytes(MESSAGE_BYTES))
+    except (OSError, EOFError, AuthenticationError) as error:
+        raise JobError(
+            "The job does not listen for commands any more.",
+            hint="See how it ended with: understudy status",
+            job=job.id,
+        ) from error
+    if not answer.get("ok"):
+        raise JobError(str(answer.get("message", "The job refused.")), hint=str(answer.get("hint", "")), job=job.id)
+    return {name: value for name, value in answer.items() if name != "ok"}
+
+
+def _serve(listener: Listener, handlers: Mapping[str, Handler]) -> None:
+    while True:
+        try:
+            connection = listener.accept()
+        except (AuthenticationError, EOFError, ConnectionError):
+            continue  # a stranger, or one who left in the middle of the handshake
+        except OSError:
+            return  # the listener was closed
+        with connection, contextlib.suppress(OSError, EOFError):
+            _answer(connection, handlers)
+
+
+def _answer(connection: Connection, handlers: Mapping[str, Handler]) -> None:
+    if not connection.poll(ANSWER_SECS):
+        return
+    try:
+        message = json.loads(connection.recv_bytes(MESSAGE_BYTES))
+        command = message["command"]
+    except (ValueError, TypeError, KeyError):
+        answer: dict[str, Any] = {"ok": False, "message": "A command is a JSON object with a field named command."}
+    else:
+        handler = handlers.get(command) if isinstance(command, str) else None
+        answer = {"ok": True, **handler(message)} if handler else _unknown(command, handlers)
+    connection.send_bytes(json.dumps(answer).encode())
+
+
+def _unknown(command: Any, handlers: Mapping[str, Handler]) -> dict[str, Any]:
+    return {
+        "ok": False,
+        "message": f"This job knows no command {command!r}.",
+        "hint": f"It knows: {', '.join(handlers)}.",
+    }

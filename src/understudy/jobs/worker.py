@@ -1,0 +1,106 @@
+"""The process of one job: `python -m understudy.jobs.worker FOLDER` runs the stage that job.json names.
+
+The socket listens before the stage's modules are imported, so a job can be stopped from its first moment. SIGINT and
+SIGTERM ask for the same clean stop; SIGHUP, a closed terminal, is ignored.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import inspect
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import Interrupted, UnderstudyError, UsageError
+from understudy.jobs.control import serving
+from understudy.jobs.events import EventLog
+from understudy.jobs.folder import Job, JobResult, Request
+from understudy.report import Report
+
+
+class StopRequest:
+    """A stop that signals and commands can set, and that knows whether the stage took notice of it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.noticed = False
+
+    def ask(self, *_: object) -> dict[str, Any]:
+        self.asked = True
+        return {}
+
+    def __call__(self) -> bool:
+        self.noticed = self.noticed or self.asked
+        return self.asked
+
+
+def main(folder: str) -> int:
+    """Run the job in `folder` to its end; the exit code is the one its listener gives."""
+    faulthandler.enable()
+    job, stop = Job(Path(folder)), StopRequest()
+    signal.signal(signal.SIGINT, stop.ask)
+    signal.signal(signal.SIGTERM, stop.ask)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with serving(job.key, {"stop": stop.ask, "ping": lambda message: {"pid": os.getpid()}}) as address:
+        job.claim(address)
+        events = EventLog(job.events)
+        result = run(job.request, events, stop)
+        events.close()
+        job.finish(result)
+    return result.exit_code
+
+
+def run(request: Request, report: Report, stop: StopRequest) -> JobResult:
+    """Call the stage and put what came of it into the form of a result; only a door catches everything."""
+    try:
+        stage, arguments = resolve(request)
+        body = stage(**arguments, report=report, stop=stop).as_json()
+        if stop.noticed:
+            raise Interrupted("Stopped on request; everything done so far is kept.", hint="The same command resumes.")
+    except UnderstudyError as error:
+        return JobResult({"ok": False, "error": error.as_json()}, error.exit_code)
+    except Exception as error:
+        traceback.print_exc()
+        last = traceback.format_exception_only(error)[-1].strip()
+        return JobResult({"ok": False, "error": {"code": "internal-error", "message": last, "hint": ""}}, 1)
+    return JobResult(body, 0)
+
+
+def resolve(request: Request) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The stage function and its arguments in the types that its signature names.
+
+    Raises UsageError for arguments that the stage does not take.
+    """
+    from understudy.workspace import Workspace
+
+    module, _, name = request.stage.partition(":")
+    stage = getattr(importlib.import_module(module), name)
+    parameters = inspect.signature(stage).parameters
+    unknown = set(request.arguments) - set(parameters)
+    if unknown:
+        raise UsageError(f"{name} takes no argument {', '.join(sorted(unknown))}.")
+    typed = {key: typed_as(parameters[key].annotation, value, stage) for key, value in request.arguments.items()}
+    return stage, {"workspace": Workspace.open(request.workspace), **typed}
+
+
+def typed_as(annotation: Any, value: Any, stage: Callable[..., Any]) -> Any:
+    """A JSON value as the type of an annotation: "src" becomes Side.SRC, a dictionary becomes its options model."""
+    from pydantic import TypeAdapter, ValidationError
+
+    if isinstance(annotation, str):
+        annotation = eval(annotation, inspect.unwrap(stage).__globals__)  # our own source, as typing does it
+    try:
+        return TypeAdapter(annotation).validate_python(value)
+    except ValidationError as error:
+        raise UsageError(f"The saved arguments of this job do not fit: {error.errors()[0]['msg']}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
