@@ -99,5 +99,4 @@ def replace(path: Path, data: bytes) -> Path:
     """Write a file in one step, so that a build that dies leaves no half network behind."""
     temp = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     temp.write_bytes(data)
-    os.replace(temp, path)
-    return path
+    return temp.replace(path)

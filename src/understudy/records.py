@@ -13,8 +13,18 @@ class Side(StrEnum):
     DST = "dst"
 
 
+class FootageFrom(StrEnum):
+    """Where frames are read: the video file itself or the folder of frames."""
+
+    VIDEO = "video"
+    FRAMES = "frames"
+
+
 class FaceType(StrEnum):
-    """How much of the head an aligned square covers. The value is the name in face files (spec: alignment, 1)."""
+    """How much of the head an aligned square covers. The value is the name in face files (spec: alignment, 1).
+
+    The short names that people type, such as "wf", are accepted where a value is: FaceType("wf") is WHOLE_FACE.
+    """
 
     HALF = "half_face"
     MID_FULL = "midfull_face"
@@ -24,6 +34,12 @@ class FaceType(StrEnum):
     HEAD = "head"
     HEAD_NO_ALIGN = "head_no_align"
     MARK_ONLY = "mark_only"
+
+    @classmethod
+    def _missing_(cls, value: object) -> FaceType | None:
+        short = {"h": cls.HALF, "mf": cls.MID_FULL, "f": cls.FULL, "wf": cls.WHOLE_FACE}
+        text = str(value).lower()
+        return short.get(text) or next((member for member in cls if member.value == text), None)
 
 
 @dataclass(frozen=True)

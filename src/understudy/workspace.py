@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -21,16 +20,9 @@ from filelock import FileLock, Timeout
 from understudy.errors import Busy, MissingFootage, NotAWorkspace, UsageError
 from understudy.files import os_errors
 from understudy.media import FrameSource, open_footage
-from understudy.records import Side
+from understudy.records import FootageFrom, Side
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".dpx", ".webp", ".bmp")
-
-
-class FootageFrom(StrEnum):
-    """Where frames are read: the video file itself or the folder of frames."""
-
-    VIDEO = "video"
-    FRAMES = "frames"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+"""Options of extraction. Imports neither cv2 nor torch."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import model_validator
+
+from understudy.options import Options, option
+from understudy.records import FaceType, FootageFrom
+
+
+class FaceEngine(StrEnum):
+    """Which networks look for faces."""
+
+    MEDIAPIPE = "mediapipe"
+
+
+IMAGE_SIZE, HEAD_IMAGE_SIZE = 512, 768
+SMALLEST_IMAGE, LARGEST_IMAGE = 256, 2048
+
+
+class ExtractOptions(Options):
+    """How faces are found in frames and cut out of them."""
+
+    face_type: FaceType = option(
+        FaceType.WHOLE_FACE,
+        "How much of the head each aligned face covers: h half, mf mid-full, f full, wf whole face, head.",
+        group="Faces",
+    )
+    image_size: int = option(
+        0,
+        f"Side of the aligned picture, {SMALLEST_IMAGE} to {LARGEST_IMAGE}; "
+        f"0: {IMAGE_SIZE}, or {HEAD_IMAGE_SIZE} for heads.",
+        group="Faces",
+        unit="px",
+        ge=0,
+        le=LARGEST_IMAGE,
+    )
+    jpeg_quality: int = option(90, "JPEG quality of the aligned faces.", group="Faces", ge=1, le=100)
+    max_faces: int = option(
+        0, "Keep at most this many faces of a frame, largest first; 0 keeps all.", group="Faces", ge=0
+    )
+    min_face: int = option(
+        40, "Leave out faces whose box is narrower or lower than this.", group="Faces", unit="px", ge=0
+    )
+    engine: FaceEngine = option(FaceEngine.MEDIAPIPE, "Networks that find faces and landmarks.", group="Engine")
+    device: str = option("cpu", "Where the networks run.", group="Engine")
+    workers: int = option(0, "Threads that look for faces; 0: one per core.", group="Engine", ge=0, le=256)
+    from_: FootageFrom | None = option(
+        None,
+        "Read the frames from the video or from the folder of frames; by default frames win if there are any.",
+        group="Input",
+    )
+    debug_images: bool = option(
+        False, "Also write each frame with boxes and landmarks drawn on it, into aligned_debug.", group="Output"
+    )
+    replace: bool = option(
+        False, "Start anew: move the faces that are there to the trash, instead of continuing.", group="Output"
+    )
+
+    @model_validator(mode="after")
+    def _size_is_usable(self) -> ExtractOptions:
+        if 0 < self.image_size < SMALLEST_IMAGE:
+            raise ValueError(f"image_size is 0 or from {SMALLEST_IMAGE} to {LARGEST_IMAGE}")
+        return self
+
+    @property
+    def size(self) -> int:
+        """The side of the aligned picture in pixels, with 0 resolved."""
+        heads = (FaceType.HEAD, FaceType.HEAD_NO_ALIGN)
+        return self.image_size or (HEAD_IMAGE_SIZE if self.face_type in heads else IMAGE_SIZE)
