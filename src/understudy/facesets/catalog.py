@@ -1,0 +1,384 @@
+"""What a faceset folder holds, known from one query instead of opening every file.
+
+The cache is an SQLite file keyed by name, size and modification time. It is brought up to date when the catalog is
+opened; a damaged or unwritable cache only costs the time to read the files again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from understudy.errors import EmptyFaceset, UnderstudyError, UnreadableFace
+from understudy.facesets import metadata, pickles
+from understudy.facesets.container import parse_header
+from understudy.facesets.faces import FACE_SUFFIXES, Face, meta_of, parse_face, read_header
+from understudy.facesets.metadata import FaceMeta
+from understudy.facesets.packs import PACK_NAME, PackedFace, list_pack, read_packed
+from understudy.files import TEMP_PREFIX
+from understudy.records import FaceType, Skipped
+from understudy.report import Pace, Report, Stop, never, silent
+
+SCHEMA_VERSION = 1
+
+_IMAGE_SUFFIXES = (*FACE_SUFFIXES, ".png", ".tif", ".tiff")
+_BATCH = 500
+
+_SCHEMA = """
+create table if not exists faces (
+    key text primary key, size integer, mtime_ns integer, offset integer, length integer,
+    person text, face_type text, source text, height integer, width integer, labelled integer, masked integer,
+    meta blob, reason text
+) without rowid;
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class FaceEntry:
+    """One face of a catalog; light enough to hold by the hundred thousand.
+
+    name: file name. person: sub-folder of a faceset of several people, else None. path: where the file is or, for a
+    packed face, would be. source_filename: the frame it was cut from. height, width: of the aligned picture.
+    """
+
+    name: str
+    person: str | None
+    path: Path
+    face_type: FaceType
+    source_filename: str | None
+    height: int
+    width: int
+    is_labelled: bool
+    has_mask: bool
+    packed_at: tuple[int, int] | None
+    _catalog: Catalog
+
+    @property
+    def meta(self) -> FaceMeta:
+        """All data of the face, fetched from the catalog at each call: keep it in a variable where it is used twice."""
+        return self._catalog._meta_of(self)
+
+    @property
+    def frame(self) -> str | None:
+        """The stem of the frame's name, by which faces and frames find each other."""
+        return None if self.source_filename is None else Path(self.source_filename).stem
+
+    def read_bytes(self) -> bytes:
+        """The JPEG file as it is, packed or loose. Raises UnreadableFace."""
+        try:
+            if self.packed_at is not None:
+                return read_packed(self._catalog.folder / PACK_NAME, *self.packed_at)
+            return self.path.read_bytes()
+        except OSError as error:
+            raise UnreadableFace(f"The face cannot be read: {error.strerror or error}.", path=self.path) from None
+
+    def read(self) -> Face:
+        """Picture and data. Raises UnreadableFace or UnsafeFile."""
+        return parse_face(self.read_bytes(), self.path)
+
+
+class Catalog:
+    """The faces of one folder: loose files, or faceset.pak where there is one, or one sub-folder per person.
+
+    A pack wins over loose files; sub-folders count only where the folder itself has no pictures. May be used from
+    several threads. Close it, or use it in a `with` block.
+    """
+
+    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._database = database
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls, folder: Path, *, cache: Path | None = None, report: Report = silent, stop: Stop = never) -> Catalog:
+        """The catalog of `folder`, brought up to date.
+
+        cache: folder in which the cache lies, such as workspace.private / "catalogs"; None keeps it in memory.
+        When `stop` turns true the rest of the files is left for the next time.
+        Raises EmptyFaceset when the folder does not exist, and UnreadableFace for a broken faceset.pak.
+        """
+        folder = Path(folder).absolute()
+        if not folder.is_dir():
+            raise EmptyFaceset(
+                f"There is no faceset yet: {folder.name} does not exist.",
+                hint="Make one with: understudy faceset extract src (or dst)",
+                folder=folder,
+            )
+        path = None if cache is None else cache / cache_name(folder)
+        catalog = cls(folder, _connect(path))
+        try:
+            catalog._refresh_or_rebuild(path, report, stop)
+        except BaseException:
+            catalog.close()
+            raise
+        return catalog
+
+    def refresh(self, report: Report = silent, stop: Stop = never) -> None:
+        """Look at the folder again: new and changed files are read, vanished ones forgotten."""
+        with self._lock, self._database:
+            pack = self.folder / PACK_NAME
+            if pack.is_file():
+                self._refresh_pack(pack, report, stop)
+            else:
+                self._refresh_files(report, stop)
+
+    def close(self) -> None:
+        """Let go of the cache file."""
+        with self._lock:
+            self._database.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self._database.close()
+
+    def __len__(self) -> int:
+        """How many faces can be used."""
+        return int(self._query("select count(*) from faces where reason is null")[0][0])
+
+    def __iter__(self) -> Iterator[FaceEntry]:
+        return iter(self.faces())
+
+    def faces(self, *, person: str | None = None) -> list[FaceEntry]:
+        """Usable faces in order of person and name; of one person when named."""
+        wanted = "" if person is None else " and person = ?"
+        order = "offset" if self._is_packed() else "person, key"
+        rows = self._query(
+            "select key, person, face_type, source, height, width, labelled, masked, offset, length"
+            f" from faces where reason is null{wanted} order by {order}",
+            () if person is None else (person,),
+        )
+        return [self._entry(row) for row in rows]
+
+    def by_frame(self) -> dict[str, list[FaceEntry]]:
+        """Faces by the stem of the frame they were cut from; faces that do not know their frame are left out."""
+        found: dict[str, list[FaceEntry]] = {}
+        for face in self.faces():
+            if face.frame is not None:
+                found.setdefault(face.frame, []).append(face)
+        return found
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Pictures of the folder that are no usable faces, and why."""
+        rows = self._query("select key, reason from faces where reason is not null order by key")
+        return [Skipped(item, reason) for item, reason in rows]
+
+    @property
+    def persons(self) -> list[str]:
+        """Names of the sub-folders of a faceset of several people; empty for one person."""
+        rows = self._query("select distinct person from faces where person is not null and reason is null order by 1")
+        return [name for (name,) in rows]
+
+    def require_faces(self) -> list[FaceEntry]:
+        """The faces, or EmptyFaceset with the counts when there is none."""
+        faces = self.faces()
+        if faces:
+            return faces
+        skipped = len(self.skipped)
+        side = self.folder.parent.name.removeprefix("data_")
+        raise EmptyFaceset(
+            f"The faceset has {skipped} pictures but none has face data." if skipped else "The faceset is empty.",
+            hint=f"Make faces with: understudy faceset extract {side if side in ('src', 'dst') else 'src'}",
+            images=skipped,
+            folder=self.folder,
+        )
+
+    # -- inside
+
+    def _refresh_or_rebuild(self, path: Path | None, report: Report, stop: Stop) -> None:
+        try:
+            self.refresh(report, stop)
+        except sqlite3.Error:
+            self._database.close()
+            if path is not None:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+            self._database = _connect(path)
+            try:
+                self.refresh(report, stop)
+            except sqlite3.Error:  # the cache cannot be written where it should be: do without
+                self._database.close()
+                self._database = _connect(None)
+                self.refresh(report, stop)
+
+    def _refresh_files(self, report: Report, stop: Stop) -> None:
+        there = dict(_scan(self.folder))
+        known = {key: (size, mtime) for key, size, mtime in self._query("select key, size, mtime_ns from faces")}
+        gone = [(key,) for key in known if key not in there]
+        self._database.executemany("delete from faces where key = ?", gone)
+        changed = [key for key, stamp in there.items() if known.get(key) != stamp]
+        pace = Pace("Reading faces", len(changed), report, unit="faces")
+        for start in range(0, len(changed), _BATCH):
+            if stop():
+                return
+            batch = changed[start : start + _BATCH]
+            self._store([_row_of_file(self.folder, key, there[key]) for key in batch])
+            pace.advance(len(batch))
+
+    def _refresh_pack(self, pack: Path, report: Report, stop: Stop) -> None:
+        stat = pack.stat()
+        stamp = (stat.st_size, stat.st_mtime_ns)
+        known = self._query("select distinct size, mtime_ns from faces")
+        if known == [stamp] and self._is_packed():
+            return
+        self._database.execute("delete from faces")
+        packed = list_pack(pack)
+        pace = Pace("Reading faces", len(packed), report, unit="faces")
+        for start in range(0, len(packed), _BATCH):
+            if stop():
+                self._database.execute("delete from faces")
+                return
+            batch = packed[start : start + _BATCH]
+            self._store([_row_of_packed(pack, face, stamp) for face in batch])
+            pace.advance(len(batch))
+
+    def _store(self, rows: list[tuple[Any, ...]]) -> None:
+        places = ",".join("?" * 14)
+        self._database.executemany(f"insert or replace into faces values ({places})", rows)
+
+    def _query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._database.execute(sql, values).fetchall()
+
+    def _is_packed(self) -> bool:
+        return bool(self._query("select 1 from faces where offset is not null limit 1"))
+
+    def _entry(self, row: tuple[Any, ...]) -> FaceEntry:
+        key, person, face_type, source, height, width, labelled, masked, offset, length = row
+        return FaceEntry(
+            name=key.rsplit("/", 1)[-1],
+            person=person,
+            path=self.folder / key,
+            face_type=FaceType(face_type),
+            source_filename=source,
+            height=height,
+            width=width,
+            is_labelled=bool(labelled),
+            has_mask=bool(masked),
+            packed_at=None if offset is None else (offset, length),
+            _catalog=self,
+        )
+
+    def _meta_of(self, face: FaceEntry) -> FaceMeta:
+        key = face.name if face.person is None else f"{face.person}/{face.name}"
+        rows = self._query("select meta from faces where key = ? and meta is not null", (key,))
+        if not rows:
+            raise UnreadableFace("This face has left the faceset since the catalog was opened.", path=face.path)
+        return metadata.from_dict(pickles.loads(rows[0][0]))
+
+
+def cache_name(folder: Path) -> str:
+    """The name of the cache file of a faceset folder: the folder's own name and a digest of its path."""
+    digest = hashlib.sha256(str(folder).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{folder.name}-{digest}.sqlite"
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    """A connection with the schema in place; in memory when the file cannot be used."""
+    if path is not None:
+        with contextlib.suppress(OSError, sqlite3.Error):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _prepared(path)
+        with contextlib.suppress(OSError, sqlite3.Error):
+            path.unlink(missing_ok=True)
+            return _prepared(path)
+    return _prepared(None)
+
+
+def _prepared(path: Path | None) -> sqlite3.Connection:
+    database = sqlite3.connect(":memory:" if path is None else path, timeout=30, check_same_thread=False)
+    try:
+        version = database.execute("pragma user_version").fetchone()[0]
+        if version not in (0, SCHEMA_VERSION):
+            database.execute("drop table if exists faces")
+        database.execute("pragma journal_mode = wal")
+        database.execute("pragma synchronous = normal")
+        database.execute(_SCHEMA)
+        database.execute(f"pragma user_version = {SCHEMA_VERSION}")
+        database.commit()
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _scan(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """(name, (size, mtime_ns)) of every picture; `person/name` where pictures lie only in sub-folders."""
+    loose = list(_pictures(folder))
+    yield from loose
+    if loose:
+        return
+    for sub in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")):
+        for name, stamp in _pictures(folder / sub):
+            yield f"{sub}/{name}", stamp
+
+
+def _pictures(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.lower().endswith(_IMAGE_SUFFIXES) or entry.name.startswith((".", TEMP_PREFIX)):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if entry.is_file():
+                    stat = entry.stat()
+                    yield entry.name, (stat.st_size, stat.st_mtime_ns)
+
+
+def _row_of_file(folder: Path, key: str, stamp: tuple[int, int]) -> tuple[Any, ...]:
+    person = key.split("/", 1)[0] if "/" in key else None
+    head = (key, *stamp, None, None, person)
+    try:
+        if not key.lower().endswith(FACE_SUFFIXES):
+            raise UnreadableFace("Only JPEG files can be faces.")
+        return head + _columns(*read_header(folder / key))
+    except UnderstudyError as error:
+        return _refused(head, error)
+
+
+def _row_of_packed(pack: Path, face: PackedFace, stamp: tuple[int, int]) -> tuple[Any, ...]:
+    key = face.name if face.person is None else f"{face.person}/{face.name}"
+    head = (key, *stamp, face.offset, face.size, face.person)
+    try:
+        header = parse_header(read_packed(pack, face.offset, face.size))
+        if header.size is None:
+            raise UnreadableFace("This JPEG has no picture in it.")
+        return head + _columns(meta_of(header) if header.payloads else face.meta(), header.size)
+    except UnderstudyError as error:
+        return _refused(head, error)
+
+
+def _columns(meta: FaceMeta, size: tuple[int, int]) -> tuple[Any, ...]:
+    if not meta.has_landmarks:
+        raise UnreadableFace("This face has no landmarks.")
+    blob = pickles.dumps(_compact(meta), protocol=4)
+    labelled, masked = int(meta.is_labelled), int(meta.xseg_mask is not None)
+    return (str(meta.face_type), meta.source_filename, *size, labelled, masked, blob, None)
+
+
+def _compact(meta: FaceMeta) -> dict[str, Any]:
+    """The stored dictionary with landmarks as arrays, which open ten times as fast as lists of lists."""
+    made = metadata.to_dict(meta)
+    made["landmarks"] = meta.landmarks
+    if meta.source_landmarks is not None:
+        made["source_landmarks"] = meta.source_landmarks
+    return made
+
+
+def _refused(head: tuple[Any, ...], error: UnderstudyError) -> tuple[Any, ...]:
+    return (*head, None, None, None, None, 0, 0, None, error.message)

@@ -1,0 +1,139 @@
+"""Reading and writing one aligned face file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from understudy import files
+from understudy.errors import UnderstudyError, UnreadableFace, UnsafeFile
+from understudy.facesets import metadata
+from understudy.facesets.container import JpegHeader, decode_jpeg, parse_header, replace_payload
+from understudy.facesets.metadata import FaceMeta
+
+FACE_SUFFIXES = (".jpg", ".jpeg")
+"""Lower-case suffixes of files that may be faces. Faces are always written as .jpg."""
+
+_HEAD_BYTES = 16 * 1024
+_MAX_FILE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """An aligned picture with its data. rgb8: (H, W, 3) uint8."""
+
+    rgb8: npt.NDArray[np.uint8]
+    meta: FaceMeta
+
+    @property
+    def height(self) -> int:
+        return int(self.rgb8.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.rgb8.shape[1])
+
+
+def read_face(path: Path) -> Face:
+    """The picture and the data of a face file. Raises UnreadableFace or UnsafeFile, naming the file."""
+    return parse_face(_read(path), path)
+
+
+def read_meta(path: Path) -> FaceMeta:
+    """The data of a face file; of the picture only the header is read. Raises UnreadableFace or UnsafeFile."""
+    return read_header(path)[0]
+
+
+def read_header(path: Path) -> tuple[FaceMeta, tuple[int, int]]:
+    """The data of a face file and its (height, width), from the first kilobytes of it."""
+    with _naming(path):
+        header = parse_header_of(path)
+        return meta_of(header), _size_of(header)
+
+
+def parse_face(data: bytes, path: Path) -> Face:
+    """A face from the bytes of its file; `path` only names it in errors."""
+    with _naming(path):
+        return Face(decode_jpeg(data), meta_of(parse_header(data)))
+
+
+def write_face(path: Path, jpeg: bytes, meta: FaceMeta) -> None:
+    """Write a face file atomically: the picture of `jpeg` with `meta` as its only data.
+
+    Raises FacesetError when the data does not fit, before anything is touched; DiskFull and ReadOnlyWorkspace.
+    """
+    files.write_bytes(path, replace_payload(jpeg, metadata.to_payload(meta)), durable=False)
+
+
+def write_meta(path: Path, meta: FaceMeta) -> None:
+    """Give a face file other data; the bytes of its picture stay. Raises as `write_face` and `read_face` do."""
+    write_face(path, _read(path), meta)
+
+
+def meta_of(header: JpegHeader) -> FaceMeta:
+    """The data in a JPEG's APP15: of several segments the last that is ours. Raises UnreadableFace or UnsafeFile."""
+    refused: UnderstudyError | None = None
+    for payload in reversed(header.payloads):
+        try:
+            return metadata.from_payload(payload)
+        except (UnreadableFace, UnsafeFile) as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
+    raise UnreadableFace(
+        "This picture has no face data.", hint="Plain pictures need extracting first: understudy faceset extract src"
+    )
+
+
+def parse_header_of(path: Path) -> JpegHeader:
+    """The JPEG header of a file, reading no more of it than needed."""
+    try:
+        with path.open("rb") as handle:
+            data = handle.read(_HEAD_BYTES)
+            while True:
+                try:
+                    header = parse_header(data)
+                except UnreadableFace:
+                    header = None
+                if header is not None and header.scan_at is not None:
+                    return header
+                more = handle.read(max(_HEAD_BYTES, len(data)))
+                if not more or len(data) > _MAX_FILE_BYTES:
+                    return parse_header(data)
+                data += more
+    except OSError as error:
+        raise UnreadableFace(f"The file cannot be read: {error.strerror or error}.", path=path) from None
+
+
+def _size_of(header: JpegHeader) -> tuple[int, int]:
+    if header.size is None:
+        raise UnreadableFace("This JPEG has no picture in it.", hint="Extract this face again.")
+    return header.size
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise UnreadableFace(f"This file is larger than any face, over {_MAX_FILE_BYTES >> 20} MiB.", path=path)
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableFace(f"The file cannot be read: {error.strerror or error}.", path=path) from None
+
+
+class _naming:  # noqa: N801 - used like a function
+    """Adds the file's name to an error that leaves the block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UnderstudyError) and "path" not in error.context:
+            error.context["path"] = self.path
+            error.message = f"{error.message} ({self.path.name})"
+            error.args = (error.message,)

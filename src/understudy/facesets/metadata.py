@@ -1,0 +1,258 @@
+"""What a face file knows about its face: one frozen record, and its translation to and from the stored dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from understudy.errors import FacesetError, UnreadableFace, UnsafeFile
+from understudy.facesets import pickles
+from understudy.facesets.container import MAX_PAYLOAD
+from understudy.geometry.affine import Affine, Points
+from understudy.records import FaceType, Rect
+
+Points32 = npt.NDArray[np.float32]
+
+NO_LANDMARKS: Points = np.zeros((0, 2))
+NO_LANDMARKS.flags.writeable = False
+
+
+@dataclass(frozen=True, eq=False)
+class Polygon:
+    """One hand-drawn outline. points: (N, 2) float32 in pixels of the aligned image, not closed."""
+
+    points: Points32
+    include: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class FaceMeta:
+    """The data of one aligned face. Arrays are not to be written into; `but` makes a changed copy.
+
+    landmarks: (68, 2) float64 in pixels of this aligned image; (0, 2) in the rare file that has none.
+    source_filename: name of the frame without folder. source_rect: detector box in frame pixels; files made elsewhere
+    may have left > right or top > bottom there, for faces found in a turned frame.
+    source_landmarks: (68, 2) float64 in frame pixels. image_to_face_mat: (2, 3) float64, frame → aligned pixels.
+    xseg_mask: the applied mask as a PNG or JPEG string, of its own resolution (see `facesets.xseg`).
+    polygons: outlines, includes first. eyebrows_expand_mod: how far a hull mask reaches above the brows.
+    extra: everything else the file held, kept as it was.
+    """
+
+    face_type: FaceType
+    landmarks: Points
+    source_filename: str | None = None
+    source_rect: Rect | None = None
+    source_landmarks: Points | None = None
+    image_to_face_mat: Affine | None = None
+    xseg_mask: bytes | None = None
+    polygons: tuple[Polygon, ...] = ()
+    eyebrows_expand_mod: float = 1.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_landmarks(self) -> bool:
+        return len(self.landmarks) == 68
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has outlines with points in them, which is what mask training learns from."""
+        return any(len(polygon.points) for polygon in self.polygons)
+
+    def but(self, **changes: Any) -> FaceMeta:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+def to_payload(meta: FaceMeta) -> bytes:
+    """The pickle that a face file stores, protocol 3. Raises FacesetError when it does not fit into one segment."""
+    try:
+        return pickles.dumps(to_dict(meta), protocol=3, limit=MAX_PAYLOAD)
+    except ValueError as error:
+        raise FacesetError(
+            f"The data of this face does not fit into a face file: {error}.",
+            hint="Simplify its polygons or remove its stored mask.",
+        ) from None
+
+
+def from_payload(payload: bytes) -> FaceMeta:
+    """The record of a stored pickle. Raises UnreadableFace, and UnsafeFile for a pickle that wants more than data."""
+    value = pickles.loads(payload, limit=MAX_PAYLOAD)
+    if not isinstance(value, dict) or not value:
+        raise UnreadableFace("The data of this face is empty or of another kind.", hint="Extract this face again.")
+    return from_dict(value)
+
+
+def to_dict(meta: FaceMeta) -> dict[str, Any]:
+    """The dictionary as stored, in the order other programs write it. What is absent is left out."""
+    made: dict[str, Any] = {"face_type": str(meta.face_type)}
+    if len(meta.landmarks):
+        made["landmarks"] = _pairs(meta.landmarks)
+    if meta.source_filename is not None:
+        made["source_filename"] = meta.source_filename
+    if meta.source_rect is not None:
+        made["source_rect"] = _rect_array(meta.source_rect)
+    if meta.source_landmarks is not None:
+        made["source_landmarks"] = _pairs(meta.source_landmarks)
+    if meta.image_to_face_mat is not None:
+        made["image_to_face_mat"] = np.asarray(meta.image_to_face_mat, np.float64)
+    if meta.xseg_mask is not None:
+        made["xseg_mask"] = np.frombuffer(meta.xseg_mask, np.uint8)
+    if meta.polygons:
+        made["seg_ie_polys"] = polygons_to_dict(meta.polygons)
+    if meta.eyebrows_expand_mod != 1.0:
+        made["eyebrows_expand_mod"] = float(meta.eyebrows_expand_mod)
+    made.update((key, value) for key, value in meta.extra.items() if value is not None and key not in _KNOWN)
+    return made
+
+
+def from_dict(stored: Mapping[str, Any]) -> FaceMeta:
+    """The record of a stored dictionary; any key may be missing. Raises UnreadableFace for values that make no sense."""
+    source_name = stored.get("source_filename")
+    if source_name is not None and not isinstance(source_name, str):
+        raise _senseless("source_filename")
+    return FaceMeta(
+        face_type=_face_type(stored.get("face_type")),
+        landmarks=_landmarks(stored, "landmarks") if stored.get("landmarks") is not None else NO_LANDMARKS,
+        source_filename=None if source_name is None else base_name(source_name),
+        source_rect=_rect(stored.get("source_rect")),
+        source_landmarks=_landmarks(stored, "source_landmarks") if stored.get("source_landmarks") is not None else None,
+        image_to_face_mat=_matrix(stored.get("image_to_face_mat")),
+        xseg_mask=_mask_bytes(stored.get("xseg_mask")),
+        polygons=polygons_from(stored.get("seg_ie_polys")),
+        eyebrows_expand_mod=_factor(stored.get("eyebrows_expand_mod")),
+        extra={key: value for key, value in stored.items() if key not in _KNOWN and isinstance(key, str)},
+    )
+
+
+_KNOWN = frozenset(
+    {"face_type", "landmarks", "source_filename", "source_rect", "source_landmarks", "image_to_face_mat"}
+    | {"xseg_mask", "seg_ie_polys", "eyebrows_expand_mod"}
+)
+
+
+def base_name(name: str) -> str:
+    """The last part of a name, whichever system's separators it has: names from files must not leave a folder.
+
+    Raises UnsafeFile for a name that has no such part or holds a null byte.
+    """
+    base = name.replace("\\", "/").rsplit("/", 1)[-1]
+    if base in ("", ".", "..") or "\x00" in base:
+        raise UnsafeFile(f"{name[:80]!r} is no file name.", hint="Extract this face again.")
+    return base
+
+
+def polygons_to_dict(polygons: Sequence[Polygon]) -> dict[str, Any]:
+    """Outlines as stored: {'polys': [{'type': 1 include or 0 exclude, 'pts': (N, 2) float32}]}, includes first."""
+    ordered = sorted(polygons, key=lambda polygon: not polygon.include)
+    return {"polys": [{"type": int(p.include), "pts": np.asarray(p.points, np.float32)} for p in ordered]}
+
+
+def polygons_from(stored: Any) -> tuple[Polygon, ...]:
+    """Outlines from either stored form, the dictionary or a list of (type, points); includes first."""
+    if isinstance(stored, dict):
+        rows = stored.get("polys", [])
+        pairs = [(row.get("type"), row.get("pts")) if isinstance(row, dict) else None for row in _sequence(rows)]
+    else:
+        pairs = [_pair(row) for row in stored] if isinstance(stored, list) else []
+    made = [Polygon(_outline(pair[1]), include=_include(pair[0])) for pair in pairs if pair is not None]
+    return tuple(sorted(made, key=lambda polygon: not polygon.include))
+
+
+def _pair(row: Any) -> tuple[Any, Any] | None:
+    return (row[0], row[1]) if isinstance(row, (list, tuple)) and len(row) == 2 else None
+
+
+def _include(code: Any) -> bool:
+    if not isinstance(code, (int, np.integer)) or int(code) not in (0, 1):
+        raise _senseless("seg_ie_polys")
+    return bool(code)
+
+
+def _outline(value: Any) -> Points32:
+    if value is None or (isinstance(value, (list, tuple, np.ndarray)) and len(value) == 0):
+        return np.zeros((0, 2), np.float32)
+    return _numbers(value, (None, 2), "seg_ie_polys").astype(np.float32)
+
+
+def _sequence(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _face_type(value: Any) -> FaceType:
+    if value is None:
+        return FaceType.FULL
+    try:
+        return FaceType(str(value).lower())
+    except ValueError:
+        raise UnreadableFace(f"Unknown face type {str(value)[:40]!r}.", hint="Extract this face again.") from None
+
+
+def _landmarks(stored: Mapping[str, Any], key: str) -> Points:
+    return _numbers(stored[key], (68, 2), key)
+
+
+def _matrix(value: Any) -> Affine | None:
+    return None if value is None else _numbers(value, (2, 3), "image_to_face_mat")
+
+
+def _rect(value: Any) -> Rect | None:
+    if value is None:
+        return None
+    left, top, right, bottom = _numbers(value, (4,), "source_rect").tolist()
+    return Rect(left, top, right, bottom)
+
+
+def _rect_array(rect: Rect) -> npt.NDArray[Any]:
+    """int64 (4,) as other programs expect; float64 only where a file held fractions."""
+    edges = np.array([rect.left, rect.top, rect.right, rect.bottom], np.float64)
+    whole = edges.astype(np.int64)
+    return whole if (whole == edges).all() else edges
+
+
+def _factor(value: Any) -> float:
+    return 1.0 if value is None else float(_numbers([value], (1,), "eyebrows_expand_mod")[0])
+
+
+def _mask_bytes(value: Any) -> bytes | None:
+    if value is None or isinstance(value, (bytes, bytearray)):
+        return None if value is None else bytes(value)
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8:
+        return value.tobytes()
+    return _numbers(value, (None,), "xseg_mask").astype(np.uint8).tobytes()
+
+
+def _numbers(value: Any, shape: tuple[int | None, ...], key: str) -> npt.NDArray[np.float64]:
+    """Finite float64 numbers of a known shape (None: any length) from nested sequences or arrays."""
+    if not _fits(value, shape):
+        raise _senseless(key)
+    try:
+        made = np.asarray(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise _senseless(key) from None
+    if not np.isfinite(made).all():
+        raise _senseless(key)
+    return made
+
+
+def _fits(value: Any, shape: tuple[int | None, ...]) -> bool:
+    """Whether the nesting is as expected; looked at before NumPy expands it, since a small pickle can nest without end."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == len(shape) and all(n is None or n == m for n, m in zip(shape, value.shape, strict=True))
+    if not shape:
+        return isinstance(value, (int, float, np.number))
+    if not isinstance(value, (list, tuple)) or shape[0] not in (None, len(value)):
+        return False
+    return all(_fits(item, shape[1:]) for item in value)
+
+
+def _pairs(points: Points) -> list[list[float]]:
+    pairs: list[list[float]] = np.asarray(points, np.float64).tolist()
+    return pairs
+
+
+def _senseless(key: str) -> UnreadableFace:
+    return UnreadableFace(f"The {key} of this face make no sense.", hint="Extract this face again.", key=key)

@@ -1,0 +1,635 @@
+"""Pickles that hold plain data, read and written without ever running what they ask for.
+
+Face files, faceset.pak and old model files are pickles. `loads` is a small machine that knows only the opcodes which
+build None, booleans, numbers, strings, bytes, lists, tuples, dictionaries and numeric arrays; it has no way to import or
+call anything, and what it allocates is bounded by the length of the input. `dumps` writes pickles that any Python from
+3.4 and any NumPy can load: array globals carry their old module name `numpy.core.multiarray`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import re
+import struct
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from understudy.errors import UnsafeFile
+
+MAX_DEPTH = 64
+"""How deep lists and dictionaries may lie inside each other."""
+
+DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
+"""Element types that an array may have, either byte order."""
+
+
+class FaceTypeCode(int):
+    """The number of a face type as faceset.pak stores it (geometry.face_types.FACE_TYPE_CODES)."""
+
+
+class SampleTypeCode(int):
+    """The number of a kind of sample as faceset.pak stores it; 1 is a face."""
+
+
+def loads(data: bytes | bytearray | memoryview, *, limit: int | None = None) -> Any:
+    """The plain value that a pickle describes.
+
+    limit: most bytes that the pickle may have; None: no limit beyond its own length.
+    Arrays are fresh and writeable, in the machine's byte order. Bytes after the end of the pickle are ignored.
+    Raises UnsafeFile for anything that is not plain data, and for damaged pickles.
+    """
+    content = bytes(data)
+    if limit is not None and len(content) > limit:
+        raise UnsafeFile(f"A pickle of {len(content)} bytes is larger than the {limit} that fit here.", hint=_HINT)
+    return _Machine(content).run()
+
+
+def dumps(value: Any, protocol: int = 3, *, limit: int | None = None) -> bytes:
+    """A pickle (protocol 3 or 4) of None, numbers, strings, bytes, lists, tuples, dictionaries, arrays and the codes above.
+
+    limit: most bytes that the result may have. Raises ValueError beyond it, and TypeError for any other kind of value.
+    """
+    if protocol not in (3, 4):
+        raise ValueError(f"protocol {protocol}: only 3 and 4 are read by every program of this field")
+    writer = _Writer(protocol, limit)
+    writer.put(b"\x80" + bytes([protocol]))
+    writer.write(value, 0)
+    writer.put(b".")
+    return b"".join(writer.parts)
+
+
+_HINT = "The file is damaged or was not made by a program of this field; do not open it with anything else."
+
+
+class _Damaged(Exception):
+    """Raised inside the machine; the door turns it into UnsafeFile."""
+
+
+def _refuse(why: str) -> NoReturn:
+    raise _Damaged(why)
+
+
+_MARK = object()
+
+
+class _Global:
+    """A name that a pickle may mention; it can be reduced only in the one way known here."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
+_ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_GLOBALS: dict[tuple[str, str], _Global] = {
+    **{(module, "_reconstruct"): _Global("reconstruct") for module in _ARRAY_MODULES},
+    **{(module, "scalar"): _Global("scalar") for module in _ARRAY_MODULES},
+    ("numpy.core.numeric", "_frombuffer"): _Global("frombuffer"),
+    ("numpy._core.numeric", "_frombuffer"): _Global("frombuffer"),
+    ("numpy", "ndarray"): _Global("ndarray"),
+    ("numpy", "dtype"): _Global("dtype"),
+    ("_codecs", "encode"): _Global("encode"),
+    ("facelib.FaceType", "FaceType"): _Global("face type"),
+    ("facelib", "FaceType"): _Global("face type"),
+    ("samplelib.Sample", "SampleType"): _Global("sample type"),
+    ("samplelib", "SampleType"): _Global("sample type"),
+}
+
+
+class _DtypeInMaking:
+    """An element type while its BUILD has not come yet."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+
+
+class _ArrayInMaking:
+    """An array between its `_reconstruct` and its BUILD; `resolve` puts the array in its place."""
+
+    __slots__ = ("array",)
+
+    def __init__(self) -> None:
+        self.array: npt.NDArray[Any] | None = None
+
+
+_PAIR_RUNS = {
+    ord("q"): (re.compile(rb"(?:\]q.\(G.{8}G.{8}e)+", re.DOTALL), 23, 3),
+    ord("r"): (re.compile(rb"(?:\]r.{4}\(G.{8}G.{8}e)+", re.DOTALL), 26, 6),
+    0x94: (re.compile(rb"(?:\]\x94\(G.{8}G.{8}e)+", re.DOTALL), 22, 2),
+}
+"""Runs of [x, y] lists, the bulk of a face's data, by the opcode that remembers each: pattern, stride, bytes before "(".
+
+Read at once they make a face's metadata four times as fast to open.
+"""
+
+
+class _Machine:
+    """The stack, the memo and one method per opcode."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+        self.room = 4 * len(data) + 4096  # bytes that arrays may take in all
+
+    def run(self) -> Any:
+        try:
+            value = self._run()
+            return _Resolver().resolve(value, 0)
+        except _Damaged as error:
+            raise UnsafeFile(f"Refused: {error}.", hint=_HINT) from None
+        except (IndexError, ValueError, TypeError, KeyError, struct.error, OverflowError, MemoryError) as error:
+            raise UnsafeFile(f"This is no readable data: {error}.", hint=_HINT) from None
+
+    def _run(self) -> Any:
+        data, steps = self.data, _STEPS
+        while True:
+            opcode = data[self.at]
+            self.at += 1
+            if opcode == 0x2E:  # STOP
+                if self.marks:
+                    _refuse("the pickle ends inside a list")
+                return self.pop()
+            step = steps[opcode]
+            if step is None:
+                _refuse(f"opcode {opcode:#04x} is not needed for plain data")
+            step(self)
+
+    # -- bytes and stack
+
+    def take(self, count: int) -> bytes:
+        end = self.at + count
+        if count < 0 or end > len(self.data):
+            _refuse("the pickle is cut off")
+        piece = self.data[self.at : end]
+        self.at = end
+        return piece
+
+    def number(self, form: str) -> int:
+        size = struct.calcsize(form)
+        return int(struct.unpack(form, self.take(size))[0])
+
+    def line(self) -> bytes:
+        end = self.data.index(b"\n", self.at, self.at + 256)
+        piece = self.data[self.at : end]
+        self.at = end + 1
+        return piece
+
+    def pop(self) -> Any:
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
+            _refuse("the pickle takes from an empty stack")
+        return self.stack.pop()
+
+    def pop_to_mark(self) -> list[Any]:
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+    def top(self) -> Any:
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
+            _refuse("the pickle looks at an empty stack")
+        return self.stack[-1]
+
+    # -- opcodes with more than one line
+
+    def protocol(self) -> None:
+        if self.number("<B") > 5:
+            _refuse("the pickle is of an unknown protocol")
+
+    def list_of_pairs(self) -> None:
+        """EMPTY_LIST, alone or as the first of a run of [x, y] lists."""
+        run = _PAIR_RUNS.get(self.data[self.at])
+        found = run[0].match(self.data, self.at - 1) if run else None
+        if run is None or found is None:
+            self.stack.append([])
+            return
+        _, stride, head = run
+        rows = np.frombuffer(found.group(), np.uint8).reshape(-1, stride)
+        xs = np.ascontiguousarray(rows[:, head + 2 : head + 10]).view(">f8")
+        ys = np.ascontiguousarray(rows[:, head + 11 : head + 19]).view(">f8")
+        pairs = np.hstack([xs, ys]).tolist()
+        self.memo.update(zip(self._memo_indices(rows, head), pairs, strict=True))
+        self.stack.extend(pairs)
+        self.at = found.end()
+
+    def _memo_indices(self, rows: npt.NDArray[np.uint8], head: int) -> list[int]:
+        if head == 2:
+            return list(range(len(self.memo), len(self.memo) + len(rows)))
+        if head == 3:
+            return [int(index) for index in rows[:, 2]]
+        indices: list[int] = np.ascontiguousarray(rows[:, 2:6]).view("<u4")[:, 0].tolist()
+        return indices
+
+    def text(self, form: str) -> None:
+        self.stack.append(self.take(self.number(form)).decode("utf-8", "surrogatepass"))
+
+    def integer(self, form: str) -> None:
+        size = self.number(form)
+        if size > 64:
+            _refuse("a whole number of more than 512 bits")
+        self.stack.append(int.from_bytes(self.take(size), "little", signed=True))
+
+    def append(self) -> None:
+        value = self.pop()
+        self._list().append(value)
+
+    def appends(self) -> None:
+        items = self.pop_to_mark()
+        self._list().extend(items)
+
+    def _list(self) -> list[Any]:
+        target = self.top()
+        if type(target) is not list:
+            _refuse("items are added to something that is no list")
+        return target
+
+    def set_item(self) -> None:
+        value, key = self.pop(), self.pop()
+        self._set([key, value])
+
+    def set_items(self) -> None:
+        self._set(self.pop_to_mark())
+
+    def _set(self, items: list[Any]) -> None:
+        target = self.top()
+        if type(target) is not dict or len(items) % 2:
+            _refuse("entries are set in something that is no dictionary")
+        for key in items[::2]:
+            if not isinstance(key, (str, int, float, bytes)):
+                _refuse("a dictionary key is neither text nor number")
+        target.update(zip(items[::2], items[1::2], strict=True))
+
+    def remember(self, index: int) -> None:
+        if index > len(self.data):
+            _refuse("a memo number beyond all reason")
+        self.memo[index] = self.top()
+
+    def recall(self, index: int) -> None:
+        self.stack.append(self.memo[index])
+
+    def find_global(self, module: str, name: str) -> None:
+        known = _GLOBALS.get((module, name))
+        if known is None:
+            _refuse(f"it asks for {module}.{name}, which plain data never needs")
+        self.stack.append(known)
+
+    def global_lines(self) -> None:
+        module, name = self.line().decode("ascii"), self.line().decode("ascii")
+        self.find_global(module, name)
+
+    def global_stack(self) -> None:
+        name, module = self.pop(), self.pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            _refuse("a global that is no name")
+        self.find_global(module, name)
+
+    def reduce(self) -> None:
+        arguments, target = self.pop(), self.pop()
+        if type(arguments) is not tuple or not isinstance(target, _Global):
+            _refuse("it calls something")
+        self.stack.append(_REDUCERS[target.kind](self, *arguments))
+
+    def build(self) -> None:
+        state = self.pop()
+        target = self.top()
+        if type(state) is not tuple:
+            _refuse("an object state that is no tuple")
+        if isinstance(target, _DtypeInMaking):
+            target.dtype = _with_byte_order(target.dtype, state)
+        elif isinstance(target, _ArrayInMaking) and target.array is None:
+            target.array = self._array(state)
+        else:
+            _refuse("it changes the inside of something that is no array")
+
+    def _array(self, state: tuple[Any, ...]) -> npt.NDArray[Any]:
+        _, shape, dtype, fortran, content = state
+        if isinstance(content, str):
+            content = content.encode("latin1")
+        return self.array(content, dtype, shape, "F" if fortran else "C")
+
+    def array(self, content: Any, dtype: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
+        """A checked array of its own memory."""
+        if not isinstance(dtype, _DtypeInMaking) or not isinstance(content, (bytes, bytearray)):
+            _refuse("an array without numeric content")
+        if type(shape) is not tuple or len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
+            _refuse("an array of impossible shape")
+        if math.prod(shape) * dtype.dtype.itemsize != len(content) or order not in ("C", "F"):
+            _refuse("an array whose content does not fit its shape")
+        self.room -= len(content)
+        if self.room < 0:
+            _refuse("arrays that take more room than the file has")
+        flat = np.frombuffer(content, dtype.dtype)
+        native = flat.astype(dtype.dtype.newbyteorder("="))
+        return np.asarray(native.reshape(shape, order=order))
+
+
+# -- what the known globals make of their arguments; none of these calls anything that the pickle chose
+
+
+def _reconstruct(machine: _Machine, kind: Any, shape: Any, typecode: Any) -> _ArrayInMaking:
+    if not isinstance(kind, _Global) or kind.kind != "ndarray" or shape != (0,) or typecode not in (b"b", "b"):
+        _refuse("an array of a foreign class")
+    return _ArrayInMaking()
+
+
+def _dtype(machine: _Machine, code: Any, *rest: Any) -> _DtypeInMaking:
+    if isinstance(code, bytes):
+        code = code.decode("latin1")
+    name = code.lstrip("<>=|") if isinstance(code, str) else ""
+    if name not in DTYPES:
+        _refuse("array elements that are not numbers")
+    order = code[0] if code[0] in "<>" else "="
+    return _DtypeInMaking(np.dtype(name).newbyteorder(order))
+
+
+def _with_byte_order(dtype: np.dtype[Any], state: tuple[Any, ...]) -> np.dtype[Any]:
+    order = state[1]
+    if isinstance(order, bytes):
+        order = order.decode("latin1")
+    if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+        _refuse("array elements that are not numbers")
+    return dtype.newbyteorder(order if order in "<>" else "=")
+
+
+def _scalar(machine: _Machine, dtype: Any, content: Any = b"") -> Any:
+    if isinstance(content, str):
+        content = content.encode("latin1")
+    return machine.array(content, dtype, (1,), "C")[0]
+
+
+def _frombuffer(machine: _Machine, content: Any, dtype: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
+    return machine.array(content, dtype, shape, order)
+
+
+def _encode(machine: _Machine, text: Any, encoding: Any = None) -> bytes:
+    if not isinstance(text, str) or not isinstance(encoding, str) or codecs.lookup(encoding).name != "iso8859-1":
+        _refuse("text in an encoding other than latin1")
+    return text.encode("latin1")
+
+
+def _code_of(kind: type[int]) -> Callable[..., int]:
+    def make(machine: _Machine, value: Any) -> int:
+        if type(value) is not int:
+            _refuse("a type number that is no number")
+        return kind(value)
+
+    return make
+
+
+def _bare(machine: _Machine, *arguments: Any) -> NoReturn:
+    _refuse("it makes an array in a way that plain data never needs")
+
+
+_REDUCERS: dict[str, Callable[..., Any]] = {
+    "reconstruct": _reconstruct,
+    "dtype": _dtype,
+    "scalar": _scalar,
+    "frombuffer": _frombuffer,
+    "encode": _encode,
+    "face type": _code_of(FaceTypeCode),
+    "sample type": _code_of(SampleTypeCode),
+    "ndarray": _bare,
+}
+
+
+def _steps() -> list[Callable[[_Machine], None] | None]:
+    """The method for each opcode byte; None where there is none."""
+
+    def push(value: Any) -> Callable[[_Machine], None]:
+        return lambda m: m.stack.append(value)
+
+    def read(form: str) -> Callable[[_Machine], None]:
+        return lambda m: m.stack.append(m.number(form))
+
+    def tuple_of(count: int) -> Callable[[_Machine], None]:
+        def make(m: _Machine) -> None:
+            items = [m.pop() for _ in range(count)]
+            m.stack.append(tuple(reversed(items)))
+
+        return make
+
+    def blob(form: str, kind: type) -> Callable[[_Machine], None]:
+        return lambda m: m.stack.append(kind(m.take(m.number(form))))
+
+    table: dict[bytes, Callable[[_Machine], None]] = {
+        b"\x80": _Machine.protocol,
+        b"\x95": lambda m: None if m.take(8) else None,  # FRAME: a hint for streams
+        b"(": lambda m: m.marks.append(len(m.stack)),
+        b"0": lambda m: None if m.pop() is None else None,
+        b"N": push(None),
+        b"\x88": push(True),
+        b"\x89": push(False),
+        b"K": read("<B"),
+        b"M": read("<H"),
+        b"J": read("<i"),
+        b"\x8a": lambda m: m.integer("<B"),
+        b"\x8b": lambda m: m.integer("<I"),
+        b"G": lambda m: m.stack.append(struct.unpack(">d", m.take(8))[0]),
+        b"X": lambda m: m.text("<I"),
+        b"\x8c": lambda m: m.text("<B"),
+        b"\x8d": lambda m: m.text("<Q"),
+        b"B": blob("<I", bytes),
+        b"C": blob("<B", bytes),
+        b"\x8e": blob("<Q", bytes),
+        b"\x96": blob("<Q", bytearray),
+        b"]": _Machine.list_of_pairs,
+        b"l": lambda m: m.stack.append(m.pop_to_mark()),
+        b"a": _Machine.append,
+        b"e": _Machine.appends,
+        b")": push(()),
+        b"\x85": tuple_of(1),
+        b"\x86": tuple_of(2),
+        b"\x87": tuple_of(3),
+        b"t": lambda m: m.stack.append(tuple(m.pop_to_mark())),
+        b"}": lambda m: m.stack.append({}),
+        b"s": _Machine.set_item,
+        b"u": _Machine.set_items,
+        b"q": lambda m: m.remember(m.number("<B")),
+        b"r": lambda m: m.remember(m.number("<I")),
+        b"\x94": lambda m: m.remember(len(m.memo)),
+        b"h": lambda m: m.recall(m.number("<B")),
+        b"j": lambda m: m.recall(m.number("<I")),
+        b"c": _Machine.global_lines,
+        b"\x93": _Machine.global_stack,
+        b"R": _Machine.reduce,
+        b"b": _Machine.build,
+    }
+    return [table.get(bytes([code])) for code in range(256)]
+
+
+_STEPS = _steps()
+
+
+class _Resolver:
+    """Puts finished arrays where the machine left its own records, and refuses what is left half made."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, Any] = {}
+        self.kept: list[Any] = []
+
+    def resolve(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind in _LEAVES:
+            return value
+        if kind is _ArrayInMaking:
+            if value.array is None:
+                _refuse("an array without content")
+            return value.array
+        if isinstance(value, (_Global, _DtypeInMaking)):
+            _refuse("a class where data should be")
+        if kind not in (list, dict, tuple):
+            return value
+        if depth >= MAX_DEPTH:
+            _refuse(f"data nested deeper than {MAX_DEPTH} levels")
+        if id(value) in self.seen:
+            return self.seen[id(value)]
+        self.kept.append(value)
+        return self._container(value, depth + 1)
+
+    def _container(self, value: Any, depth: int) -> Any:
+        if type(value) is tuple:
+            made = tuple(self.resolve(item, depth) for item in value)
+            self.seen[id(value)] = made
+            return made
+        self.seen[id(value)] = value
+        if type(value) is dict:
+            for key, item in value.items():
+                value[key] = self.resolve(item, depth)
+        elif any(type(item) not in _LEAVES for item in value):
+            value[:] = [self.resolve(item, depth) for item in value]
+        return value
+
+
+_LEAVES = frozenset({type(None), bool, int, float, str, bytes, bytearray})
+
+
+class _Writer:
+    """Emits opcodes without a memo: shared parts are written again, which every reader accepts."""
+
+    def __init__(self, protocol: int, limit: int | None) -> None:
+        self.protocol = protocol
+        self.limit = limit
+        self.size = 0
+        self.parts: list[bytes] = []
+
+    def put(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.size += len(piece)
+            self.parts.append(piece)
+        if self.limit is not None and self.size > self.limit:
+            raise ValueError(f"the data takes more than {self.limit} bytes")
+
+    def write(self, value: Any, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise ValueError(f"data nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, np.ndarray):
+            self._array(value)
+        elif isinstance(value, np.generic):
+            self._scalar(value)
+        elif isinstance(value, (FaceTypeCode, SampleTypeCode)):
+            self._code(value)
+        elif isinstance(value, (list, tuple, dict)):
+            self._container(value, depth)
+        else:
+            self._leaf(value)
+
+    def _leaf(self, value: Any) -> None:
+        if value is None:
+            self.put(b"N")
+        elif isinstance(value, bool):
+            self.put(b"\x88" if value else b"\x89")
+        elif isinstance(value, int):
+            self._integer(value)
+        elif isinstance(value, float):
+            self.put(b"G", struct.pack(">d", value))
+        elif isinstance(value, str):
+            text = value.encode("utf-8", "surrogatepass")
+            self.put(b"X", struct.pack("<I", len(text)), text)
+        elif isinstance(value, (bytes, bytearray)):
+            self._bytes(bytes(value))
+        else:
+            raise TypeError(f"{type(value).__name__} is no plain data")
+
+    def _integer(self, value: int) -> None:
+        if 0 <= value < 256:
+            self.put(b"K", bytes([value]))
+        elif -(2**31) <= value < 2**31:
+            self.put(b"J", struct.pack("<i", value))
+        else:
+            body = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+            if len(body) > 64:
+                raise ValueError("a whole number of more than 512 bits")
+            self.put(b"\x8a", bytes([len(body)]), body)
+
+    def _bytes(self, value: bytes) -> None:
+        if len(value) < 256:
+            self.put(b"C", bytes([len(value)]), value)
+        elif len(value) < 2**32:
+            self.put(b"B", struct.pack("<I", len(value)), value)
+        elif self.protocol >= 4:
+            self.put(b"\x8e", struct.pack("<Q", len(value)), value)
+        else:
+            raise ValueError("4 GiB in one piece need protocol 4")
+
+    def _container(self, value: list[Any] | tuple[Any, ...] | dict[Any, Any], depth: int) -> None:
+        if isinstance(value, dict):
+            self.put(b"}(")
+            for key, item in value.items():
+                self.write(key, depth + 1)
+                self.write(item, depth + 1)
+            self.put(b"u")
+        elif isinstance(value, list):
+            self.put(b"](")
+            for item in value:
+                self.write(item, depth + 1)
+            self.put(b"e")
+        else:
+            self.put(b"(")
+            for item in value:
+                self.write(item, depth + 1)
+            self.put(b"t")
+
+    def _array(self, value: npt.NDArray[Any]) -> None:
+        content = np.ascontiguousarray(value)
+        if not content.dtype.isnative:
+            content = content.astype(content.dtype.newbyteorder("="))
+        self.put(b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01")
+        self.write(tuple(int(n) for n in value.shape), 0)
+        self._dtype(content.dtype)
+        self.put(b"\x89")
+        self._bytes(content.astype(content.dtype.newbyteorder("<"), copy=False).tobytes())
+        self.put(b"tb")
+
+    def _scalar(self, value: np.generic) -> None:
+        content = np.asarray(value)
+        self.put(b"cnumpy.core.multiarray\nscalar\n")
+        self._dtype(content.dtype)
+        self._bytes(content.astype(content.dtype.newbyteorder("<"), copy=False).tobytes())
+        self.put(b"\x86R")
+
+    def _dtype(self, dtype: np.dtype[Any]) -> None:
+        name = f"{dtype.kind}{dtype.itemsize}"
+        if name not in DTYPES:
+            raise TypeError(f"an array of {dtype} is no plain data")
+        order = b"|" if dtype.itemsize == 1 else b"<"
+        self.put(b"cnumpy\ndtype\n")
+        self._leaf(name)
+        self.put(b"\x89\x88\x87R(K\x03X\x01\x00\x00\x00", order, b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb")
+
+    def _code(self, value: int) -> None:
+        self.put(b"cfacelib.FaceType\nFaceType\n" if isinstance(value, FaceTypeCode) else _SAMPLE_TYPE)
+        self._integer(int(value))
+        self.put(b"\x85R")
+
+
+_SAMPLE_TYPE = b"csamplelib.Sample\nSampleType\n"
