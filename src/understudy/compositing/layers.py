@@ -1,0 +1,23 @@
+"""What one face adds to the plate, and how it is laid over what is already there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from understudy.imaging.types import Box, Image, Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """What one face adds, inside `box`: its picture (h, w, 3), how much of it shows (h, w), and its mask (h, w)."""
+
+    picture: Image
+    cover: Mask
+    alpha: Mask
+    box: Box
+
+
+def over(below: Image, plate: Image, layer: Layer) -> Image:
+    """The layer over what lies below, both (h, w, 3) of the layer's box; where its cover is 0, `below` bit for bit."""
+    share = layer.cover[..., None]
+    return below * (1 - share) + layer.picture * share

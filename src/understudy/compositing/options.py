@@ -1,0 +1,72 @@
+"""Options of merging, by the names, ranges and units that users of the field know. Imports neither cv2 nor torch."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from understudy.options import Options, option
+
+
+class MergeMode(StrEnum):
+    """How the new face and the plate become one picture."""
+
+    ORIGINAL = "original"
+    OVERLAY = "overlay"
+    RAW_RGB = "raw-rgb"
+
+
+class MaskMode(StrEnum):
+    """Which mask limits the new face. prd: drawn with the swapped face; dst: drawn with the dst face."""
+
+    FULL = "full"
+    DST = "dst"
+    LEARNED_PRD = "learned-prd"
+    LEARNED_DST = "learned-dst"
+    LEARNED_PRD_TIMES_DST = "learned-prd*learned-dst"
+    LEARNED_PRD_PLUS_DST = "learned-prd+learned-dst"
+
+
+class ColorTransfer(StrEnum):
+    """How the new face takes on the colours of the plate."""
+
+    NONE = "none"
+    RCT = "rct"
+
+
+class MergeOptions(Options):
+    """How a redrawn face is laid back over the plate."""
+
+    mode: MergeMode = option(
+        MergeMode.OVERLAY,
+        "original shows the plate, overlay lays the face inside its mask, raw-rgb lays the whole square.",
+        group="Face",
+        live=True,
+    )
+    output_face_scale: int = option(
+        0, "Resize the new face about its centre; negative is larger.", group="Face", unit="%", ge=-50, le=50, live=True
+    )
+    color_transfer_mode: ColorTransfer = option(
+        ColorTransfer.RCT, "How the new face takes on the colours of the plate.", group="Face", live=True
+    )
+    mask_mode: MaskMode = option(
+        MaskMode.LEARNED_PRD_TIMES_DST,
+        "Which mask limits the new face: the whole square, the hull of the dst landmarks, or what the model learned.",
+        group="Mask",
+        live=True,
+    )
+    erode_mask_modifier: int = option(
+        0, "Shrink the mask; negative grows it.", group="Mask", unit="px of the 4x grid", ge=-400, le=400, live=True
+    )
+    blur_mask_modifier: int = option(
+        0, "Feather of the mask edge.", group="Mask", unit="px of the 4x grid", ge=0, le=400, live=True
+    )
+    faithful: bool | None = option(
+        None,
+        "Keep the reference program's quirks (docs/faithful.md). Not given: on for imported models, off for new ones.",
+        group="Compatibility",
+    )
+
+    @property
+    def keeps_quirks(self) -> bool:
+        """Whether the quirks are wanted; undecided counts as no. The stage decides by the model before it asks."""
+        return bool(self.faithful)
