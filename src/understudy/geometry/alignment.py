@@ -98,7 +98,7 @@ def transform(landmarks: npt.ArrayLike, size: int, face_type: FaceType, scale: f
     unit_from_image = similarity(points)
     if not np.isfinite(unit_from_image).all() or not _is_invertible(unit_from_image):
         raise ValueError("these landmarks do not span a face: they lie in one point or are not finite")
-    square = affine.apply(affine.invert(unit_from_image), _UNIT_CORNERS).astype(np.float32)
+    square = _unit_square_in_image(affine.invert(unit_from_image))
     centre = square[4] + _shift_of(face_type, square, affine.apply(unit_from_image, points))
     corners = _corners(square, centre, face_type, scale)
     return affine.from_three_points(corners, [(0, 0), (size, 0), (size, size)])
@@ -175,6 +175,16 @@ def jaw_yaw(landmarks_in_unit_square: npt.ArrayLike) -> float:
     image_left = (x[27:30] - x[0:3]).mean()
     image_right = (x[[16, 15, 14]] - x[27:30]).mean()
     return float(image_right - image_left)
+
+
+def _unit_square_in_image(image_from_unit: Affine) -> Points32:
+    """The corners and the centre of the unit square in image pixels, (5, 2), matrix and sums in float32.
+
+    A last bit here moves the crop by 1e-5 px, which shows where an old OpenCV rounds coordinates (golden merges).
+    """
+    matrix, corners = image_from_unit.astype(np.float32), _UNIT_CORNERS.astype(np.float32)
+    points: Points32 = corners[:, :1] * matrix[:, 0] + corners[:, 1:] * matrix[:, 1] + matrix[:, 2]
+    return points
 
 
 def _shift_of(face_type: FaceType, square: Points32, landmarks_in_unit_square: Points) -> Points32:
