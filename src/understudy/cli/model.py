@@ -1,0 +1,38 @@
+"""`understudy train` and `understudy model`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from understudy.cli.flags import flags
+from understudy.cli.jobs import run_stage
+from understudy.training.options import TrainOptions
+
+
+@flags(TrainOptions, table="train")
+def train(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The model; it is made when there is none of that name.")],
+    options: TrainOptions,
+) -> None:
+    """Train a model; makes it when there is none of that name.
+
+    Ctrl-C saves and stops; the same command goes on from there, exactly.
+    """
+    run_stage(context.obj, "train:train", f"Trained {name}", name=name, options=options)
+
+
+def list_models(context: typer.Context) -> None:
+    """List the models of the workspace."""
+    from understudy.training.models import list_models as find
+
+    models = find(context.obj.workspace.models)
+    lines = [
+        f"{model.name}: {model.model_class}, iteration {model.iteration or 0}, {model.size_bytes / 1e6:.0f} MB,"
+        f" {model.updated:%Y-%m-%d %H:%M}"
+        for model in models
+    ]
+    nothing = "No models yet. Make one with: understudy train NAME"
+    context.obj.finish({"ok": True, "models": [model.as_json() for model in models]}, "\n".join(lines) or nothing)

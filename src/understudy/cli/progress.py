@@ -1,0 +1,130 @@
+"""Progress as a person sees it, on stderr: bars with rate and time left in a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from understudy.report import Event, Metrics, Note, Preview, Progress, Report
+
+PLAIN_LINE_SECS = 10.0
+
+
+@contextmanager
+def drawing(*, verbose: bool) -> Iterator[Report]:
+    """A report that draws on stderr until the block ends."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield PlainLines(verbose=verbose)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}"),
+        TextColumn("{task.fields[metrics]}", style="cyan"),
+    )
+    with Bars(*columns, console=console, refresh_per_second=8) as bars:
+        yield BarView(bars, verbose=verbose)
+
+
+class BarView:
+    """One bar per step; notes scroll past above, the newest metrics stand beside the bar."""
+
+    def __init__(self, bars: Bars, *, verbose: bool) -> None:
+        self._bars, self._verbose = bars, verbose
+        self._tasks: dict[str, TaskID] = {}
+        self._metrics = ""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self._advance(event)
+        elif isinstance(event, Metrics):
+            self._metrics = metrics_text(event)
+            for task in list(self._tasks.values())[-1:]:
+                self._bars.update(task, metrics=self._metrics)
+        elif (line := note_text(event, verbose=self._verbose)) is not None:
+            warning = isinstance(event, Note) and event.level == "warning"
+            self._bars.console.print(f"[yellow]{escape(line)}[/]" if warning else escape(line))
+
+    def _advance(self, event: Progress) -> None:
+        if event.step not in self._tasks:
+            self._tasks[event.step] = self._bars.add_task(escape(event.step), total=event.total, pace="", metrics="")
+        self._bars.update(
+            self._tasks[event.step],
+            completed=event.done,
+            total=event.total,
+            pace=pace_text(event),
+            metrics=self._metrics,
+        )
+
+
+class PlainLines:
+    """A line per step at its start and end and every few seconds between, for logs and pipes."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        self._printed_at: dict[str, float] = {}
+        self._metrics = ""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            now = time.monotonic()
+            ended = event.total is not None and event.done >= event.total
+            if ended or now - self._printed_at.get(event.step, -1e9) >= PLAIN_LINE_SECS:
+                self._printed_at[event.step] = now
+                _line(progress_text(event, self._metrics))
+        elif isinstance(event, Metrics):
+            self._metrics = metrics_text(event)
+        elif (line := note_text(event, verbose=self._verbose)) is not None:
+            _line(line)
+
+
+def progress_text(event: Progress, metrics: str = "") -> str:
+    """Such as `Extracting faces: 120 of 318 frames, 61.2/s, 3 s left`."""
+    count = f"{event.done} of {event.total}" if event.total is not None else f"{event.done}"
+    return ", ".join(part for part in (f"{event.step}: {count} {event.unit}", pace_text(event), metrics) if part)
+
+
+def pace_text(event: Progress) -> str:
+    """Rate and time left, as far as they are known. Slow work reads better in seconds per item."""
+    if not event.rate:
+        return ""
+    pace = f"{event.rate:.1f}/s" if event.rate >= 1 else f"{1 / event.rate:.1f} s each"
+    if event.total is None or event.done >= event.total:
+        return pace
+    return f"{pace}, {duration_text((event.total - event.done) / event.rate)} left"
+
+
+def duration_text(secs: float) -> str:
+    """A time in the two units that matter: `3 s`, `4 min 10 s`, `2 h 5 min`."""
+    whole = round(secs)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def metrics_text(event: Metrics) -> str:
+    return " ".join(f"{name} {value:.4f}" for name, value in event.values.items())
+
+
+def note_text(event: Event, *, verbose: bool) -> str | None:
+    """The line of a note or a preview; None where it is not for this reader."""
+    if isinstance(event, Note) and (event.level != "debug" or verbose):
+        return f"{event.item}: {event.message}" if event.item else event.message
+    if isinstance(event, Preview) and verbose:
+        return f"{event.name}: {event.path}"
+    return None
+
+
+def _line(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,64 @@
+"""What commands found, as lines of text for a person."""
+
+from __future__ import annotations
+
+from understudy.cli.progress import pace_text
+from understudy.jobs import JobState
+from understudy.report import Progress
+from understudy.stages.status import JobStatus, SideStatus, WorkspaceStatus
+
+
+def status_text(found: WorkspaceStatus) -> str:
+    """A workspace on one screen."""
+    lines = [f"Workspace {found.root}"]
+    lines += [side_line(side) for side in found.sides.values()]
+    for model in found.models:
+        at = "not trained" if model.iteration is None else f"iteration {model.iteration}"
+        flat = "" if model.ours else ", files of the reference program"
+        lines.append(f"  model   {model.name}: {model.model_class}, {at}{flat}")
+    if found.merged:
+        lines.append(f"  merged  {found.merged} frames")
+    lines += [f"  result  {path.name}" for path in found.results]
+    if found.running:
+        lines += ["Running:", *(f"  {job_line(job)}" for job in found.running)]
+    troubled = [
+        job for job in found.recent[:1] if job.state in (JobState.FAILED, JobState.CRASHED, JobState.INTERRUPTED)
+    ]
+    if troubled:
+        lines += ["Last:", *(f"  {job_line(job)}" for job in troubled)]
+    return "\n".join([*lines, f"Next: {found.next}", f"  {found.why}"])
+
+
+def side_line(side: SideStatus) -> str:
+    """Such as `src     data_src.mp4 1920x1080 25 fps 318 frames · 106 frames on disk · 104 faces`."""
+    if not side.present:
+        return f"  {side.side}     no footage"
+    parts = []
+    if side.video is not None:
+        parts.append(side.video.name + (f" ({side.problem})" if side.problem else footage_words(side)))
+    if side.frames:
+        parts.append(f"{side.frames} frames on disk")
+    parts.append(f"{side.faces} faces" if side.faces else "no faces yet")
+    return f"  {side.side}     " + " · ".join(parts)
+
+
+def footage_words(side: SideStatus) -> str:
+    """Size, rate and length of the video, with a space before them."""
+    info = side.footage or {}
+    words = [f"{info['width']}x{info['height']}"] if info.get("width") else []
+    words += [f"{info['fps']} fps"] if info.get("fps") else []
+    words += ["variable rate"] if info.get("vfr") else []
+    words += [f"{info['frames']} frames"] if info.get("frames") else []
+    return "".join(f" {word}" for word in words)
+
+
+def job_line(job: JobStatus) -> str:
+    """Such as `Faces of src: running, 120 of 318 frames, 61.2/s, 3 s left (20261122-140102-ab12-extract)`."""
+    parts = [f"{job.title}: {job.state}"]
+    if job.done is not None:
+        total = f" of {job.total}" if job.total is not None else ""
+        parts.append(f"{job.done}{total} {job.unit}")
+        pace = pace_text(Progress(job.step, job.done, job.total, job.unit, job.rate))
+        parts += [pace] if pace and job.state.active else []
+    parts += [job.message] if job.message else []
+    return f"{', '.join(parts)} ({job.id})"

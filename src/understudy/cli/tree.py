@@ -1,0 +1,110 @@
+"""Every command by name. A command's module is imported when the command is used, so that --help stays quick."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One command: "module:function" inside understudy.cli, and the line that describes it in lists."""
+
+    target: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A group of commands about one thing."""
+
+    help: str
+    commands: Mapping[str, Leaf] = field(default_factory=dict)
+
+
+TREE: dict[str, Leaf | Branch] = {
+    "init": Leaf("folder:init", "Make a workspace: the folder that holds everything about one job."),
+    "status": Leaf("folder:status", "Show what is in the workspace, what runs, and what comes next."),
+    "video": Branch(
+        "Footage: look at it, cut it into frames, deliver the result.",
+        {
+            "probe": Leaf("video:probe", "Say what a video file or a folder of pictures is."),
+            "frames": Leaf("video:frames", "Cut the footage of one side into numbered frames."),
+            "encode": Leaf("video:encode", "Make a video of the merged frames, with the sound and timing of the dst."),
+        },
+    ),
+    "faceset": Branch(
+        "Faces: find them in the frames and look after them.",
+        {
+            "extract": Leaf("faceset:extract", "Find the faces of one side and cut them out, aligned."),
+            "info": Leaf("faceset:info", "Count the faces of a faceset and say what they are like."),
+        },
+    ),
+    "train": Leaf("model:train", "Train a model; makes it when there is none of that name."),
+    "model": Branch(
+        "Models: see what is there.",
+        {"list": Leaf("model:list_models", "List the models of the workspace.")},
+    ),
+    "merge": Leaf("merge:merge", "Lay the new face over the dst footage."),
+    "open": Leaf("folder:open_folder", "Open the result or a folder of faces in the system's viewer."),
+    "stop": Leaf("folder:stop", "Stop a running job; the command that started it resumes it."),
+    "clear": Leaf("folder:clear", "Empty the workspace by moving what was made into its trash."),
+    "demo": Leaf("demo:demo", "Make two short clips and run the whole pipeline on them."),
+    "doctor": Leaf("doctor:doctor", "Say what this machine can do, and what is wrong or unwise."),
+    "engines": Branch(
+        "The networks that find faces.",
+        {"list": Leaf("engines:list_engines", "List the engines and check their files.")},
+    ),
+}
+
+
+class CommandGroup(TyperGroup):
+    """A group whose commands are built on first use; lists of them are made from the table alone."""
+
+    entries: ClassVar[Mapping[str, Leaf | Branch]] = {}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.entries)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = self.entries.get(cmd_name)
+        if entry is None:
+            return None
+        if getattr(ctx, "listing", False):
+            return TyperCommand(cmd_name, help=entry.help)
+        return build(cmd_name, entry)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        ctx.listing = True
+        super().format_help(ctx, formatter)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        self.commands = dict.fromkeys(self.entries, cast(Any, None))  # what a mistyped name is compared with
+        return super().resolve_command(ctx, args)
+
+
+def build(name: str, entry: Leaf | Branch) -> Any:
+    """The command or group that Typer makes of an entry."""
+    if isinstance(entry, Branch):
+        app = typer.Typer(name=name, cls=group_class(entry.commands), help=entry.help, no_args_is_help=True)
+        app.callback()(lambda: None)
+        return get_group(app)
+    app = typer.Typer(add_completion=False)
+    app.command(name)(load(entry))
+    return get_command(app)
+
+
+def load(entry: Leaf) -> Any:
+    """Import the function of a command."""
+    module, _, name = entry.target.partition(":")
+    return getattr(importlib.import_module(f"understudy.cli.{module}"), name)
+
+
+def group_class(entries: Mapping[str, Leaf | Branch]) -> type[CommandGroup]:
+    return type("Commands", (CommandGroup,), {"entries": entries})

@@ -1,0 +1,41 @@
+"""`understudy video`: look at footage, cut it into frames, deliver the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from understudy.cli.flags import flags
+from understudy.cli.jobs import run_stage
+from understudy.media.options import EncodeOptions, FramesOptions
+from understudy.records import Side
+
+SideArgument = Annotated[Side, typer.Argument(help="src: the face to take; dst: the footage to put it into.")]
+
+
+def probe(
+    context: typer.Context, file: Annotated[Path, typer.Argument(help="A video, a picture or a folder of frames.")]
+) -> None:
+    """Say what a video file or a folder of pictures is."""
+    from understudy.media import probe as look
+
+    info = look(file).as_json()
+    lines = [f"{name:16} {value}" for name, value in info.items() if value not in (None, [], "")]
+    context.obj.finish({"ok": True, **info}, "\n".join(lines))
+
+
+@flags(FramesOptions, table="frames")
+def frames(context: typer.Context, side: SideArgument, options: FramesOptions) -> None:
+    """Cut the footage of one side into numbered frames.
+
+    Extraction and merging also read the video itself. Frames on disk are for looking at; when there are any, they win.
+    """
+    run_stage(context.obj, "extract_frames:extract_frames", f"Frames of {side}", side=side, options=options)
+
+
+@flags(EncodeOptions, table="encode", positional="format")
+def encode(context: typer.Context, options: EncodeOptions) -> None:
+    """Make a video of the merged frames, with the sound and timing of the dst."""
+    run_stage(context.obj, "encode:encode", "Encoded", options=options)

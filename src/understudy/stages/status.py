@@ -1,0 +1,178 @@
+"""What is in a workspace, what runs in it, and which command comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import UnderstudyError
+from understudy.jobs import Job, JobState, jobs_in
+from understudy.media import probe
+from understudy.records import Side
+from understudy.training.models import ModelSummary, list_models
+from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
+
+RECENT_JOBS = 5
+
+
+@dataclass(frozen=True)
+class SideStatus:
+    """One side's footage and faces. footage: what the video is, as `video probe` says it; None without a video."""
+
+    side: Side
+    video: Path | None
+    footage: dict[str, Any] | None
+    frames: int
+    faces: int
+    problem: str = ""
+
+    @property
+    def present(self) -> bool:
+        return self.video is not None or self.frames > 0
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """One job as others see it. done and total count what its last progress counted."""
+
+    id: str
+    title: str
+    state: JobState
+    step: str = ""
+    done: int | None = None
+    total: int | None = None
+    unit: str = ""
+    rate: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class WorkspaceStatus:
+    """Everything that `understudy status` shows."""
+
+    root: Path
+    sides: dict[Side, SideStatus]
+    models: list[ModelSummary]
+    merged: int
+    results: list[Path]
+    running: list[JobStatus]
+    recent: list[JobStatus] = field(default_factory=list)
+    next: str = ""
+    why: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "ok": True,
+            "workspace": str(self.root),
+            **{str(side): _side_json(found) for side, found in self.sides.items()},
+            "models": [model.as_json() for model in self.models],
+            "merged": self.merged,
+            "results": [str(path) for path in self.results],
+            "running": [_job_json(job) for job in self.running],
+            "recent": [_job_json(job) for job in self.recent],
+            "next": self.next,
+            "why": self.why,
+        }
+
+
+def status(workspace: Workspace) -> WorkspaceStatus:
+    """Look at a workspace. Reads only; a video that cannot be read is named, not raised."""
+    sides = {side: _look_at(workspace.side(side)) for side in Side}
+    jobs = [_job(job) for job in jobs_in(workspace.private / "jobs")[: RECENT_JOBS * 4]]
+    running = [job for job in jobs if job.state.active]
+    recent = [job for job in jobs if not job.state.active][:RECENT_JOBS]
+    models = list_models(workspace.models)
+    found = (models, image_count(workspace.merged), results(workspace))
+    command, why = _next(workspace, sides, *found, running)
+    return WorkspaceStatus(workspace.root, sides, *found, running, recent, command, why)
+
+
+def results(workspace: Workspace) -> list[Path]:
+    """Delivered files, the picture before its mask."""
+    return [path for stem in ("result", "result_mask") for path in sorted(workspace.root.glob(f"{stem}.*"))]
+
+
+def image_count(folder: Path) -> int:
+    """How many pictures a folder holds."""
+    if not folder.is_dir():
+        return 0
+    return sum(path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") for path in folder.iterdir())
+
+
+def _look_at(paths: SidePaths) -> SideStatus:
+    footage, problem = None, ""
+    if paths.video is not None:
+        try:
+            footage = probe(paths.video).as_json()
+        except UnderstudyError as error:
+            problem = error.message
+    return SideStatus(paths.side, paths.video, footage, len(paths.frame_files()), image_count(paths.aligned), problem)
+
+
+def _job(job: Job) -> JobStatus:
+    state, progress, result = job.state, job.progress, job.result
+    failed = result is not None and not result.ok and state is not JobState.INTERRUPTED
+    message = result.body["error"]["message"] if result is not None and failed else ""
+    if state is JobState.CRASHED:
+        message = f"ended without a result; see {job.log}"
+    if progress is None:
+        return JobStatus(job.id, job.title, state, message=message)
+    counts = (progress.step, progress.done, progress.total, progress.unit, progress.rate)
+    return JobStatus(job.id, job.title, state, *counts, message)
+
+
+def _next(
+    workspace: Workspace,
+    sides: dict[Side, SideStatus],
+    models: list[ModelSummary],
+    merged: int,
+    delivered: list[Path],
+    running: list[JobStatus],
+) -> tuple[str, str]:
+    """The next useful command, and why. Files are compared by time: what is older than its source is made again."""
+    if running:
+        return "understudy stop", f"{running[0].title} is running; wait for it, or stop it."
+    for side in Side:
+        if not sides[side].present:
+            return (
+                f"cp VIDEO {workspace.root / f'data_{side}.mp4'}",
+                f"There is no {side} footage: copy the video of {_who(side)} here (any extension).",
+            )
+    src, dst = sides[Side.SRC], sides[Side.DST]
+    if not src.faces and not src.frames:
+        return "understudy video frames src --fps 10", "Ten frames a second of the src are enough to learn a face from."
+    for found in (src, dst):
+        if not found.faces:
+            return f"understudy faceset extract {found.side}", f"No faces of {found.side} have been found yet."
+    trained = max((model for model in models if model.iteration), default=None, key=lambda model: model.updated)
+    if trained is None:
+        name = models[0].name if models else "hello"
+        return (
+            f"understudy train {name} --model quick96 --target-iter 1000",
+            "Both facesets are there; no model is trained.",
+        )
+    if not merged and not delivered:
+        return f"understudy merge {trained.name}", f"{trained.name} is trained to iteration {trained.iteration}."
+    if merged and (not delivered or _newest(workspace.merged) > delivered[0].stat().st_mtime):
+        return "understudy video encode mp4", f"{merged} merged frames wait to be delivered."
+    return "understudy open result", f"{delivered[0].name} is there. To go on: understudy train {trained.name}"
+
+
+def _newest(folder: Path) -> float:
+    return max((path.stat().st_mtime for path in folder.iterdir()), default=0.0)
+
+
+def _who(side: Side) -> str:
+    return "the person whose face will be seen" if side is Side.SRC else "the footage that receives it"
+
+
+def _side_json(found: SideStatus) -> dict[str, Any]:
+    video = None if found.video is None else str(found.video)
+    body = {"video": video, "footage": found.footage, "frames": found.frames, "faces": found.faces}
+    return {**body, "problem": found.problem} if found.problem else body
+
+
+def _job_json(job: JobStatus) -> dict[str, Any]:
+    body = {name: getattr(job, name) for name in ("id", "title", "step", "done", "total", "unit", "rate", "message")}
+    return {**body, "state": str(job.state)}
