@@ -2,10 +2,10 @@
 
     python scripts/make_canonical_face.py wheels/mediapipe-*.whl
 
-The points are measured here: FaceMesh looks at two public-domain portraits that ship inside scikit-image and matplotlib,
-many times in slightly different squares and mirrored; the answers are turned to face the camera, averaged and made
-symmetric. The triangles are read from the edge list in the wheel (three edges in a row make one), and the holes of eyes
-and mouth, which it leaves open, are filled across.
+The points are measured here: FaceMesh looks at two public-domain portraits that ship inside scikit-image and
+matplotlib, many times in slightly different squares and mirrored; the answers are turned to face the camera, averaged
+and made symmetric. The triangles are read from the edge list in the wheel (three edges in a row make one), and the
+holes of eyes and mouth, which it leaves open, are filled across.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """BlazeFace: boxes and six points of the faces in a square picture, in one pass of a small network.
 
-The network answers for a fixed grid of anchors, whose centres follow from the published options of the models: short range
-(128 px, strides 8 and three times 16, two anchors each) and full range (192 px, stride 4, one anchor). Anchors have the size
-of the whole picture, so a box is its offset from the anchor's centre and its size, both in input pixels.
+The network answers for a fixed grid of anchors, whose centres follow from the published options of the models: short
+range (128 px, strides 8 and three times 16, two anchors each) and full range (192 px, stride 4, one anchor). Anchors
+have the size of the whole picture, so a box is its offset from the anchor's centre and its size, both in input pixels.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def anchors(size: int, grid: tuple[tuple[int, int], ...]) -> Points:
 
 
 def decode(raw: NDArray[np.float64], centres: Points) -> NDArray[np.float64]:
-    """Turn answers (n, 16) = centre, size, six points, in units of the picture, relative to their anchors, into absolute."""
+    """Answers (n, 16) relative to their anchors → (n, 8, 2): centre, size, six points, in units of the picture."""
     out = raw.reshape(-1, 8, 2).copy()
     out[:, 0] += centres
     out[:, 2:] += centres[:, None]

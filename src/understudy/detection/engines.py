@@ -1,7 +1,7 @@
 """The bundled face networks: where their files are, whether they are the pinned ones, and running them.
 
-`understudy/assets/sources.json` names each file with its SHA-256; the build hook put the files beside it. Networks run on
-ai-edge-litert (TensorFlow Lite) with its XNNPACK kernels.
+`understudy/assets/sources.json` names each file with its SHA-256; the build hook put the files beside it. Networks run
+on ai-edge-litert (TensorFlow Lite) with its XNNPACK kernels.
 """
 
 from __future__ import annotations

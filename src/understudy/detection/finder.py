@@ -6,7 +6,7 @@ frame → whole picture, tiles, turned pictures, surroundings of the previous fa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from understudy.detection.engines import FULL_RANGE, SHORT_RANGE
 from understudy.detection.facemesh import FaceMesh, Mesh, square_around
 from understudy.detection.found import FoundFace
 from understudy.detection.mesh import landmarks_68
-from understudy.detection.pictures import Picture, Square
+from understudy.detection.pictures import Picture
 from understudy.records import Rect
 
 SCORE = 0.5

@@ -35,6 +35,7 @@ class Engine(Protocol):
     ) -> list[FoundFace]:
         """Faces in `rgb8` (H, W, 3), largest first; at most `max_faces` of them, 0: all.
 
-        previous: the faces of the frame before, as a hint where to look; a face is reported only on this frame's evidence.
+        previous: the faces of the frame before, as a hint where to look; a face is reported only on this frame's
+        evidence.
         """
         ...

@@ -12,8 +12,9 @@ ENGINES = ("mediapipe",)
 def load_engine(name: str = "mediapipe", *, threads: int = 1, device: str = "cpu") -> Engine:
     """Load a face engine for use in one thread.
 
-    threads: how many cores one call may use; several engines with one thread each are faster in total. device: "cpu" is all
-    that the mediapipe engine has. Raises InvalidOption for an unknown name, MissingEngine when its files are not there.
+    threads: how many cores one call may use; several engines with one thread each are faster in total. device: "cpu"
+    is all that the mediapipe engine has. Raises InvalidOption for an unknown name, MissingEngine when its files are
+    not there.
     """
     if name == "mediapipe":
         from understudy.detection.finder import MediapipeEngine

@@ -1,13 +1,14 @@
 """Pieces of a frame in the size a network wants, cut without aliasing and without copying the frame.
 
-Bilinear sampling is clean down to half size, so larger pieces are cut from halved copies of the frame, which are made only
-when first needed.
+Bilinear sampling is clean down to half size, so larger pieces are cut from halved copies of the frame, which are made
+only when first needed.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,14 +20,14 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Square:
-    """A square piece of a frame, perhaps turned: centre and side in frame pixels, angle in radians clockwise on screen."""
+    """A square piece of a frame: centre and side in frame pixels, turned by `angle` radians clockwise on screen."""
 
     x: float
     y: float
     side: float
     angle: float = 0.0
 
-    def to_frame(self, points: Points) -> Points:
+    def to_frame(self, points: NDArray[np.floating[Any]]) -> Points:
         """Map (n, 2) points in units of the square (0..1 from its own top left) to frame pixels."""
         centred = (np.asarray(points, dtype=np.float64) - 0.5) * self.side
         cos, sin = math.cos(self.angle), math.sin(self.angle)
@@ -35,7 +36,7 @@ class Square:
             axis=1,
         )
 
-    def from_frame(self, points: Points) -> Points:
+    def from_frame(self, points: NDArray[np.floating[Any]]) -> Points:
         """The inverse of `to_frame`."""
         moved = np.asarray(points, dtype=np.float64) - (self.x, self.y)
         cos, sin = math.cos(self.angle), math.sin(self.angle)
@@ -78,8 +79,8 @@ class Picture:
             ]
         )
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        piece: Image8 = cv2.warpAffine(picture, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT)
-        return piece
+        border = cv2.BORDER_CONSTANT
+        return np.asarray(cv2.warpAffine(picture, matrix, (size, size), flags=flags, borderMode=border), np.uint8)
 
     def _level(self, index: int) -> Image8:
         while len(self._levels) <= index:
@@ -87,5 +88,5 @@ class Picture:
             height, width = last.shape[:2]
             even = last[: max(2, height - height % 2), : max(2, width - width % 2)]
             half = (max(1, width // 2), max(1, height // 2))
-            self._levels.append(cv2.resize(even, half, interpolation=cv2.INTER_AREA))
+            self._levels.append(np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), np.uint8))
         return self._levels[index]

@@ -1,12 +1,42 @@
-"""Find the faces of one side's footage and cut them out into its faceset."""
+"""Find the faces of one side's footage and cut them out into its faceset.
+
+    decode → find → align → encode → write, several frames at once → journal, progress
+
+Inside a shot (12 frames in a row) each frame's search is helped by the faces of the frame before; every shot starts
+without help. So shots do not depend on each other: any number of threads, and a run that was stopped and taken up
+again, write the same faces.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from understudy.detection.cutting import CutFace, cut_face
+from understudy.detection.drawing import darken, draw_landmarks, draw_rect, draw_square
+from understudy.detection.found import FoundFace
+from understudy.detection.loading import load_engine
 from understudy.detection.options import ExtractOptions
-from understudy.records import Side
-from understudy.report import Report, Stop, never, silent
+from understudy.errors import Interrupted, MediaError, NoFacesFound, NoFrames, UsageError
+from understudy.facesets import Catalog, FaceMeta, encode_jpeg, write_face
+from understudy.files import os_errors, write_bytes
+from understudy.masks.hull import face_hull
+from understudy.media import Frame, FrameSource
+from understudy.records import FaceType, Rect, Side, Skipped
+from understudy.report import Note, Pace, Report, Stop, never, silent
+from understudy.stages.extract_journal import Done, Journal, footage_key, settings_of
 from understudy.stages.result import StageResult
-from understudy.workspace import Workspace
+from understudy.stages.shots import Shots, shot_length
+from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
+
+DEBUG_QUALITY = 50
 
 
 def extract(
@@ -17,5 +47,273 @@ def extract(
     report: Report = silent,
     stop: Stop = never,
 ) -> StageResult:
-    """Find every face in the footage of `side` and write it to the aligned folder."""
-    raise NotImplementedError
+    """Find every face in the footage of `side` and write it to the aligned folder.
+
+    A run that was stopped goes on where it was; a finished one does nothing. Frames that cannot be read are skipped and
+    named in the result. Raises MissingFootage, NoFrames, NoFacesFound, Interrupted, UsageError when the faces that are
+    there were cut otherwise, Busy when another process writes this faceset, DiskFull and ReadOnlyWorkspace.
+    """
+    side, options = Side(side), options or ExtractOptions()
+    started = time.perf_counter()
+    paths = workspace.side(side)
+    with workspace.writing(f"aligned-{side}"), workspace.footage(side, options.from_) as footage:
+        journal = _take_up(workspace, side, footage, options, report)
+        rate = None
+        if not _is_all_done(journal, paths):
+            with journal, _one_thread_per_call():
+                rate = _extract(paths, footage, journal, options, report, stop)
+    _require_faces(journal, side)
+    return StageResult(
+        frames=len(journal.done),
+        faces=journal.faces,
+        skipped=list(journal.skipped),
+        seconds=time.perf_counter() - started,
+        rate=rate,
+        outputs=[paths.aligned],
+        notes={"frames_without_face": sum(done.faces == 0 for done in journal.done.values())},
+    )
+
+
+def _extract(
+    paths: SidePaths, footage: FrameSource, journal: Journal, options: ExtractOptions, report: Report, stop: Stop
+) -> float | None:
+    """Do every frame that is not in the journal. Gives frames per second."""
+    for folder in (paths.aligned, *([paths.aligned_debug] if options.debug_images else [])):
+        with os_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    start = _first_to_do(journal, paths, shot_length(footage))
+    total = footage.estimated_count
+    pace = Pace("Extracting", None if total is None else max(0, total - start), report)
+    known = frozenset(journal.done)
+    with Shots(footage, start, lambda: _Cutter(paths, options, known), workers=options.workers, stop=stop) as shots:
+        for outcome in shots:
+            if outcome.faces is not None and outcome.name not in known:
+                journal.add(outcome.name, Done(outcome.index, outcome.faces))
+            journal.skip([*outcome.skipped, *footage.skipped])
+            pace.advance()
+        if shots.stopped:
+            raise _interrupted(journal, options)
+    journal.skip(footage.skipped)
+    journal.finish()
+    pace.report_now()
+    for item in journal.skipped:
+        report(Note(f"{item.item}: {item.reason}", level="warning", item=item.item))
+    return pace.rate
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one frame. faces: how many it has; None when it could not be read."""
+
+    index: int
+    name: str
+    faces: int | None
+    skipped: tuple[Skipped, ...] = ()
+
+
+class _Cutter:
+    """Finds, cuts and writes the faces of frame after frame, in one thread."""
+
+    def __init__(self, paths: SidePaths, options: ExtractOptions, known: frozenset[str]) -> None:
+        self._paths, self._options, self._known = paths, options, known
+        self._engine = load_engine(options.engine, device=options.device)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the frames seen so far."""
+        self._previous: list[FoundFace] = []
+        self._passed: list[Frame] = []
+
+    def work(self, frame: Frame) -> _Outcome:
+        """Write the faces of one frame; a known one is only remembered, in case the next one wants its faces."""
+        if frame.name in self._known:
+            self._passed.append(frame)
+            return _Outcome(frame.index, frame.name, 0)
+        try:
+            for passed in self._passed:
+                self._find(passed)
+            self._passed.clear()
+            faces = self._find(frame)
+        except MediaError as error:
+            self.begin()
+            return _Outcome(frame.index, frame.name, None, (Skipped(frame.name, error.message),))
+        written = self._write(frame, faces)
+        damaged = (Skipped(frame.name, "damaged; its faces were looked for all the same"),) if frame.damaged else ()
+        return _Outcome(frame.index, frame.name, written, damaged)
+
+    def _find(self, frame: Frame) -> list[FoundFace]:
+        options = self._options
+        self._previous = self._engine.find(frame.rgb8, previous=self._previous)
+        faces = [face for face in self._previous if min(face.rect.width, face.rect.height) >= options.min_face]
+        return faces[: options.max_faces] if options.max_faces else faces
+
+    def _write(self, frame: Frame, faces: Sequence[FoundFace]) -> int:
+        options, stem = self._options, Path(frame.name).stem
+        cuts = [cut_face(frame.rgb8, face, size=options.size, face_type=options.face_type) for face in faces]
+        usable = [cut for cut in cuts if cut is not None]
+        for number, cut in enumerate(usable):
+            jpeg = encode_jpeg(cut.rgb8, options.jpeg_quality)
+            write_face(self._paths.aligned / f"{stem}_{number}.jpg", jpeg, _meta(frame, cut, options.face_type))
+        if options.debug_images:
+            picture = _debug_picture(frame, usable, options.size)
+            write_bytes(self._paths.aligned_debug / f"{stem}.jpg", encode_jpeg(picture, DEBUG_QUALITY), durable=False)
+        return len(usable)
+
+
+def _meta(frame: Frame, cut: CutFace, face_type: FaceType) -> FaceMeta:
+    box = cut.found.rect
+    return FaceMeta(
+        face_type=face_type,
+        landmarks=cut.landmarks,
+        source_filename=frame.name,
+        source_rect=Rect(
+            float(round(box.left)), float(round(box.top)), float(round(box.right)), float(round(box.bottom))
+        ),
+        source_landmarks=cut.found.landmarks,
+        image_to_face_mat=cut.face_from_frame,
+    )
+
+
+def _debug_picture(frame: Frame, cuts: Sequence[CutFace], size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    picture = frame.rgb8.copy()
+    for cut in cuts:
+        draw_landmarks(picture, cut.found.landmarks)
+        darken(picture, face_hull(cut.found.landmarks, frame.height, frame.width))
+        draw_rect(picture, cut.found.rect)
+        if cut.face_from_frame is not None:
+            draw_square(picture, cut.face_from_frame, size)
+    return picture
+
+
+def _take_up(
+    workspace: Workspace, side: Side, footage: FrameSource, options: ExtractOptions, report: Report
+) -> Journal:
+    """The journal to go on with: an earlier run's, one made from the faces that are there, or an empty one."""
+    paths = workspace.side(side)
+    path = workspace.private / "extract" / f"{side}.jsonl"
+    fresh = Journal(path, footage_key(footage), settings_of(options))
+    if options.replace:
+        _move_to_trash(workspace, side, report)
+        return fresh
+    earlier = Journal.read(path)
+    if not _face_files(paths.aligned):
+        unfinished = earlier is not None and not earlier.is_complete and earlier.faces == 0
+        return earlier if earlier is not None and unfinished and _fits(earlier, fresh) else fresh
+    journal = earlier or _from_faceset(fresh, workspace, side)
+    _require_fit(journal, fresh, side)
+    if not _is_all_done(journal, paths) and journal.done:
+        report(Note(f"Going on after {len(journal.done)} frames with {journal.faces} faces that are done."))
+    return journal
+
+
+def _from_faceset(fresh: Journal, workspace: Workspace, side: Side) -> Journal:
+    """A journal for faces that came here without one: every frame that has a face is done."""
+    catalog = Catalog.open(workspace.side(side).aligned, cache=workspace.private / "cache")
+    count: dict[str, int] = {}
+    kinds = set()
+    for entry in catalog.faces():
+        kinds.add(str(entry.meta.face_type))
+        if entry.meta.source_filename:
+            count[entry.meta.source_filename] = count.get(entry.meta.source_filename, 0) + 1
+    settings = {**fresh.settings, "face_type": kinds.pop() if len(kinds) == 1 else fresh.settings["face_type"]}
+    done = {name: Done(_index_in_name(name), faces) for name, faces in count.items()}
+    return Journal(fresh.path, fresh.footage, settings, done=done)
+
+
+def _index_in_name(name: str) -> int:
+    stem = Path(name).stem
+    return int(stem) - 1 if stem.isdecimal() else -1
+
+
+def _fits(earlier: Journal, fresh: Journal) -> bool:
+    return earlier.footage == fresh.footage and earlier.settings == fresh.settings
+
+
+def _require_fit(earlier: Journal, fresh: Journal, side: Side) -> None:
+    """Raise UsageError when going on would mix two kinds of faces in one faceset."""
+    if _fits(earlier, fresh):
+        return
+    if earlier.footage != fresh.footage:
+        reason = f"were cut from other footage ({earlier.footage}; now: {fresh.footage})"
+    else:
+        old = ", ".join(f"{name} {value}" for name, value in earlier.settings.items())
+        new = ", ".join(f"{name} {value}" for name, value in fresh.settings.items())
+        reason = f"were cut with {old}, not {new}"
+    raise UsageError(
+        f"The {earlier.faces} faces in data_{side}/aligned {reason}.",
+        hint=f"Use the same settings to go on, or start anew (the old faces move to the trash): "
+        f"understudy faceset extract {side} --replace",
+    )
+
+
+def _is_all_done(journal: Journal, paths: SidePaths) -> bool:
+    """Whether there is nothing left to do, without decoding anything."""
+    if not journal.is_complete:
+        return False
+    seen = {*journal.done, *(item.item for item in journal.skipped)}
+    return journal.footage != "frames" or all(file.name in seen for file in paths.frame_files())
+
+
+def _first_to_do(journal: Journal, paths: SidePaths, length: int) -> int:
+    """Index of the first frame of the first shot that is not done."""
+    if journal.footage != "frames":
+        return journal.next_index // length * length
+    last = -1
+    for file in paths.frame_files():
+        done = journal.done.get(file.name)
+        if done is None or done.index <= last:
+            break
+        last = done.index
+    return (last + 1) // length * length
+
+
+def _require_faces(journal: Journal, side: Side) -> None:
+    if not journal.done and not journal.skipped:
+        raise NoFrames(f"The {side} footage has no frames.", hint="Look at it with: understudy video probe FILE")
+    if journal.faces == 0:
+        raise NoFacesFound(
+            f"No face was found in any of the {len(journal.done)} {side} frames"
+            + (f" ({len(journal.skipped)} could not be used)." if journal.skipped else "."),
+            hint="Check that the footage is the right way up and shows faces; --min-face lowers the smallest size.",
+            frames=len(journal.done),
+            skipped=[item.item for item in journal.skipped],
+        )
+
+
+def _interrupted(journal: Journal, options: ExtractOptions) -> Interrupted:
+    again = "run the command again without --replace" if options.replace else "run the same command again"
+    return Interrupted(
+        f"Stopped after {len(journal.done)} frames with {journal.faces} faces.",
+        hint=f"Everything found is kept; {again} and it goes on from there.",
+    )
+
+
+def _face_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.suffix.lower() in (*IMAGE_SUFFIXES, ".pak") and path.is_file()]
+
+
+def _move_to_trash(workspace: Workspace, side: Side, report: Report) -> None:
+    """Put the faces and debug pictures that are there aside, by renaming their folders."""
+    paths = workspace.side(side)
+    count = len(_face_files(paths.aligned))
+    trash = workspace.private / "trash" / f"{datetime.now():%Y%m%d-%H%M%S-%f}-extract-{side}"
+    with os_errors(paths.aligned):
+        for folder in (paths.aligned, paths.aligned_debug):
+            if folder.is_dir() and any(folder.iterdir()):
+                trash.mkdir(parents=True, exist_ok=True)
+                folder.rename(trash / folder.name)
+    if count:
+        report(Note(f"Moved {count} earlier faces to {trash.relative_to(workspace.root)}."))
+
+
+@contextlib.contextmanager
+def _one_thread_per_call() -> Iterator[None]:
+    """Keep OpenCV from starting threads of its own: frames are already spread over the cores."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
