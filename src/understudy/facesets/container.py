@@ -38,7 +38,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """A JPEG up to its first scan. `scan_at`: offset of the FF of the SOS marker; None where the file ends before it."""
+    """A JPEG up to its first scan. scan_at: offset of the FF of the SOS marker; None where the file ends before."""
 
     segments: list[Segment] = field(default_factory=list)
     scan_at: int | None = None

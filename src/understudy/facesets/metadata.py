@@ -110,7 +110,7 @@ def to_dict(meta: FaceMeta) -> dict[str, Any]:
 
 
 def from_dict(stored: Mapping[str, Any]) -> FaceMeta:
-    """The record of a stored dictionary; any key may be missing. Raises UnreadableFace for values that make no sense."""
+    """The record of a stored dictionary; any key may be missing. Raises UnreadableFace for senseless values."""
     source_name = stored.get("source_filename")
     if source_name is not None and not isinstance(source_name, str):
         raise _senseless("source_filename")
@@ -239,7 +239,7 @@ def _numbers(value: Any, shape: tuple[int | None, ...], key: str) -> npt.NDArray
 
 
 def _fits(value: Any, shape: tuple[int | None, ...]) -> bool:
-    """Whether the nesting is as expected; looked at before NumPy expands it, since a small pickle can nest without end."""
+    """Whether the nesting is as expected; NumPy must not expand it unseen, since a small pickle can nest without end."""
     if isinstance(value, np.ndarray):
         return value.ndim == len(shape) and all(n is None or n == m for n, m in zip(shape, value.shape, strict=True))
     if not shape:

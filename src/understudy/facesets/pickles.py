@@ -1,9 +1,9 @@
 """Pickles that hold plain data, read and written without ever running what they ask for.
 
 Face files, faceset.pak and old model files are pickles. `loads` is a small machine that knows only the opcodes which
-build None, booleans, numbers, strings, bytes, lists, tuples, dictionaries and numeric arrays; it has no way to import or
-call anything, and what it allocates is bounded by the length of the input. `dumps` writes pickles that any Python from
-3.4 and any NumPy can load: array globals carry their old module name `numpy.core.multiarray`.
+build None, booleans, numbers, strings, bytes, lists, tuples, dictionaries and numeric arrays; it has no way to import
+or call anything, and what it allocates is bounded by the length of the input. `dumps` writes pickles that any Python
+from 3.4 and any NumPy can load: array globals carry their old module name `numpy.core.multiarray`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def loads(data: bytes | bytearray | memoryview, *, limit: int | None = None) -> 
 
 
 def dumps(value: Any, protocol: int = 3, *, limit: int | None = None) -> bytes:
-    """A pickle (protocol 3 or 4) of None, numbers, strings, bytes, lists, tuples, dictionaries, arrays and the codes above.
+    """A pickle (protocol 3 or 4) of None, numbers, text, bytes, lists, tuples, dictionaries, arrays and the codes above.
 
     limit: most bytes that the result may have. Raises ValueError beyond it, and TypeError for any other kind of value.
     """
@@ -65,12 +65,12 @@ def dumps(value: Any, protocol: int = 3, *, limit: int | None = None) -> bytes:
 _HINT = "The file is damaged or was not made by a program of this field; do not open it with anything else."
 
 
-class _Damaged(Exception):
+class _DamagedError(Exception):
     """Raised inside the machine; the door turns it into UnsafeFile."""
 
 
 def _refuse(why: str) -> NoReturn:
-    raise _Damaged(why)
+    raise _DamagedError(why)
 
 
 _MARK = object()
@@ -124,7 +124,7 @@ _PAIR_RUNS = {
     ord("r"): (re.compile(rb"(?:\]r.{4}\(G.{8}G.{8}e)+", re.DOTALL), 26, 6),
     0x94: (re.compile(rb"(?:\]\x94\(G.{8}G.{8}e)+", re.DOTALL), 22, 2),
 }
-"""Runs of [x, y] lists, the bulk of a face's data, by the opcode that remembers each: pattern, stride, bytes before "(".
+"""Runs of [x, y] lists, the bulk of a face's data, by the opcode that remembers each: pattern, stride, bytes to "(".
 
 Read at once they make a face's metadata four times as fast to open.
 """
@@ -145,7 +145,7 @@ class _Machine:
         try:
             value = self._run()
             return _Resolver().resolve(value, 0)
-        except _Damaged as error:
+        except _DamagedError as error:
             raise UnsafeFile(f"Refused: {error}.", hint=_HINT) from None
         except (IndexError, ValueError, TypeError, KeyError, struct.error, OverflowError, MemoryError) as error:
             raise UnsafeFile(f"This is no readable data: {error}.", hint=_HINT) from None
@@ -205,6 +205,13 @@ class _Machine:
     def protocol(self) -> None:
         if self.number("<B") > 5:
             _refuse("the pickle is of an unknown protocol")
+
+    def frame(self) -> None:
+        """FRAME: a hint for streams, without meaning here."""
+        self.take(8)
+
+    def drop(self) -> None:
+        self.pop()
 
     def list_of_pairs(self) -> None:
         """EMPTY_LIST, alone or as the first of a run of [x, y] lists."""
@@ -358,7 +365,7 @@ def _with_byte_order(dtype: np.dtype[Any], state: tuple[Any, ...]) -> np.dtype[A
         order = order.decode("latin1")
     if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
         _refuse("array elements that are not numbers")
-    return dtype.newbyteorder(order if order in "<>" else "=")
+    return dtype.newbyteorder("<" if order == "<" else ">" if order == ">" else "=")
 
 
 def _scalar(machine: _Machine, dtype: Any, content: Any = b"") -> Any:
@@ -423,9 +430,9 @@ def _steps() -> list[Callable[[_Machine], None] | None]:
 
     table: dict[bytes, Callable[[_Machine], None]] = {
         b"\x80": _Machine.protocol,
-        b"\x95": lambda m: None if m.take(8) else None,  # FRAME: a hint for streams
+        b"\x95": _Machine.frame,
         b"(": lambda m: m.marks.append(len(m.stack)),
-        b"0": lambda m: None if m.pop() is None else None,
+        b"0": _Machine.drop,
         b"N": push(None),
         b"\x88": push(True),
         b"\x89": push(False),

@@ -54,7 +54,8 @@ def decode_mask(data: bytes) -> Mask:
     if levels is None:
         raise UnreadableFace("The stored mask cannot be decoded.", hint="Apply the mask again.")
     grey = np.asarray(levels if levels.ndim == 2 else levels[..., 0])
-    return (grey.astype(np.float32) / np.float32(np.iinfo(grey.dtype).max)).astype(np.float32)
+    white = 65535 if grey.dtype == np.uint16 else 255
+    return np.asarray(grey / np.float32(white), np.float32)
 
 
 def _best_jpeg(levels: npt.NDArray[np.uint8]) -> bytes | None:

@@ -191,11 +191,11 @@ def _shift_of(face_type: FaceType, square: Points32, landmarks_in_unit_square: P
     """How far the crop's centre lies from the unit square's centre, in image pixels, (2,) float32."""
     up = square[0] - square[3]
     if face_type is FaceType.WHOLE_FACE:
-        return up * np.float32(_WHOLE_FACE_RISE)
+        return np.asarray(up * np.float32(_WHOLE_FACE_RISE), np.float32)
     if face_type is FaceType.HEAD:
         yaw = jaw_yaw(landmarks_in_unit_square)
         damped = yaw * abs(np.tanh(2 * yaw))
-        return up * np.float32(_HEAD_RISE) - (square[0] - square[1]) * np.float32(damped / 2)
+        return np.asarray(up * np.float32(_HEAD_RISE) - (square[0] - square[1]) * np.float32(damped / 2), np.float32)
     return np.zeros(2, np.float32)
 
 
@@ -209,11 +209,11 @@ def _corners(square: Points32, centre: Points32, face_type: FaceType, scale: flo
     if face_type not in AXIS_ALIGNED:
         return quad[:3]
     half_side = np.float32(polygon_area(quad) ** 0.5 / 2)
-    return centre + half_side * np.array([(-1, -1), (1, -1), (1, 1)], np.float32)
+    return np.asarray(centre + half_side * np.array([(-1, -1), (1, -1), (1, 1)], np.float32), np.float32)
 
 
 def _unit(vector: Points32) -> Points32:
-    return vector / np.linalg.norm(vector).astype(np.float32)
+    return np.asarray(vector / np.linalg.norm(vector).astype(np.float32), np.float32)
 
 
 def _is_invertible(matrix: Affine) -> bool:

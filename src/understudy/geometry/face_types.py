@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from understudy.records import FaceType
 
 PADDING: dict[FaceType, float] = {
@@ -42,4 +44,4 @@ SHORT_NAMES: dict[str, FaceType] = {
 
 def side_in_unit_squares(face_type: FaceType) -> float:
     """The side of the crop as a multiple of the unit face square's side, 1.0 for HALF and 2.98 for HEAD."""
-    return 1.0 + 2.0 * 2.0**0.5 * PADDING[face_type]
+    return 1.0 + 2.0 * math.sqrt(2.0) * PADDING[face_type]

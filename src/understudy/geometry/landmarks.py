@@ -31,16 +31,19 @@ GROUPS: dict[str, slice] = {
 }
 
 MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+    [
+        *(*range(16, -1, -1), *range(26, 16, -1)),
+        *(27, 28, 29, 30, 35, 34, 33, 32, 31),
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65),
+    ]
 )
 """MIRROR[i] is the landmark that lies where i lies on the other half of the face."""
 
 
 def mirror(landmarks: npt.ArrayLike, width: int) -> Points:
     """The landmarks of the same picture flipped left to right; `width` of the picture in pixels."""
-    swapped = np.array(landmarks, np.float64)[MIRROR]
+    swapped: Points = np.array(landmarks, np.float64)[MIRROR]
     swapped[:, 0] = width - 1 - swapped[:, 0]
     return swapped
 

@@ -81,8 +81,8 @@ def _soft_parts(landmarks: npt.ArrayLike, height: int, width: int, parts: tuple[
         _fill_hull(mask, points[part])
     grown = height // 32
     blur = (height // 16) | 1
-    mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grown, grown)), iterations=1)
-    return np.asarray(cv2.GaussianBlur(mask, (blur, blur), 0), np.float32)
+    dilated = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grown, grown)), iterations=1)
+    return np.asarray(cv2.GaussianBlur(dilated, (blur, blur), 0), np.float32)
 
 
 def _fill_hull(mask: Mask, points: npt.NDArray[np.int64]) -> None:
