@@ -14,13 +14,16 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from understudy.errors import Busy, MissingFootage, NotAWorkspace, UsageError
 from understudy.files import os_errors
-from understudy.media import FrameSource, open_footage
 from understudy.records import FootageFrom, Side
+
+if TYPE_CHECKING:
+    from understudy.media import FrameSource
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".dpx", ".webp", ".bmp")
 
@@ -123,6 +126,8 @@ class Workspace:
 
         Raises MissingFootage when there is neither.
         """
+        from understudy.media import open_footage
+
         paths = self.side(side)
         has_frames = bool(paths.frame_files())
         if has_frames and prefer is not FootageFrom.VIDEO:
