@@ -1,0 +1,119 @@
+"""What this machine has to compute with, and how fast it is: processors, memory, matrix-product peak."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import psutil
+
+from understudy.errors import InvalidOption
+
+if TYPE_CHECKING:
+    import torch
+
+Kind = Literal["cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something that networks run on. id: what `--device` takes. memory: bytes in all; 0 where nobody says."""
+
+    id: str
+    kind: Kind
+    name: str
+    memory: int
+
+    @property
+    def torch(self) -> torch.device:
+        import torch
+
+        return torch.device(self.id)
+
+
+def available() -> list[Device]:
+    """Every device, best first, the processor last."""
+    import torch
+
+    found = []
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        facts = torch.cuda.get_device_properties(index)
+        found.append(Device(f"cuda:{index}", "cuda", facts.name, facts.total_memory))
+    found.sort(key=lambda device: -device.memory)
+    if torch.backends.mps.is_available():
+        found.append(Device("mps", "mps", "Apple GPU", psutil.virtual_memory().total))
+    return [*found, Device("cpu", "cpu", cpu_model(), psutil.virtual_memory().total)]
+
+
+def best_device() -> Device:
+    """The GPU with most memory, or the processor."""
+    return available()[0]
+
+
+def device_named(text: str) -> Device:
+    """The device that a person named: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. Raises InvalidOption."""
+    devices = available()
+    if text in ("", "auto"):
+        return devices[0]
+    for device in devices:
+        if text in (device.id, device.kind):
+            return device
+    known = ", ".join(device.id for device in devices)
+    raise InvalidOption(
+        f"There is no device {text!r} here.", hint=f"This machine has: {known}. `auto` takes the first."
+    )
+
+
+def physical_cores() -> int:
+    """Cores that this process may run on, counting a core with two hardware threads once; at least 1."""
+    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    process = psutil.Process()
+    allowed = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else cores
+    return max(1, min(cores, allowed))
+
+
+def available_memory() -> int:
+    """Bytes of main memory that could be used now without swapping."""
+    return int(psutil.virtual_memory().available)
+
+
+@lru_cache(maxsize=1)
+def cpu_model() -> str:
+    """The processor's name, such as `AMD EPYC`, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def matmul_peak(dtype: str = "float32", *, device: str = "cpu", size: int = 2048, rounds: int = 7) -> float:
+    """The best of `rounds` square matrix products, in GFLOP/s: the calibration that training figures stand beside.
+
+    dtype: a torch type's name. Uses torch's present number of threads.
+    """
+    import torch
+
+    where = torch.device(device)
+    left, right = (torch.randn(size, size, device=where).to(getattr(torch, dtype)) for _ in range(2))
+    out = torch.mm(left, right)
+    best = float("inf")
+    for _ in range(rounds):
+        _wait(where)
+        start = time.perf_counter()
+        torch.mm(left, right, out=out)
+        _wait(where)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best / 1e9
+
+
+def _wait(device: torch.device) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,162 @@
+"""The faces of one side as uint8 crops of the model's size and face type, each made once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from understudy.devices import available_memory, physical_cores
+from understudy.errors import EmptyFaceset, Interrupted, UnderstudyError
+from understudy.facesets import Face
+from understudy.geometry import conversion
+from understudy.masks import face_mask
+from understudy.records import FaceType, Skipped
+from understudy.report import Pace, Report, Stop, never, silent
+
+MEMORY_SHARE = 0.25
+"""How much of the free memory one side's crops may fill before they are mapped from disk."""
+
+
+class StoredFace(Protocol):
+    """What a bank needs of a faceset's entry."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self) -> Face: ...
+
+
+@dataclass(frozen=True, eq=False)
+class FaceBank:
+    """Every face of one side, ready to be augmented.
+
+    pixels: (N,S,S,4) uint8, RGB and the face mask (255: face); a plain array, or mapped from disk beyond the budget.
+    names: file names, in the order of `pixels`. skipped: faces that could not be used.
+    """
+
+    pixels: NDArray[np.uint8]
+    names: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+    @classmethod
+    def load(
+        cls,
+        faces: Sequence[StoredFace],
+        *,
+        size: int,
+        face_type: FaceType,
+        budget: int | None = None,
+        spill: Path | None = None,
+        workers: int = 0,
+        report: Report = silent,
+        stop: Stop = never,
+    ) -> FaceBank:
+        """Decode and convert every face, in parallel. The order of `faces` is kept.
+
+        budget: bytes to hold in memory (None: a quarter of what is free); beyond it the crops go to a file in `spill`
+        (None: the system's temporary folder) that vanishes with the process. workers: 0 uses every core.
+        Raises EmptyFaceset when no face is usable and Interrupted when `stop` turns true.
+        """
+        pixels = _room(len(faces), size, budget, spill)
+        names: list[str] = []
+        skipped: list[Skipped] = []
+        pace = Pace("Loading faces", len(faces), report, unit="faces")
+        with ThreadPoolExecutor(workers or physical_cores()) as pool:
+            for face, crop in zip(faces, _convert_ahead(pool, faces, size, face_type), strict=False):
+                if stop():
+                    pool.shutdown(cancel_futures=True)
+                    raise Interrupted("Stopped while loading faces.", hint="The same command starts again.")
+                if isinstance(crop, Skipped):
+                    skipped.append(crop)
+                else:
+                    pixels[len(names)] = crop
+                    names.append(face.name)
+                pace.advance()
+        if not names:
+            raise EmptyFaceset(
+                f"None of {len(faces)} faces can be used for training.",
+                hint="Extract faces first: understudy faceset extract src, and the same for dst.",
+                skipped=skipped[:10],
+            )
+        return cls(pixels[: len(names)], tuple(names), tuple(skipped))
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def size(self) -> int:
+        return int(self.pixels.shape[1])
+
+    def fetch(self, indexes: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Pictures (B,3,S,S) and masks (B,1,S,S), float32 0..1, on `device`."""
+        crops = torch.from_numpy(self.pixels[indexes]).to(device).permute(0, 3, 1, 2).float() / 255
+        return crops[:, :3], crops[:, 3:]
+
+
+Number = TypeVar("Number", np.uint8, np.float32)
+
+
+def convert_picture(
+    picture: NDArray[Number], face: Face, size: int, face_type: FaceType, *, mask: bool = False
+) -> NDArray[Number]:
+    """A picture (H,W,C) or mask (H,W) of `face`, as the square of another size and face type; same number type.
+
+    Pictures bicubic with the edge repeated, masks bilinear with black beyond it. A picture of the wanted type and width
+    is given back as it is.
+    """
+    how = cv2.INTER_LINEAR if mask else cv2.INTER_CUBIC
+    if face.meta.face_type != face_type:
+        matrix = conversion(face.meta.landmarks, size, face_type)
+        border = cv2.BORDER_CONSTANT if mask else cv2.BORDER_REPLICATE
+        return cast(NDArray[Number], cv2.warpAffine(picture, matrix, (size, size), flags=how, borderMode=border))
+    if picture.shape[1] == size and picture.shape[0] == size:
+        return picture
+    return cast(NDArray[Number], cv2.resize(picture, (size, size), interpolation=how))
+
+
+def _convert(face: StoredFace, size: int, face_type: FaceType) -> NDArray[np.uint8] | Skipped:
+    """(S,S,4) uint8, or why not."""
+    try:
+        whole = face.read()
+        if not whole.meta.has_landmarks:
+            return Skipped(face.name, "it has no landmarks")
+        crop = np.empty((size, size, 4), np.uint8)
+        crop[..., :3] = convert_picture(whole.rgb8, whole, size, face_type)
+        crop[..., 3] = np.rint(255 * convert_picture(face_mask(whole), whole, size, face_type, mask=True).clip(0, 1))
+        return crop
+    except UnderstudyError as error:
+        return Skipped(face.name, error.message)
+
+
+def _convert_ahead(
+    pool: ThreadPoolExecutor, faces: Sequence[StoredFace], size: int, face_type: FaceType, ahead: int = 64
+) -> Iterator[NDArray[np.uint8] | Skipped]:
+    """Converted faces in order, with a bounded number under way."""
+    waiting = iter(faces)
+    queue = [pool.submit(_convert, face, size, face_type) for face in islice(waiting, ahead)]
+    while queue:
+        yield queue.pop(0).result()
+        queue.extend(pool.submit(_convert, face, size, face_type) for face in islice(waiting, 1))
+
+
+def _room(count: int, size: int, budget: int | None, spill: Path | None) -> NDArray[np.uint8]:
+    """An empty (count,S,S,4) array in memory, or in a file without a name where that is too much."""
+    shape = (max(1, count), size, size, 4)
+    limit = MEMORY_SHARE * available_memory() if budget is None else budget
+    if np.prod(shape, dtype=np.int64) <= limit:
+        return np.empty(shape, np.uint8)
+    if spill is not None:
+        spill.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=spill) as file:  # the map keeps it alive
+        return np.memmap(file, np.uint8, "w+", shape=shape)

@@ -1,0 +1,167 @@
+"""From a faceset to batches: the bank of ready crops, the order they are drawn in, and the batch itself.
+
+    faces on disk → FaceBank (uint8 crops of the model's size and face type) → BatchSource → Batch on the device
+
+A batch is a pure function of the seed and of how many were consumed before it, so the state of the source is a few
+whole numbers, and a resumed run draws what the uninterrupted one would have drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from understudy.training.bank import FaceBank
+from understudy.training.warp import Draw, Ranges, draw, pixel_maps, transform, warp
+
+__all__ = ["Augmentation", "Batch", "BatchSource", "FaceBank", "Sample", "Sampler", "augment", "draw_batch"]
+
+
+class Sample(NamedTuple):
+    """warped (B,3,S,S): what the network sees; target (B,3,S,S): what it should draw; mask (B,1,S,S): where.
+
+    RGB, float32, 0..1.
+    """
+
+    warped: Tensor
+    target: Tensor
+    mask: Tensor
+
+
+class Batch(NamedTuple):
+    """The samples of both people."""
+
+    src: Sample
+    dst: Sample
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How samples are varied. random_warp off: the network sees its target. faithful: with the reference's quirks."""
+
+    ranges: Ranges = field(default_factory=Ranges)
+    random_warp: bool = True
+    faithful: bool = False
+
+
+class Sampler:
+    """The order in which faces are drawn: all of them in a new shuffle, then all again.
+
+    There is no state: draw number n is a function of the seed, so to resume is to go on counting.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self._round = -1
+        self._order: NDArray[np.int64] = np.empty(0, np.int64)
+
+    def take(self, start: int, count: int) -> NDArray[np.int64]:
+        """Draws number start … start+count−1."""
+        return np.array([self._draw(number) for number in range(start, start + count)], np.int64)
+
+    def _draw(self, number: int) -> int:
+        turn, place = divmod(number, self.count)
+        if turn != self._round:
+            self._round = turn
+            self._order = np.random.default_rng([self.seed, turn]).permutation(self.count)
+        return int(self._order[place])
+
+
+class BatchSource:
+    """Batches for ever: `next()` draws one and counts it.
+
+    repeat_every: every so many iterations the previous batch comes again with its unwarped targets as inputs (Quick96:
+    3, so that the network also sees undistorted faces; 0: never).
+    """
+
+    def __init__(
+        self,
+        src: FaceBank,
+        dst: FaceBank,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+        repeat_every: int = 3,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.batch_size, self.seed, self.repeat_every = batch_size, seed, repeat_every
+        self.augmentation = augmentation or Augmentation()
+        self.device = torch.device(device)
+        self._banks = (src, dst)
+        self._start()
+
+    def __iter__(self) -> BatchSource:
+        return self
+
+    def __next__(self) -> Batch:
+        return self.next()
+
+    def next(self) -> Batch:
+        """The batch of this iteration."""
+        again = bool(self.repeat_every and self.fresh and self.iteration % self.repeat_every == 0)
+        if not again:
+            self.fresh += 1
+            self.position += self.batch_size
+        self.iteration += 1
+        start = max(0, self.position - self.batch_size)
+        src, dst = (self._sample(side, start, warped=not again) for side in (0, 1))
+        return Batch(src, dst)
+
+    def state_dict(self) -> dict[str, int]:
+        """Whole numbers that say what was consumed; batches drawn ahead of that do not exist."""
+        return {"seed": self.seed, "iteration": self.iteration, "fresh": self.fresh, "position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.seed = int(state["seed"])
+        self._start()
+        self.iteration, self.fresh, self.position = (int(state[key]) for key in ("iteration", "fresh", "position"))
+
+    def _start(self) -> None:
+        self.iteration = self.fresh = self.position = 0
+        self._samplers = [Sampler(len(bank), _seed_of(self.seed, side)) for side, bank in enumerate(self._banks)]
+
+    def _sample(self, side: int, start: int, *, warped: bool) -> Sample:
+        bank = self._banks[side]
+        pictures, masks = bank.fetch(self._samplers[side].take(start, self.batch_size), self.device)
+        chance = np.random.default_rng([self.seed, side, 1, self.fresh])
+        draws = [draw(bank.size, self.augmentation.ranges, chance) for _ in range(self.batch_size)]
+        return augment(pictures, masks, draws, self.augmentation, warped=warped)
+
+
+def draw_batch(
+    src: FaceBank, dst: FaceBank, *, batch_size: int, seed: int = 0, device: torch.device | str = "cpu"
+) -> Batch:
+    """One batch, for a preview or a measurement."""
+    return BatchSource(src, dst, batch_size=batch_size, seed=seed, device=device).next()
+
+
+def augment(
+    pictures: Tensor, masks: Tensor, draws: list[Draw], augmentation: Augmentation, *, warped: bool = True
+) -> Sample:
+    """Bend and turn a batch: pictures (B,3,S,S) and masks (B,1,S,S), 0..1, each by its draw.
+
+    faithful resamples twice, warp then transform, as the reference does; otherwise the two maps are joined and the
+    picture is resampled once, which keeps it sharper.
+    """
+    target = transform(pictures, draws).clamp(0, 1)
+    mask = transform(masks, draws, mode="bilinear", border="zeros")
+    if not (warped and augmentation.random_warp):
+        return Sample(target, target, mask)
+    maps = pixel_maps(draws, pictures.device, faithful=augmentation.faithful)
+    if augmentation.faithful:
+        seen = transform(warp(pictures, maps), draws)
+    else:
+        seen = warp(pictures, transform(maps, draws, mode="bilinear"))
+    return Sample(seen.clamp(0, 1), target, mask)
+
+
+def _seed_of(seed: int, side: int) -> int:
+    return int(np.random.SeedSequence([seed, side]).generate_state(1)[0])
