@@ -1,0 +1,176 @@
+"""Train a model on the two facesets of a workspace."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import Interrupted, UsageError
+from understudy.facesets import Catalog, FaceEntry
+from understudy.interop.flat import find_flat_model
+from understudy.records import Side, Skipped
+from understudy.report import Note, Report, Stop, never, silent
+from understudy.stages.models import RESERVED_NAMES, import_flat, start_from_pretrained
+from understudy.stages.result import StageResult
+from understudy.training.bank import FaceBank
+from understudy.training.launching import launch
+from understudy.training.loop import train_loop
+from understudy.training.models import ModelRecord, is_model, new_record, read_record, write_record
+from understudy.training.new import create_model
+from understudy.training.options import TrainOptions
+from understudy.training.recipes import Config, config_from_plain, config_to_plain, recipe_for
+from understudy.training.session import Session, open_session
+from understudy.workspace import Workspace
+
+MEAN_OVER = 100
+"""Iterations over which the losses of the result are averaged."""
+
+
+def train(
+    workspace: Workspace,
+    name: str,
+    options: TrainOptions | None = None,
+    *,
+    report: Report = silent,
+    stop: Stop = never,
+) -> StageResult:
+    """Train the model `name`, made on its first run, up to the target iteration or until stopped, and save it.
+
+    Options that are not given keep the values of the model's last run. Flat files of the reference that have this name
+    are imported first and left as they are.
+    Raises EmptyFaceset, Busy when another process trains the model, CorruptCheckpoint, TrainingDiverged, DiskFull, and
+    Interrupted after `stop`, with everything saved.
+    """
+    typed = options or TrainOptions()
+    folder = workspace.model(name)
+    if name in RESERVED_NAMES:
+        raise UsageError(f"{name} is the name of the mask network.", hint="Choose another name for this model.")
+    started = time.perf_counter()
+    with workspace.writing(f"model-{name}"):
+        record = _existing(workspace, folder, typed, report)
+        resolved = resolve(record, typed)
+        recipe = recipe_for(record.model_class)
+        faces = _faces(workspace, config_from_plain(recipe, record.config), resolved, report, stop)
+        if not is_model(folder):
+            _make(folder, record, resolved, report)
+            record = read_record(folder)
+        write_record(folder, record.with_options(_stored(resolved)))
+        session = open_session(
+            folder, record, resolved, faces.src, faces.dst, fabric=launch(resolved.device), report=report
+        )
+        report(Note(_opening(name, session, faces)))
+        before = session.state.iteration
+        trained_from = time.perf_counter()
+        state = train_loop(session, resolved, report=report, stop=stop)
+        seconds = time.perf_counter() - trained_from
+    if resolved.target_iter == 0 or not state.reached(resolved.target_iter):
+        raise Interrupted(
+            f"Training of {name} stopped at iteration {state.iteration}; everything is saved.",
+            hint=f"Continue with: understudy train {name}",
+            iteration=state.iteration,
+        )
+    if state.iteration == before:
+        report(
+            Note(
+                f"{name} is at iteration {state.iteration} already; train on with a greater --target-iter, "
+                "or --target-iter 0 to train until stopped.",
+                "warning",
+            )
+        )
+    return StageResult(
+        faces=len(faces.src) + len(faces.dst),
+        skipped=faces.skipped,
+        seconds=time.perf_counter() - started,
+        rate=(state.iteration - before) / seconds if state.iteration > before else None,
+        outputs=[folder],
+        notes={
+            "model": name,
+            "class": record.model_class,
+            "iteration": state.iteration,
+            "losses": {key: round(value, 5) for key, value in session.history.means(MEAN_OVER).items()},
+        },
+    )
+
+
+def resolve(record: ModelRecord, typed: TrainOptions) -> TrainOptions:
+    """Defaults, under the options of the model's last run, under those given now. The class is the model's own."""
+    known = {key: value for key, value in record.options.items() if key in TrainOptions.model_fields}
+    given = typed.model_dump(include=typed.model_fields_set)
+    return TrainOptions.of(**{**known, **given, "model": record.model_class.lower()})
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Both sides, ready to be drawn from."""
+
+    src: FaceBank
+    dst: FaceBank
+    skipped: list[Skipped]
+    held_out: dict[str, int]
+
+
+def kept_for_training(faces: list[FaceEntry], hold_out: float) -> list[FaceEntry]:
+    """Faces without the last share of them in frame order; at least one stays."""
+    ordered = sorted(faces, key=lambda face: (face.frame or face.name, face.name))
+    count = len(ordered) - int(len(ordered) * hold_out)
+    kept = {id(face) for face in ordered[: max(1, count)]}
+    return [face for face in faces if id(face) in kept]
+
+
+def _faces(workspace: Workspace, config: Config, options: TrainOptions, report: Report, stop: Stop) -> Faces:
+    banks: dict[Side, FaceBank] = {}
+    skipped: list[Skipped] = []
+    held_out = {}
+    for side in (Side.SRC, Side.DST):
+        cache = workspace.private / "catalogs"
+        with Catalog.open(workspace.side(side).aligned, cache=cache, report=report, stop=stop) as catalog:
+            faces = catalog.require_faces()
+            kept = kept_for_training(faces, options.hold_out)
+            bank = FaceBank.load(kept, size=config.size, face_type=config.face_type, report=report, stop=stop)
+            skipped += [*catalog.skipped, *bank.skipped]
+        banks[side], held_out[str(side)] = bank, len(faces) - len(kept)
+    return Faces(banks[Side.SRC], banks[Side.DST], skipped, held_out)
+
+
+def _existing(workspace: Workspace, folder: Path, typed: TrainOptions, report: Report) -> ModelRecord:
+    """The record of the model: its own, of flat files imported now, or of one that is still to be made."""
+    if not is_model(folder):
+        flat = find_flat_model(workspace.models, folder.name)
+        if flat is not None:
+            import_flat(folder, flat, report=report)
+    if not is_model(folder):
+        recipe = recipe_for(typed.model)
+        return new_record(recipe.model_class, config_to_plain(recipe.config()))
+    record = read_record(folder)
+    if "model" in typed.model_fields_set and typed.model != record.model_class.lower():
+        raise UsageError(
+            f"The model {folder.name} is of the class {record.model_class}, which cannot change.",
+            hint=f"Leave --model out, or start another one: understudy train NAME --model {typed.model}",
+        )
+    if typed.pretrained is not None:
+        report(Note("--pretrained is for new models; this one goes on from its own weights.", "warning"))
+    return record
+
+
+def _make(folder: Path, record: ModelRecord, options: TrainOptions, report: Report) -> None:
+    if options.pretrained is not None:
+        start_from_pretrained(folder, options.pretrained, record.model_class, report=report)
+    else:
+        create_model(folder, record.model_class)
+
+
+def _stored(options: TrainOptions) -> dict[str, Any]:
+    """What the next run falls back on."""
+    return options.model_dump(mode="json", exclude={"model", "pretrained"})
+
+
+def _opening(name: str, session: Session, faces: Faces) -> str:
+    held = ", ".join(f"{count} {side}" for side, count in faces.held_out.items() if count)
+    return (
+        f"Training {name} ({session.recipe.model_class}) from iteration {session.state.iteration} on "
+        f"{len(faces.src)} src and {len(faces.dst)} dst faces"
+        + (f" (held out: {held})" if held else "")
+        + f", {session.precision.dtype} on {session.fabric.device}."
+    )

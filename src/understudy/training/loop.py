@@ -1,0 +1,144 @@
+"""The training loop: one page for every class of model, and what it reports and writes down."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from understudy.errors import TrainingDiverged
+from understudy.report import Metrics, Progress, Report, Stop, never, silent
+from understudy.training.clock import Clock
+from understudy.training.history import History
+from understudy.training.options import TrainOptions
+from understudy.training.session import Session
+from understudy.training.state import TrainState
+
+STEP_NAME = "Training"
+PROGRESS_SECS = 0.2
+HISTORY_LOSSES = ("src", "dst")
+"""What the history keeps: the sums that the reference reports for each person. The rest is reported as it happens."""
+
+
+def train_loop(session: Session, options: TrainOptions, *, report: Report = silent, stop: Stop = never) -> TrainState:
+    """Train until the target iteration or until `stop()`, and leave everything saved. Returns where training is then.
+
+    Raises TrainingDiverged when a loss is no finite number; the saved states are those from before.
+    """
+    state, saving = session.state, SaveClock(options.save_minutes, first=session.is_new)
+    clock, journal = Clock(), Journal(session.history)
+    progress = ProgressClock(state.iteration, options.target_iter, report)
+
+    while not state.reached(options.target_iter) and not stop():  # 0: until stopped
+        with clock.data():
+            batch = next(session.batches)
+        losses = session.step(batch)  # {"src": (), "dst": (), …}: still on the device
+        state = state.after(session.batch_size)
+        journal.note(state.iteration, losses)
+        progress.advance(state.iteration)
+
+        drawing, keeping = state.due(options.preview_every), saving.due()
+        if state.due(session.log_every) or drawing or keeping:
+            values = journal.read()  # the one place where the device and Python wait for each other
+            report(Metrics(state.iteration, {**values, **clock.read()}))
+        if drawing:
+            session.draw(state, report)
+        if keeping:
+            session.save(state, report)
+            saving.done()
+        if drawing or keeping:
+            clock.skip()
+
+    journal.read()
+    session.save(state, report)
+    session.draw(state, report)
+    progress.end(state.iteration)
+    return state
+
+
+class Journal:
+    """Losses on their way from the device to the history, read in blocks so that a GPU seldom waits."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
+
+    def note(self, iteration: int, losses: Mapping[str, Tensor]) -> None:
+        """Remember the losses of an iteration; each is a scalar tensor."""
+        self._pending.append((iteration, losses))
+
+    def read(self) -> dict[str, float]:
+        """Write what is pending to the history; the mean of each loss over it. Raises TrainingDiverged."""
+        if not self._pending:
+            return {}
+        names = list(self._pending[-1][1])
+        rows = torch.stack([torch.stack([losses[name] for name in names]) for _, losses in self._pending])
+        table = rows.double().cpu().tolist()
+        entries = [
+            (iteration, dict(zip(names, row, strict=True)))
+            for (iteration, _), row in zip(self._pending, table, strict=True)
+        ]
+        self._pending = []
+        for iteration, losses in entries:
+            require_finite(losses, iteration)
+        kept = [(iteration, {name: losses[name] for name in HISTORY_LOSSES}) for iteration, losses in entries]
+        self._history.append(kept)
+        return {name: sum(losses[name] for _, losses in entries) / len(entries) for name in names}
+
+
+def require_finite(losses: Mapping[str, float], iteration: int) -> None:
+    """Raise TrainingDiverged when a loss is no finite number."""
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"The loss {name} became {value} at iteration {iteration}. Nothing of it was saved.",
+                hint="Run the same command again: it continues from the last saved state. "
+                "If it happens again, train with --precision fp32.",
+                iteration=iteration,
+            )
+
+
+class SaveClock:
+    """When to save: every so many minutes, and right after the first iteration of a new model, so that a disk without
+    room or permission shows at once and not after the first interval."""
+
+    def __init__(self, minutes: float, *, first: bool) -> None:
+        self._interval_secs = minutes * 60
+        self._first = first
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        return self._first or time.monotonic() - self._last >= self._interval_secs
+
+    def done(self) -> None:
+        self._first, self._last = False, time.monotonic()
+
+
+class ProgressClock:
+    """Reports the iteration a few times a second, with a rate that leaves out the first one's start-up."""
+
+    def __init__(self, start: int, target_iter: int, report: Report) -> None:
+        self._start, self._total, self._report = start, target_iter or None, report
+        self._first_at: float | None = None
+        self._last_report_at = -math.inf
+
+    def advance(self, iteration: int) -> None:
+        now = time.perf_counter()
+        self._first_at = self._first_at or now
+        if now - self._last_report_at >= PROGRESS_SECS:
+            self._last_report_at = now
+            self.end(iteration)
+
+    def end(self, iteration: int) -> None:
+        """Report now, whatever the clock says."""
+        self._report(Progress(STEP_NAME, iteration, self._total, "iterations", self.rate(iteration)))
+
+    def rate(self, iteration: int) -> float | None:
+        """Iterations per second between the first finished one and now; None until two are done."""
+        done = iteration - self._start - 1
+        if self._first_at is None or done < 1:
+            return None
+        return done / (time.perf_counter() - self._first_at)

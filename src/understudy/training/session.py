@@ -1,0 +1,258 @@
+"""Everything that one run of training holds: the network, its optimiser, the batches and where they are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from understudy.errors import IncompatibleModel
+from understudy.report import Note, Preview, Report, silent
+from understudy.training.bank import FaceBank
+from understudy.training.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.history import CURVE_NAME, History, draw_curve
+from understudy.training.history import FILE_NAME as HISTORY_NAME
+from understudy.training.models import ModelRecord
+from understudy.training.optimisers import RMSprop
+from understudy.training.options import TrainOptions
+from understudy.training.precision import Precision, PrecisionChoice, choose
+from understudy.training.preview import PreviewFaces, save_previews, spread
+from understudy.training.recipes import Net, Recipe, config_from_plain, recipe_for
+from understudy.training.samples import Augmentation, Batch, BatchSource
+from understudy.training.state import TrainState
+from understudy.training.step import prepare
+from understudy.training.warp import Ranges
+
+GPU_LOG_EVERY = 10
+"""Reading a loss makes a GPU wait; on a CPU it costs nothing and is done every iteration."""
+
+
+@dataclass(eq=False)
+class Session:
+    """One model in training. `open_session` makes it; `train_loop` runs it. One process at a time may."""
+
+    folder: Path
+    options: TrainOptions
+    fabric: Fabric
+    recipe: Recipe
+    net: Net
+    optimiser: RMSprop
+    batches: BatchSource
+    precision: Precision
+    store: CheckpointStore
+    history: History
+    preview_faces: PreviewFaces
+    preview_names: Mapping[str, list[str]]
+    faces: Mapping[str, str]
+    state: TrainState
+    is_new: bool
+    _saved_at: int = -1
+    _drawn_at: int = -1
+    _backup_clock: float = field(default_factory=time.monotonic)
+
+    @property
+    def log_every(self) -> int:
+        return 1 if self.fabric.device.type == "cpu" else GPU_LOG_EVERY
+
+    @property
+    def batch_size(self) -> int:
+        return self.batches.batch_size
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Learn from one batch; its losses as scalars on the device."""
+        return self.recipe.step(self.net, self.optimiser, batch, self.precision)
+
+    def save(self, state: TrainState, report: Report = silent) -> None:
+        """Publish a checkpoint of this moment, with the history that belongs to it, unless that was done already."""
+        if state.iteration == self._saved_at:
+            return
+        self.history.sync()
+        body = {
+            "iteration": state.iteration,
+            "images": state.images,
+            "batches": self.batches.state_dict(),
+            "precision": self.precision.as_json(),
+            "device": self.fabric.device.type,
+            "options": self.options.model_dump(mode="json"),
+            "faces": dict(self.faces),
+            "preview_faces": dict(self.preview_names),
+            "history": len(self.history),
+        }
+        generation = self.store.save(
+            state.iteration, weights=self.net.state_dict(), optimiser=self.optimiser.state_dict(), state=body
+        )
+        self._saved_at = state.iteration
+        hours = self.options.autobackup_hour
+        if hours and time.monotonic() - self._backup_clock >= hours * 3600:
+            self.store.back_up(generation)
+            self._backup_clock = time.monotonic()
+        report(Note(f"Saved at iteration {state.iteration}.", "debug", item=generation.name))
+
+    def draw(self, state: TrainState, report: Report = silent) -> None:
+        """Draw the previews and the loss curve, unless that was done for this iteration."""
+        if state.iteration == self._drawn_at:
+            return
+        self.net.eval()
+        sheets = self.recipe.previews(self.net, self.preview_faces)
+        self.net.train()
+        history = self.options.write_preview_history
+        for path in save_previews(self.folder, sheets, state.iteration, history=history):
+            report(Preview(path.stem, path, state.iteration))
+        report(Preview("Loss", draw_curve(self.history, self.folder / CURVE_NAME), state.iteration))
+        self._drawn_at = state.iteration
+
+
+def open_session(
+    folder: Path,
+    record: ModelRecord,
+    options: TrainOptions,
+    src: FaceBank,
+    dst: FaceBank,
+    *,
+    fabric: Fabric,
+    report: Report = silent,
+) -> Session:
+    """Put together the training of a model as it was last saved, or from its initial weights.
+
+    What the checkpoint says about precision and threads is kept, so that the run continues bit for bit on the same
+    machine, unless the options or the device ask for something else.
+    Raises CorruptCheckpoint when no saved state is whole, IncompatibleModel when they do not fit model.json.
+    """
+    recipe = recipe_for(record.model_class)
+    config = config_from_plain(recipe, record.config)
+    store = CheckpointStore(folder, keep=options.keep_checkpoints)
+    store.tidy()
+    found = store.newest(report)
+    if found is not None:
+        store.set_aside_after(found.iteration)
+    precision = _precision(found, options, fabric.device, report)
+    net = recipe.build(config, torch.Generator().manual_seed(options.seed))
+    if found is not None:
+        load_weights(net, found)
+    prepare(net, precision, fabric.device)
+    optimiser = recipe.optimiser(net, precision, options.seed)
+    batches = BatchSource(
+        src,
+        dst,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        augmentation=Augmentation(
+            ranges=Ranges(scale=recipe.scale_range),
+            faithful=record.imported if options.faithful is None else options.faithful,
+        ),
+        repeat_every=recipe.repeat_every,
+        device=fabric.device,
+    )
+    faces = {"src": _fingerprint(src.names), "dst": _fingerprint(dst.names)}
+    state = TrainState()
+    if found is not None:
+        state = _restore(found, optimiser, batches, faces, report)
+    history = History.open(folder / HISTORY_NAME, until=state.iteration)
+    names = _preview_names(found, src, dst)
+    return Session(
+        folder,
+        options,
+        fabric,
+        recipe,
+        net,
+        optimiser,
+        batches,
+        precision,
+        store,
+        history,
+        _preview_faces(src, dst, names, fabric.device),
+        names,
+        faces,
+        state,
+        is_new=found is None,
+        _saved_at=-1 if found is None else state.iteration,
+        _drawn_at=-1 if found is None else state.iteration,
+    )
+
+
+def load_weights(net: Net, found: Checkpoint) -> None:
+    """Put saved weights into a network. Raises IncompatibleModel naming the first tensor that does not fit."""
+    wanted = net.state_dict()
+    for name, tensor in wanted.items():
+        given = found.weights.get(name)
+        if given is None or given.shape != tensor.shape:
+            has = "is missing" if given is None else f"is {tuple(given.shape)} where {tuple(tensor.shape)} is needed"
+            raise IncompatibleModel(
+                f"The saved weights are of another architecture than model.json says: {name} {has}.",
+                hint="Restore model.json or the saved states from a copy; they do not belong together.",
+                folder=found.folder,
+            )
+    net.load_state_dict({name: found.weights[name] for name in wanted})
+
+
+def _precision(found: Checkpoint | None, options: TrainOptions, device: torch.device, report: Report) -> Precision:
+    """How to compute: as before where that is possible and not asked otherwise, else as this machine does best."""
+    stored = None if found is None else found.state.get("precision")
+    if not stored or found is None or found.state.get("device") != device.type:
+        return _chosen(options, device)
+    before = Precision.of(stored)
+    asked = options.precision is not PrecisionChoice.AUTO or options.threads
+    if not asked:
+        return before
+    now = _chosen(options, device)
+    if now != before:
+        report(
+            Note(
+                f"Computing in {now.dtype} with {now.threads} threads from here on, before in {before.dtype} with "
+                f"{before.threads}: the run no longer repeats bit for bit.",
+                "warning",
+            )
+        )
+    return now
+
+
+def _chosen(options: TrainOptions, device: torch.device) -> Precision:
+    precision = choose(str(device), options.precision)
+    return replace(precision, threads=options.threads) if options.threads else precision
+
+
+def _restore(
+    found: Checkpoint, optimiser: RMSprop, batches: BatchSource, faces: Mapping[str, str], report: Report
+) -> TrainState:
+    """Put back what a checkpoint holds beside the weights; where training is then."""
+    if found.optimiser is not None:
+        optimiser.load_state_dict(found.optimiser)
+    if "batches" in found.state:
+        batches.load_state_dict(found.state["batches"])
+    for side, before in found.state.get("faces", {}).items():
+        if before != faces[side]:
+            report(Note(f"The {side} faceset is not the one that was trained on before; its faces are dealt anew."))
+    return TrainState(found.iteration, int(found.state.get("images", 0)))
+
+
+def _preview_names(found: Checkpoint | None, src: FaceBank, dst: FaceBank) -> dict[str, list[str]]:
+    """The faces that previews show: those of before as long as they are all there, else some spread over each set."""
+    before = {} if found is None else found.state.get("preview_faces", {})
+    chosen = {}
+    for side, bank in (("src", src), ("dst", dst)):
+        known = list(before.get(side, []))
+        whole = known and set(known) <= set(bank.names)
+        chosen[side] = known if whole else [bank.names[index] for index in spread(len(bank))]
+    return chosen
+
+
+def _preview_faces(src: FaceBank, dst: FaceBank, names: Mapping[str, list[str]], device: torch.device) -> PreviewFaces:
+    """Pairs of faces, row by row; the shorter side begins again."""
+    rows = max(len(names["src"]), len(names["dst"]))
+    parts: list[Tensor] = []
+    for side, bank in (("src", src), ("dst", dst)):
+        indexes = [bank.names.index(name) for name in names[side]]
+        repeated = [indexes[row % len(indexes)] for row in range(rows)]
+        parts += bank.fetch(np.array(repeated, np.int64), device)
+    return PreviewFaces(*parts)
+
+
+def _fingerprint(names: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
