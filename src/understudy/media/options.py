@@ -1,0 +1,81 @@
+"""What can be chosen when frames are taken out of a video and when a video is made of frames."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import model_validator
+
+from understudy.options import Options, option
+
+
+class FrameFormat(StrEnum):
+    """File format of one frame."""
+
+    PNG = "png"
+    JPG = "jpg"
+    EXR = "exr"
+
+
+class VideoFormat(StrEnum):
+    """Container of a delivered video."""
+
+    MP4 = "mp4"
+    MOV = "mov"
+    MKV = "mkv"
+    AVI = "avi"
+
+
+class VideoCodec(StrEnum):
+    """Codec of a delivered picture. auto: H.264 for 8 bit, HEVC for deeper footage, the fitting one for lossless."""
+
+    AUTO = "auto"
+    H264 = "h264"
+    HEVC = "hevc"
+    FFV1 = "ffv1"
+    PRORES = "prores"
+
+
+class FramesOptions(Options):
+    """How frames of a video become files."""
+
+    fps: float = option(0, "Frames to keep per second; 0 keeps every frame. Never repeats one.", group="Frames",
+                        unit="frames/s", ge=0, le=1000)  # fmt: skip
+    format: FrameFormat = option(FrameFormat.PNG, "File format; png keeps every pixel, 16 bit for deep footage.",
+                                 group="Frames")  # fmt: skip
+    quality: int = option(95, "Quality of jpg frames.", group="Frames", ge=1, le=100)
+    square_pixels: bool = option(False, "Stretch anamorphic footage so that faces keep their proportions; "
+                                 "for src, since the result must keep the size of dst.", group="Frames")  # fmt: skip
+    replace: bool = option(False, "Replace frames made with other settings; the old ones move to the trash.",
+                           group="Frames")  # fmt: skip
+    workers: int = option(0, "Threads that write frames; 0 uses the cores.", group="Speed", ge=0, le=256)
+
+
+class EncodeOptions(Options):
+    """How merged frames become a video."""
+
+    format: VideoFormat = option(VideoFormat.MP4, "Container of the result.", group="Output")
+    codec: VideoCodec = option(VideoCodec.AUTO, "Codec of the picture; auto is H.264, HEVC for more than 8 bit.",
+                               group="Output")  # fmt: skip
+    lossless: bool = option(False, "Lose nothing: the exact planes in the pixel format of dst.", group="Output")
+    crf: int = option(16, "Constant quality; smaller is better and larger.", group="Output", ge=0, le=51)
+    bitrate: float = option(0, "Mean bit rate; 0 uses the constant quality instead.", group="Output", unit="Mbit/s",
+                            ge=0, le=2000)  # fmt: skip
+    preset: str = option("medium", "Effort of the H.264 and HEVC encoders, ultrafast to veryslow.", group="Output",
+                         pattern="^(ultrafast|superfast|veryfast|faster|fast|medium|slow|slower|veryslow)$")  # fmt: skip
+    compatible: bool = option(False, "8-bit 4:2:0, which every player and browser shows.", group="Output")
+    include_audio: bool = option(True, "Carry the sound of dst over.", group="Sound")
+    mask: bool = option(True, "Also write result_mask, lossless, when there are merged masks.", group="Output")
+    fps: float = option(0, "Frames per second where dst is pictures without times; 0 is 25.", group="Output",
+                        unit="frames/s", ge=0, le=1000)  # fmt: skip
+    threads: int = option(0, "Threads of the encoder; 0 uses the cores.", group="Speed", ge=0, le=256)
+
+    @model_validator(mode="after")
+    def _check(self) -> EncodeOptions:
+        if self.lossless and self.bitrate:
+            raise ValueError("lossless and bitrate do not go together")
+        if self.lossless and self.compatible:
+            raise ValueError("lossless and compatible do not go together: compatible changes the pixel format")
+        if self.lossless and self.codec is VideoCodec.PRORES:
+            raise ValueError("lossless and codec prores do not go together; ffv1 is lossless")
+        return self
