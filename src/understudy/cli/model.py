@@ -26,12 +26,12 @@ def train(
 
 def list_models(context: typer.Context) -> None:
     """List the models of the workspace."""
-    from understudy.training.models import list_models as find
+    from understudy.stages.models import list_models as find
 
-    models = find(context.obj.workspace.models)
+    models = find(context.obj.workspace)
     lines = [
         f"{model.name}: {model.model_class}, iteration {model.iteration or 0}, {model.size_bytes / 1e6:.0f} MB,"
-        f" {model.updated:%Y-%m-%d %H:%M}"
+        f" {model.updated:%Y-%m-%d %H:%M}{'' if model.ours else ', flat files'}"
         for model in models
     ]
     nothing = "No models yet. Make one with: understudy train NAME"

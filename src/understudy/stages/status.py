@@ -10,7 +10,8 @@ from understudy.errors import UnderstudyError
 from understudy.jobs import Job, JobState, jobs_in
 from understudy.media import probe
 from understudy.records import Side
-from understudy.training.models import ModelSummary, list_models
+from understudy.stages.models import list_models
+from understudy.training.models import ModelSummary
 from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
 
 RECENT_JOBS = 5
@@ -82,7 +83,7 @@ def status(workspace: Workspace) -> WorkspaceStatus:
     jobs = [_job(job) for job in jobs_in(workspace.private / "jobs")[: RECENT_JOBS * 4]]
     running = [job for job in jobs if job.state.active]
     recent = [job for job in jobs if not job.state.active][:RECENT_JOBS]
-    models = list_models(workspace.models)
+    models = list_models(workspace)
     found = (models, image_count(workspace.merged), results(workspace))
     command, why = _next(workspace, sides, *found, running)
     return WorkspaceStatus(workspace.root, sides, *found, running, recent, command, why)
@@ -136,7 +137,7 @@ def _next(
     for side in Side:
         if not sides[side].present:
             return (
-                f"cp VIDEO {workspace.root / f'data_{side}.mp4'}",
+                f"copy a video to {workspace.root / f'data_{side}.mp4'}",
                 f"There is no {side} footage: copy the video of {_who(side)} here (any extension).",
             )
     src, dst = sides[Side.SRC], sides[Side.DST]
