@@ -31,7 +31,7 @@ MEAN_OVER = 100
 def train(
     workspace: Workspace,
     name: str,
-    options: TrainOptions | None = None,
+    options: TrainOptions = TrainOptions(),
     *,
     report: Report = silent,
     stop: Stop = never,
@@ -43,14 +43,13 @@ def train(
     Raises EmptyFaceset, Busy when another process trains the model, CorruptCheckpoint, TrainingDiverged, DiskFull, and
     Interrupted after `stop`, with everything saved.
     """
-    typed = options or TrainOptions()
     folder = workspace.model(name)
     if name in RESERVED_NAMES:
         raise UsageError(f"{name} is the name of the mask network.", hint="Choose another name for this model.")
     started = time.perf_counter()
     with workspace.writing(f"model-{name}"):
-        record = _existing(workspace, folder, typed, report)
-        resolved = resolve(record, typed)
+        record = _existing(workspace, folder, options, report)
+        resolved = resolve(record, options)
         recipe = recipe_for(record.model_class)
         faces = _faces(workspace, config_from_plain(recipe, record.config), resolved, report, stop)
         if not is_model(folder):
@@ -96,9 +95,9 @@ def train(
 
 def resolve(record: ModelRecord, typed: TrainOptions) -> TrainOptions:
     """Defaults, under the options of the model's last run, under those given now. The class is the model's own."""
-    known = {key: value for key, value in record.options.items() if key in TrainOptions.model_fields}
-    given = typed.model_dump(include=typed.model_fields_set)
-    return TrainOptions.of(**{**known, **given, "model": record.model_class.lower()})
+    defaults = {name: getattr(TrainOptions(), name) for name in TrainOptions.model_fields}
+    before = {name: value for name, value in record.options.items() if name in defaults}
+    return TrainOptions.of(**{**defaults, **before, **typed.model_dump(), "model": record.model_class.lower()})
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from understudy.options import Options, option
 from understudy.training.precision import PrecisionChoice
@@ -75,3 +78,8 @@ class TrainOptions(Options):
         group="Machine",
     )
     threads: int = option(0, "Processor threads for the networks; 0 chooses.", group="Machine", ge=0, le=1024)
+
+    @model_serializer(mode="wrap")
+    def _given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only what was given is written out: what was not is decided by the model's last run, not by a default."""
+        return {name: value for name, value in serialise(self).items() if name in self.model_fields_set}
