@@ -112,7 +112,7 @@ def synthetic_predictor(crop: Image) -> tuple[Image, Mask, Mask]:
 
 
 def test_faithful_merge_matches_the_reference(golden: Path) -> None:
-    """±1 level, image and mask. A handful of pixels may be ±2: coordinates at the edge of a rounding step of 1/32 px."""
+    """±1 level, image and mask; a handful of values may be ±2, where a coordinate lies between two 32nds of a pixel."""
     seen, wrong = 0, []
     for case in cases(golden):
         result = compose_faces(

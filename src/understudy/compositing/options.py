@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
+from understudy.media.options import VideoFormat
 from understudy.options import Options, option
+from understudy.records import FootageFrom
 
 
 class MergeMode(StrEnum):
@@ -65,8 +68,36 @@ class MergeOptions(Options):
         "Keep the reference program's quirks (docs/faithful.md). Not given: on for imported models, off for new ones.",
         group="Compatibility",
     )
+    to_video: VideoFormat | None = option(
+        None, "Write result.* at once, with no frames on disk. Begins anew after an interruption.", group="Output"
+    )
+    replace: bool = option(False, "Render every frame again, also those that are up to date.", group="Output")
+    from_: FootageFrom | None = option(
+        None,
+        "Read the dst frames from the video or from the folder; by default the folder wins if it has frames.",
+        group="Input",
+    )
+    device: str = option("auto", "Where the network runs: auto, cpu, cuda:0, mps.", group="Machine")
+    workers: int = option(0, "Threads that lay faces over frames; 0: one per core.", group="Machine", ge=0, le=256)
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """The settings that decide what a frame looks like, as plain JSON values."""
+        return self.model_dump(mode="json", include=set(LOOK))
 
     @property
     def keeps_quirks(self) -> bool:
         """Whether the quirks are wanted; undecided counts as no. The stage decides by the model before it asks."""
         return bool(self.faithful)
+
+
+LOOK = (
+    "mode",
+    "output_face_scale",
+    "color_transfer_mode",
+    "mask_mode",
+    "erode_mask_modifier",
+    "blur_mask_modifier",
+    "faithful",
+)
+"""Names of the options that change pixels; the others only say where to read, write and compute."""
