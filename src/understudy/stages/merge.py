@@ -129,17 +129,12 @@ class Model:
 
 
 class DstFaces:
-    """The landmarks of every dst frame, fetched as they are needed."""
+    """The landmarks of every dst frame, fetched as they are needed. skipped: files that are no usable faces."""
 
     def __init__(self, catalog: Catalog) -> None:
         catalog.require_faces()
+        self.skipped = catalog.skipped
         self._by_frame: dict[str, list[FaceEntry]] = catalog.by_frame()
-        self._catalog = catalog
-
-    @property
-    def skipped(self) -> list[Skipped]:
-        """Files of the aligned folder that are no usable faces."""
-        return self._catalog.skipped
 
     def of(self, frame_name: str) -> list[Landmarks]:
         """Landmarks (68, 2) in frame pixels of the faces cut from this frame, in order of their file names."""
