@@ -16,7 +16,7 @@ def extract(context: typer.Context, side: SideArgument, options: ExtractOptions)
 
     Reads the frames on disk, or the video itself when there are none. Run again, it continues where it stopped.
     """
-    run_stage(context.obj, "extract:extract", f"Faces of {side}", side=side, options=options)
+    run_stage(context.obj, "stages.extract:extract", f"Faces of {side}", side=side, options=options)
 
 
 def info(context: typer.Context, side: SideArgument) -> None:

@@ -33,15 +33,15 @@ PRESET_FILE = "understudy.toml"
 Command = Callable[..., None]
 
 
-def flags(model: type[Options], *, table: str, positional: str = "") -> Callable[[Command], Command]:
+def flags(model: type[Options], *, table: str, bare: str = "") -> Callable[[Command], Command]:
     """Give a command the flags of `model`; it receives the finished record as `options`.
 
-    table: the name of this command's table in understudy.toml. positional: a field that is typed without a flag.
+    table: the name of this command's table in understudy.toml. bare: a field that is typed without a flag.
     """
 
     def decorate(command: Command) -> Command:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
-        made = [_parameter(name, field, typed_bare=name == positional) for name, field in model.model_fields.items()]
+        made = [_parameter(name, field, bare=name == bare) for name, field in model.model_fields.items()]
         names = [parameter.name for parameter in made]
 
         @functools.wraps(command)
@@ -52,7 +52,7 @@ def flags(model: type[Options], *, table: str, positional: str = "") -> Callable
 
         wrapper.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in (*own, *made)}
-        wrapper.options_model, wrapper.options_table = model, table  # type: ignore[attr-defined]
+        vars(wrapper).update(options_model=model, options_table=table, options_bare=bare)
         return wrapper
 
     return decorate
@@ -91,13 +91,14 @@ def flag_name(field: str) -> str:
     return "--" + field.rstrip("_").replace("_", "-")
 
 
-def _parameter(name: str, field: FieldInfo, *, typed_bare: bool) -> inspect.Parameter:
+def _parameter(name: str, field: FieldInfo, *, bare: bool) -> inspect.Parameter:
     """A field as the parameter that Typer reads; None stands for "not given"."""
     kind = plain_type(field)
     annotation, details = _typed(kind, field)
     details |= {"help": help_text(field), "show_default": False}
-    if typed_bare:
-        info = typer.Argument(**details)
+    if bare:
+        details |= {"metavar": name.upper(), "help": f"{details['help']} {details.get('metavar', '').strip('<>')}"}
+        info: Any = typer.Argument(**details)
     else:
         flag = flag_name(name)
         meta = meta_of(field)

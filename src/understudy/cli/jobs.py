@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,20 @@ from understudy.report import Report
 
 STOP_SECS = 600.0
 
+Shown = Callable[[dict[str, Any]], str]
 
-def run_stage(door: Door, stage: str, title: str, **arguments: Any) -> None:
-    """Run a stage as a job, show its progress and how it ended.
 
-    stage: "module:function" inside understudy.stages. arguments: the stage's own, by name.
+def run_stage(door: Door, stage: str, title: str, *, shown: Shown | None = None, **arguments: Any) -> None:
+    """Run a stage of the door's workspace as a job, show its progress and how it ended.
+
+    stage: "module:function" inside the package. shown: turns the result into text. arguments: the stage's, by name.
     """
     workspace = door.workspace
     values = {name: as_json(value) for name, value in arguments.items()}
-    job = start(workspace.private / "jobs", Request(f"understudy.stages.{stage}", workspace.root, title, values))
+    job = start(workspace.private / "jobs", Request(f"understudy.{stage}", workspace.root, title, values))
     with door.progress() as report:
         result = listen(door, job, report)
-    show(door, job, result, title)
+    show(door, job, result, shown or functools.partial(summary, title))
 
 
 def listen(door: Door, job: Job, report: Report) -> JobResult:
@@ -48,11 +52,11 @@ def listen(door: Door, job: Job, report: Report) -> JobResult:
     return result
 
 
-def show(door: Door, job: Job, result: JobResult, title: str) -> None:
+def show(door: Door, job: Job, result: JobResult, shown: Shown) -> None:
     """Print how a job ended, as JSON or for a person, and end the command with its exit code."""
     body = result.body
     if result.ok:
-        door.finish(body, summary(title, body))
+        door.finish(body, shown(body))
         return
     error = body["error"]
     if result.exit_code == 130:

@@ -21,4 +21,4 @@ def merge(
 
     Works on the frames on disk or straight from the video. Run again, it continues where it stopped.
     """
-    run_stage(context.obj, "merge:merge", f"Merged with {name}", name=name, options=options)
+    run_stage(context.obj, "stages.merge:merge", f"Merged with {name}", name=name, options=options)

@@ -21,7 +21,7 @@ def train(
 
     Ctrl-C saves and stops; the same command goes on from there, exactly.
     """
-    run_stage(context.obj, "train:train", f"Trained {name}", name=name, options=options)
+    run_stage(context.obj, "stages.train:train", f"Trained {name}", name=name, options=options)
 
 
 def list_models(context: typer.Context) -> None:

@@ -72,14 +72,17 @@ class PlainLines:
     def __init__(self, *, verbose: bool) -> None:
         self._verbose = verbose
         self._printed_at: dict[str, float] = {}
+        self._ended: set[str] = set()
         self._metrics = ""
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progress):
             now = time.monotonic()
             ended = event.total is not None and event.done >= event.total
-            if ended or now - self._printed_at.get(event.step, -1e9) >= PLAIN_LINE_SECS:
+            due = now - self._printed_at.get(event.step, -1e9) >= PLAIN_LINE_SECS
+            if (ended or due) and event.step not in self._ended:
                 self._printed_at[event.step] = now
+                self._ended |= {event.step} if ended else set()
                 _line(progress_text(event, self._metrics))
         elif isinstance(event, Metrics):
             self._metrics = metrics_text(event)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from understudy.cli.progress import pace_text
 from understudy.jobs import JobState
 from understudy.report import Progress
@@ -46,7 +48,7 @@ def footage_words(side: SideStatus) -> str:
     """Size, rate and length of the video, with a space before them."""
     info = side.footage or {}
     words = [f"{info['width']}x{info['height']}"] if info.get("width") else []
-    words += [f"{info['fps']} fps"] if info.get("fps") else []
+    words += [f"{float(Fraction(info['fps'])):g} fps"] if info.get("fps") else []
     words += ["variable rate"] if info.get("vfr") else []
     words += [f"{info['frames']} frames"] if info.get("frames") else []
     return "".join(f" {word}" for word in words)

@@ -32,10 +32,10 @@ def frames(context: typer.Context, side: SideArgument, options: FramesOptions) -
 
     Extraction and merging also read the video itself. Frames on disk are for looking at; when there are any, they win.
     """
-    run_stage(context.obj, "extract_frames:extract_frames", f"Frames of {side}", side=side, options=options)
+    run_stage(context.obj, "stages.extract_frames:extract_frames", f"Frames of {side}", side=side, options=options)
 
 
-@flags(EncodeOptions, table="encode", positional="format")
+@flags(EncodeOptions, table="encode", bare="format")
 def encode(context: typer.Context, options: EncodeOptions) -> None:
     """Make a video of the merged frames, with the sound and timing of the dst."""
-    run_stage(context.obj, "encode:encode", "Encoded", options=options)
+    run_stage(context.obj, "stages.encode:encode", "Encoded", options=options)

@@ -1,7 +1,8 @@
 """What a job leaves on disk, and what that says about it.
 
 .understudy/jobs/ID/
-    job.json        what was asked: stage and arguments, enough to do it again; when, where, by which version
+    job.json        what it is called, when it was asked for and by which version
+    options.json    stage and arguments, every option written out: enough to do it again
     process.json    which process works on it, and the address of its socket
     key             the socket's secret, readable by this user only
     events.jsonl    what it reported
@@ -108,8 +109,8 @@ class Job:
     @property
     def request(self) -> Request:
         """What was asked. Raises KeyError when the folder is no whole job."""
-        body = self._read("job.json")
-        return Request(body["stage"], Path(body["workspace"]), body["title"], body["arguments"])
+        body = self._read("options.json")
+        return Request(body["stage"], Path(body["workspace"]), self.title, body["arguments"])
 
     @property
     def title(self) -> str:
@@ -180,17 +181,11 @@ def create(jobs: Path, request: Request) -> Job:
         with os.fdopen(key, "wb") as file:
             file.write(secrets.token_bytes(32))
         (job.folder / "reserve").write_bytes(bytes(RESERVE_BYTES))
-        body = {
-            "schema": SCHEMA,
-            "version": VERSION,
-            "title": request.title,
-            "stage": request.stage,
-            "workspace": str(request.workspace),
-            "arguments": request.arguments,
-            "created": time.time(),
-            "understudy": __version__,
-        }
-        write_json(job.folder / "job.json", body)
+        form = {"schema": SCHEMA, "version": VERSION}
+        asked = {"stage": request.stage, "workspace": str(request.workspace), "arguments": request.arguments}
+        write_json(job.folder / "options.json", {**form, **asked})
+        made = {"title": request.title, "created": time.time(), "understudy": __version__}
+        write_json(job.folder / "job.json", {**form, **made})
     return job
 
 

@@ -1,4 +1,4 @@
-"""The process of one job: `python -m understudy.jobs.worker FOLDER` runs the stage that job.json names.
+"""The process of one job: `python -m understudy.jobs.worker FOLDER` runs the stage that options.json names.
 
 The socket listens before the stage's modules are imported, so a job can be stopped from its first moment. SIGINT and
 SIGTERM ask for the same clean stop; SIGHUP, a closed terminal, is ignored.
@@ -78,8 +78,6 @@ def resolve(request: Request) -> tuple[Callable[..., Any], dict[str, Any]]:
 
     Raises UsageError for arguments that the stage does not take.
     """
-    from understudy.workspace import Workspace
-
     module, _, name = request.stage.partition(":")
     stage = getattr(importlib.import_module(module), name)
     parameters = inspect.signature(stage).parameters
@@ -87,7 +85,11 @@ def resolve(request: Request) -> tuple[Callable[..., Any], dict[str, Any]]:
     if unknown:
         raise UsageError(f"{name} takes no argument {', '.join(sorted(unknown))}.")
     typed = {key: typed_as(parameters[key].annotation, value, stage) for key, value in request.arguments.items()}
-    return stage, {"workspace": Workspace.open(request.workspace), **typed}
+    if "workspace" in parameters:
+        from understudy.workspace import Workspace
+
+        typed["workspace"] = Workspace.open(request.workspace)
+    return stage, typed
 
 
 def typed_as(annotation: Any, value: Any, stage: Callable[..., Any]) -> Any:

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 
 from understudy.facesets import Catalog, FaceEntry
-from understudy.facesets.catalog import cache_name
 from understudy.geometry.pose import pose
 from understudy.records import Side
 from understudy.report import Report, Stop, never, silent, track
@@ -25,9 +24,7 @@ def faceset_info(workspace: Workspace, side: Side, *, report: Report = silent, s
     """
     started = time.perf_counter()
     folder = workspace.side(side).aligned
-    with Catalog.open(
-        folder, cache=workspace.private / "cache" / cache_name(folder), report=report, stop=stop
-    ) as catalog:
+    with Catalog.open(folder, cache=workspace.private / "catalogs", report=report, stop=stop) as catalog:
         faces = catalog.require_faces()
         looking = Counter(direction(face) for face in track(faces, "Looking at faces", report, stop, unit="faces"))
         notes = {
