@@ -90,6 +90,10 @@ class Shot:
     def __len__(self) -> int:
         return len(self.script)
 
+    @property
+    def rig(self) -> Rig:
+        return self._stage.rig
+
     def frame(self, index: int) -> Picture:
         """(height, width, 3) uint8 RGB."""
         posed = self._stage.rig.pose(self.script.gesture(index))

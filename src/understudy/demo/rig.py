@@ -233,12 +233,11 @@ class Rig:
 
 
 def _flatten_sides(mesh: Floats) -> Floats:
-    """Halve the depth beyond the cheeks: a frontal picture has too few pixels there to be turned to the front."""
+    """Reduce the depth beyond the cheeks: a frontal picture has few pixels there that could be turned to the front."""
     shaped = mesh.copy()
-    width = float(np.ptp(mesh[:, 0]))
-    knee = float(np.median(mesh[:, 2]))
-    beyond = np.clip(shaped[:, 2] - knee, 0, None)
-    shaped[:, 2] -= beyond - 0.2 * width * np.tanh(beyond / (0.2 * width))
+    reach = 0.5 * float(np.ptp(mesh[:, 0]))
+    beyond = np.clip(shaped[:, 2] - np.median(shaped[:, 2]), 0, None)
+    shaped[:, 2] -= beyond - reach * np.tanh(beyond / reach)
     return shaped
 
 

@@ -8,8 +8,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.geometry import affine, alignment
+from understudy.geometry.pose import pose
+from understudy.records import FaceType
+
 Floats = NDArray[np.float64]
 
+_POSE_SIZE = 256
 _UPPER_INNER_LIP, _LOWER_INNER_LIP = [61, 62, 63], [67, 66, 65]
 _NOSE_ROOT, _NOSE_BASE = 27, 33
 _LIDS = (([37, 38], [41, 40], 36, 39), ([43, 44], [47, 46], 42, 45))
@@ -39,3 +44,9 @@ def correlation(measured: Floats, truth: Floats) -> float:
     if len(first) < 2 or first.std() < 1e-12 or second.std() < 1e-12:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
+
+
+def head_yaw(landmarks: Floats) -> float:
+    """How far the head is turned, radians, positive to the left of the picture."""
+    aligned = affine.apply(alignment.transform(landmarks, _POSE_SIZE, FaceType.FULL), landmarks)
+    return float(pose(aligned, _POSE_SIZE).yaw)
