@@ -99,7 +99,7 @@ def main() -> None:
         diff_step=1e-3,
     )
     made = shaped(face, *fit.x)
-    made -= made.mean(axis=0)
+    made = made - made.mean(axis=0)
     medians = np.median(np.abs(residuals(made, poses)), axis=0)
     TARGET.write_text(module_text(made, fit.x, medians), encoding="utf-8")
     print(f"tilt, height, depth: {fit.x.round(4)}; median error of pitch and yaw: {medians.round(2)} degrees")

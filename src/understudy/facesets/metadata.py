@@ -239,7 +239,7 @@ def _numbers(value: Any, shape: tuple[int | None, ...], key: str) -> npt.NDArray
 
 
 def _fits(value: Any, shape: tuple[int | None, ...]) -> bool:
-    """Whether the nesting is as expected; NumPy must not expand it unseen, since a small pickle can nest without end."""
+    """Whether the nesting is as expected; NumPy must not expand it unseen: small pickles can nest without end."""
     if isinstance(value, np.ndarray):
         return value.ndim == len(shape) and all(n is None or n == m for n, m in zip(shape, value.shape, strict=True))
     if not shape:

@@ -13,7 +13,7 @@ import math
 import re
 import struct
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ def loads(data: bytes | bytearray | memoryview, *, limit: int | None = None) -> 
 
 
 def dumps(value: Any, protocol: int = 3, *, limit: int | None = None) -> bytes:
-    """A pickle (protocol 3 or 4) of None, numbers, text, bytes, lists, tuples, dictionaries, arrays and the codes above.
+    """A pickle (protocol 3 or 4) of None, numbers, text, bytes, lists, tuples, dictionaries, arrays and codes as above.
 
     limit: most bytes that the result may have. Raises ValueError beyond it, and TypeError for any other kind of value.
     """
@@ -355,7 +355,7 @@ def _dtype(machine: _Machine, code: Any, *rest: Any) -> _DtypeInMaking:
     name = code.lstrip("<>=|") if isinstance(code, str) else ""
     if name not in DTYPES:
         _refuse("array elements that are not numbers")
-    order = code[0] if code[0] in "<>" else "="
+    order: Literal["<", ">", "="] = "<" if code[0] == "<" else ">" if code[0] == ">" else "="
     return _DtypeInMaking(np.dtype(name).newbyteorder(order))
 
 

@@ -53,7 +53,7 @@ def pose_against(aligned_landmarks: npt.ArrayLike, size: int, face_3d: npt.Array
         found, turn = False, np.zeros(3)
     if not found or not np.isfinite(turn).all():
         return Pose(0.0, 0.0, 0.0)
-    return _angles(cv2.Rodrigues(turn)[0])
+    return _angles(np.asarray(cv2.Rodrigues(turn)[0], np.float64))
 
 
 def _upright_in_front(points: Points, face: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64] | None:
@@ -67,7 +67,7 @@ def _upright_in_front(points: Points, face: npt.NDArray[np.float64], size: int) 
         return None
     distance = size * np.sqrt(face[:, :2].var(axis=0).sum() / spread)
     across = (points.mean(axis=0) - size / 2) * distance / size
-    return np.array([*across, distance]) - face.mean(axis=0)
+    return np.asarray(np.array([*across, distance]) - face.mean(axis=0))
 
 
 def _angles(rotation: npt.NDArray[np.float64]) -> Pose:
