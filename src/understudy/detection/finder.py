@@ -1,26 +1,55 @@
 """The default engine: BlazeFace says where a face may be, FaceMesh says what it looks like and whether it is one.
 
-frame → whole picture, tiles, turned pictures, surroundings of the previous faces
-      → BlazeFace candidates → one per face → FaceMesh (twice) → presence → faces, largest first
+    whole picture · around the previous faces · tiles · turned pictures   → BlazeFace candidates
+    candidates of one place                                               → FaceMesh, twice → presence → one face
+
+BlazeFace is asked at a low threshold and often errs; FaceMesh's presence is what decides (figures in
+docs/guide/extraction.md). The previous faces only say where else to ask BlazeFace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from understudy.detection.blazeface import BlazeFace, Candidate
 from understudy.detection.engines import FULL_RANGE, SHORT_RANGE
-from understudy.detection.facemesh import FaceMesh, Mesh, square_around
+from understudy.detection.facemesh import MARGIN, FaceMesh, Mesh, square_around
 from understudy.detection.found import FoundFace
 from understudy.detection.mesh import landmarks_68
-from understudy.detection.pictures import Picture
+from understudy.detection.pictures import Picture, Square
 from understudy.records import Rect
 
-SCORE = 0.5
+SCORE = 0.4
+"""Candidates below this are not looked at."""
+
+SCORE_NEAR_PREVIOUS = 0.25
+"""The same, where the frame before had a face."""
+
+SCORE_WORTH_EFFORT = 0.5
+"""Candidates from here on are looked at in several squares before they are given up."""
+
 PRESENCE = 0.5
+"""What FaceMesh must say of its second look. Backs of heads and hands stay below 0.1 (docs/guide/extraction.md)."""
+
+CONFIDENCE_IN_A_CROWD = 0.7
+"""What a face must reach that overlaps another: ears and temples of a found face look like small turned faces."""
+
+TILE = 512
+TILE_OVERLAP = 0.2
+"""The full-range detector sees faces from a twentieth of its square on, so tiles of 512 px show those of 26 px."""
+
+TILES_IN_TURN = 8
+"""A quick search looks at every eighth tile, so that each tile is seen at least every eighth frame."""
+
+TURNS = (math.pi / 2, -math.pi / 2, math.pi)
+"""Further angles at which a thorough search sees the whole picture; upright finds faces turned up to about 60 degrees."""
+
+RETRIES = ((1.4, -0.35), (1.4, 0.35), (1.2, 0.0), (1.4, 0.0), (0.87, 0.35), (0.87, -0.35))
+"""Further squares for a candidate on which the first look saw no face: scale and turn (radians) over the first."""
 
 
 class MediapipeEngine:
@@ -30,30 +59,105 @@ class MediapipeEngine:
         self._near = BlazeFace(SHORT_RANGE, threads=threads)
         self._far = BlazeFace(FULL_RANGE, threads=threads)
         self._mesh = FaceMesh(threads=threads)
+        self._turn = 0
 
     def find(
-        self, rgb8: NDArray[np.uint8], *, previous: Sequence[FoundFace] = (), max_faces: int = 0
+        self, rgb8: NDArray[np.uint8], *, previous: Sequence[FoundFace] | None = None, max_faces: int = 0
     ) -> list[FoundFace]:
         """See `found.Engine.find`."""
         picture = Picture(rgb8)
         faces: list[FoundFace] = []
-        candidates = [*self._near.find(picture, picture.whole, threshold=SCORE)]
-        candidates += self._far.find(picture, picture.whole, threshold=SCORE)
-        for candidate in sorted(candidates, key=lambda item: -item.score):
-            face = self._confirm(picture, candidate)
-            if face is not None and not any(same_face(face.rect, other.rect) for other in faces):
-                faces.append(face)
+        for place in places(self._candidates(picture, previous)):
+            if not any(same_face(face.rect, _box(place[0].square)) for face in faces):
+                face = self._confirm(picture, place)
+                if face is not None and all(may_stand_beside(other.rect, face) for other in faces):
+                    faces.append(face)
         faces.sort(key=lambda face: -face.rect.area)
         return faces[:max_faces] if max_faces else faces
 
-    def _confirm(self, picture: Picture, candidate: Candidate) -> FoundFace | None:
-        mesh, presence = self._mesh.look(picture, candidate.square.scaled(1.5))
+    def _candidates(self, picture: Picture, previous: Sequence[FoundFace] | None) -> list[Candidate]:
+        found = self._near.find(picture, picture.whole, threshold=SCORE)
+        found += self._far.find(picture, picture.whole, threshold=SCORE)
+        for face in previous or ():
+            if face.mesh is not None:
+                found += self._near.find(picture, square_around(face.mesh), threshold=SCORE_NEAR_PREVIOUS)
+        for square in self._further_squares(picture, thorough=previous is None):
+            found += self._far.find(picture, square, threshold=SCORE)
+        return found
+
+    def _further_squares(self, picture: Picture, *, thorough: bool) -> Iterator[Square]:
+        """Tiles and turned pictures for a thorough search, some of the tiles for a quick one."""
+        self._turn = 0 if thorough else self._turn + 1
+        for number, tile in enumerate(tiles(picture.width, picture.height)):
+            if thorough or (number + self._turn) % TILES_IN_TURN == 0:
+                yield tile
+        if thorough:
+            whole = picture.whole
+            yield from (Square(whole.x, whole.y, whole.side, turn) for turn in TURNS)
+
+    def _confirm(self, picture: Picture, place: Sequence[Candidate]) -> FoundFace | None:
+        """The face at a place, if there is one."""
+        for candidate in place[:3]:
+            face = self._look(picture, candidate.square.scaled(MARGIN), candidate.score)
+            if face is not None:
+                return face
+        best = place[0]
+        if best.score >= SCORE_WORTH_EFFORT:
+            first = best.square.scaled(MARGIN)
+            for scale, turn in RETRIES:
+                square = Square(first.x, first.y, first.side * scale, first.angle + turn)
+                face = self._look(picture, square, best.score)
+                if face is not None:
+                    return face
+        return None
+
+    def _look(self, picture: Picture, square: Square, score: float) -> FoundFace | None:
+        """Look once to find the right square, and once more in that."""
+        mesh, presence = self._mesh.look(picture, square)
         if presence < PRESENCE:
             return None
         mesh, presence = self._mesh.look(picture, square_around(mesh))
         if presence < PRESENCE:
             return None
-        return FoundFace(box_of(mesh), landmarks_68(mesh), mesh, min(candidate.score, presence))
+        return FoundFace(box_of(mesh), landmarks_68(mesh), mesh, min(score, presence))
+
+
+def tiles(width: int, height: int) -> Iterator[Square]:
+    """Overlapping squares of TILE px that cover a picture larger than that; none for a smaller one.
+
+    Very large pictures get a layer of larger squares too, for the faces between the tiles' largest and the whole's
+    smallest.
+    """
+    side = max(width, height) / 8
+    layers = [float(TILE)]
+    while side > TILE * 2:
+        layers.append(side)
+        side /= 8
+    for side in layers:
+        if max(width, height) > side * 1.25:
+            columns, rows = _centres(width, side), _centres(height, side)
+            yield from (Square(x, y, side) for y in rows for x in columns)
+
+
+def _centres(length: int, side: float) -> list[float]:
+    if length <= side:
+        return [length / 2 - 0.5]
+    count = math.ceil((length - side * TILE_OVERLAP) / (side * (1 - TILE_OVERLAP)))
+    return [float(centre) for centre in np.linspace(side / 2, length - side / 2, count) - 0.5]
+
+
+def places(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Candidates that may be one face put together, each list and the lists themselves best first."""
+    grouped: list[list[Candidate]] = []
+    for candidate in sorted(candidates, key=lambda item: -item.score):
+        box = _box(candidate.square)
+        for group in grouped:
+            if same_face(box, _box(group[0].square)):
+                group.append(candidate)
+                break
+        else:
+            grouped.append([candidate])
+    return grouped
 
 
 def box_of(mesh: Mesh) -> Rect:
@@ -65,9 +169,24 @@ def box_of(mesh: Mesh) -> Rect:
 
 def same_face(one: Rect, other: Rect) -> bool:
     """Whether two boxes show one face: they overlap a lot, or one holds most of the other."""
+    common = _common(one, other)
+    return common > 0.4 * (one.area + other.area - common) or common > 0.7 * min(one.area, other.area)
+
+
+def may_stand_beside(found: Rect, face: FoundFace) -> bool:
+    """Whether a further face is believed beside one that is found already: over an edge of it only if clearly seen."""
+    if same_face(found, face.rect):
+        return False
+    common = _common(found, face.rect)
+    return common < 0.15 * min(found.area, face.rect.area) or face.confidence >= CONFIDENCE_IN_A_CROWD
+
+
+def _common(one: Rect, other: Rect) -> float:
     width = min(one.right, other.right) - max(one.left, other.left)
     height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    if width <= 0 or height <= 0:
-        return False
-    common = width * height
-    return common > 0.4 * (one.area + other.area - common) or common > 0.7 * min(one.area, other.area)
+    return max(0.0, width) * max(0.0, height)
+
+
+def _box(square: Square) -> Rect:
+    half = square.side / 2
+    return Rect(square.x - half, square.y - half, square.x + half, square.y + half)

@@ -31,11 +31,12 @@ class Engine(Protocol):
     """Finds faces and their landmarks in one picture. An instance belongs to one thread."""
 
     def find(
-        self, rgb8: NDArray[np.uint8], *, previous: Sequence[FoundFace] = (), max_faces: int = 0
+        self, rgb8: NDArray[np.uint8], *, previous: Sequence[FoundFace] | None = None, max_faces: int = 0
     ) -> list[FoundFace]:
         """Faces in `rgb8` (H, W, 3), largest first; at most `max_faces` of them, 0: all.
 
-        previous: the faces of the frame before, as a hint where to look; a face is reported only on this frame's
-        evidence.
+        previous: the faces of the frame before, a hint where to look again; the search is then quick, and small
+        newcomers may be noticed a few frames late. None: nothing is known, search thoroughly. Either way a face is
+        reported only on this picture's evidence.
         """
         ...

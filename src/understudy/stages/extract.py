@@ -121,7 +121,7 @@ class _Cutter:
 
     def begin(self) -> None:
         """Forget the frames seen so far."""
-        self._previous: list[FoundFace] = []
+        self._previous: list[FoundFace] | None = None
         self._passed: list[Frame] = []
 
     def work(self, frame: Frame) -> _Outcome:
@@ -143,8 +143,8 @@ class _Cutter:
 
     def _find(self, frame: Frame) -> list[FoundFace]:
         options = self._options
-        self._previous = self._engine.find(frame.rgb8, previous=self._previous)
-        faces = [face for face in self._previous if min(face.rect.width, face.rect.height) >= options.min_face]
+        found = self._previous = self._engine.find(frame.rgb8, previous=self._previous)
+        faces = [face for face in found if min(face.rect.width, face.rect.height) >= options.min_face]
         return faces[: options.max_faces] if options.max_faces else faces
 
     def _write(self, frame: Frame, faces: Sequence[FoundFace]) -> int:
