@@ -38,7 +38,9 @@ class FolderSource(FrameSource):
         self._listing = list_pictures(path) if path.is_dir() else Listing(FootageKind.IMAGE, [(0, path)], [], [])
         if not self._listing.files:
             raise NoFrames(
-                "The folder has no pictures.", hint=f"It is searched for {', '.join(SUFFIXES)}; not in subfolders.", path=path
+                "The folder has no pictures.",
+                hint=f"It is searched for {', '.join(SUFFIXES)}; not in subfolders.",
+                path=path,
             )
         self._threads = threads or min(os.cpu_count() or 1, 4)
         self._unusable: dict[Path, str] = {}

@@ -1,8 +1,8 @@
 """Footage as one thing: a video, a folder of frames or a picture gives frames in order, with exact times.
 
-    with open_footage(path) as footage:
-        for frame in footage.frames():
-            ...
+with open_footage(path) as footage:
+    for frame in footage.frames():
+        ...
 """
 
 from __future__ import annotations

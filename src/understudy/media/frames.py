@@ -70,7 +70,9 @@ class Frame:
     _lock: Any = field(default_factory=threading.RLock, init=False, repr=False)
 
     @classmethod
-    def from_rgb(cls, rgb: Array, *, index: int = 0, pts: int | None = None, time_base: Fraction | None = None) -> Frame:
+    def from_rgb(
+        cls, rgb: Array, *, index: int = 0, pts: int | None = None, time_base: Fraction | None = None
+    ) -> Frame:
         """A frame of an (H, W, 3) RGB array: uint8, uint16, or float32 in linear light."""
         return cls(index, f"{index + 1:05d}.png", rgb, pts, time_base or Fraction(1, 1000))
 

@@ -89,7 +89,9 @@ def layout_of(name: str) -> Layout | None:
         return Layout(name, Family.GREY, int(found[1] or 8), full=True)
     if found := re.fullmatch(r"gbr(a?)p(f?)(?:(9|10|12|14|16|32)le)?", name):
         alpha = 3 if found[1] else None
-        return Layout(name, Family.RGB, int(found[3] or 8), order=(2, 0, 1), alpha=alpha, full=True, real=bool(found[2]))
+        return Layout(
+            name, Family.RGB, int(found[3] or 8), order=(2, 0, 1), alpha=alpha, full=True, real=bool(found[2])
+        )
     if name in _PACKED:
         letters = re.sub(r"(24|48le|64le)$", "", name)
         bits = 16 if name.endswith("le") else 8

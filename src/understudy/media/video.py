@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -22,6 +23,18 @@ _INTERLACED = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}
 _LOOK_AHEAD = 600  # packets read to judge the rate when nobody asked for a full count
 _NOT_FOOTAGE = ("tty", "ansi", "bin", "lrc", "hls", "concat", "concatf", "ffmetadata", "sdp", "rtsp")
 _SECURE = {"protocol_whitelist": "file"}
+
+_CONCEALING = ("h264", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3", "h263")
+_CAREFUL_PIXELS = 2560 * 1440
+
+
+def _careful(info: FootageInfo) -> bool:
+    """Whether to decode in one thread.
+
+    Decoders that paint over damage say so reliably only then, and one core decodes 190 1080p frames/s anyway; larger
+    pictures are worth the threads.
+    """
+    return info.codec in _CONCEALING and info.width * info.height <= _CAREFUL_PIXELS
 
 
 class VideoSource(FrameSource):
@@ -44,11 +57,13 @@ class _Decoding:
     def __init__(self, source: VideoSource, container: av.container.InputContainer, threads: int, turn: Turn) -> None:
         self.source, self.container, self.turn = source, container, turn
         self.stream = container.streams.video[0]
-        self.stream.codec_context.thread_type = "AUTO"
-        self.stream.codec_context.thread_count = threads
         self.info = source.info
+        self.stream.codec_context.thread_type = "NONE" if _careful(self.info) else "AUTO"
+        self.stream.codec_context.thread_count = threads
         self.packets = self.lost = 0
         self.cut = False
+        # AVI stores frames in slots of equal length and no times of showing; the decoder's guess is late by its delay.
+        self.slots: list[int] | None = [] if self.info.container == "avi" else None
         self.size: tuple[str, int, int] | None = None
 
     def frames(self, start: int) -> Iterator[Frame]:
@@ -57,8 +72,9 @@ class _Decoding:
             if damage:
                 self.source._skip(f"{count + 1:05d}.png", damage)
             self._watch_for_change(picture, count)
+            stamp = heapq.heappop(self.slots) if self.slots else picture.pts
             if count >= start:
-                yield self._frame(count, picture, bool(damage))
+                yield self._frame(count, picture, stamp, bool(damage))
             count += 1
         self._account(count)
         if not count:
@@ -68,29 +84,34 @@ class _Decoding:
             )  # fmt: skip
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
-        """Decoded frames as they come; packets that fail are counted."""
-        for packet in self._read():
-            if not packet.size:
-                break
-            try:
-                yield from packet.decode()
-            except av.FFmpegError:
-                self.lost += 1
-        yield from self._drained()
+        """Decoded frames as they come.
 
-    def _drained(self) -> Iterator[av.VideoFrame]:
-        """What the decoder still holds: with threads, an error of one packet does not end what follows it."""
-        for _ in range(256):
-            try:
-                pictures = self.stream.codec_context.decode(None)
-            except av.EOFError:
-                return
-            except av.FFmpegError:
-                self.lost += 1
-                continue
-            if not pictures:
-                return
-            yield from pictures
+        With several threads a packet that fails takes good neighbours with it, so from the first failure on the file is read
+        again without them.
+        """
+        given = 0
+        try:
+            for packet in self._read():
+                for picture in packet.decode():
+                    yield picture
+                    given += 1
+        except av.FFmpegError:
+            yield from self._patiently(given)
+
+    def _patiently(self, given: int) -> Iterator[av.VideoFrame]:
+        """Frames after the first `given`, decoded in one thread; packets that fail are counted."""
+        self.packets = 0
+        with _opened(self.info.path) as self.container:
+            self.stream = self.container.streams.video[0]
+            self.stream.codec_context.thread_type = "NONE"
+            for packet in self._read():
+                try:
+                    pictures = packet.decode()
+                except av.FFmpegError:
+                    self.lost += 1
+                    continue
+                yield from pictures[given:]
+                given = max(given - len(pictures), 0)
 
     def _read(self) -> Iterator[av.Packet[Any]]:
         packets = self.container.demux(self.stream)
@@ -103,16 +124,16 @@ class _Decoding:
             if packet is None:
                 return
             self.packets += packet.size > 0 and not packet.is_corrupt
+            if self.slots is not None and packet.dts is not None:
+                heapq.heappush(self.slots, packet.dts)
             yield packet
 
-    def _frame(self, index: int, picture: av.VideoFrame, damaged: bool) -> Frame:
+    def _frame(self, index: int, picture: av.VideoFrame, stamp: int | None, damaged: bool) -> Frame:
         tags = _tags_of(picture).or_else(self.info.tags)
         duration = picture.duration or None
         upright = planar.turned(planar.plain(picture), self.turn)
-        base = picture.time_base or self.info.time_base
-        return Frame(
-            index, f"{index + 1:05d}.png", upright, picture.pts, Fraction(base), duration, damaged, tags
-        )  # fmt: skip
+        base = Fraction(picture.time_base or self.info.time_base)
+        return Frame(index, f"{index + 1:05d}.png", upright, stamp, base, duration, damaged, tags)
 
     def _watch_for_change(self, picture: av.VideoFrame, index: int) -> None:
         seen = (picture.format.name, picture.width, picture.height)
@@ -211,10 +232,13 @@ def _describe(path: Path, *, count: bool) -> tuple[FootageInfo, Turn]:
         upright = planar.turned(planar.plain(first), turn)
         base = Fraction(stream.time_base or Fraction(1, 1000))
         rate, vfr = _rate(stream, times, base)
-        tags = ColourTags.from_codes(context.color_range, context.colorspace, context.color_trc, context.color_primaries)
+        tags = ColourTags.from_codes(
+            context.color_range, context.colorspace, context.color_trc, context.color_primaries
+        )
         sar = Fraction(stream.sample_aspect_ratio or 1)
         frames, exact = _count(stream, times, rate, container, base)
         start = first.pts if first.pts is not None else (stream.start_time or 0)
+        start = times.stamps[0] if container.format.name == "avi" and times.stamps else start
         info = FootageInfo(
             path, FootageKind.VIDEO, upright.width, upright.height, upright.format.name,
             _bits(upright.format.name), codec=context.name, container=container.format.name, rate=rate, vfr=vfr,
@@ -246,6 +270,8 @@ def _first_picture(container: av.container.InputContainer, path: Path) -> av.Vid
 def _times(container: av.container.InputContainer, stream: Any, limit: int | None) -> _Times:
     stamps: list[int] = []
     packets = last_duration = 0
+    latest = -(1 << 63)
+    slotted = container.format.name == "avi"
     whole, cut = True, False
     with _opened(_path_of(container)) as fresh:
         same = fresh.streams[stream.index]
@@ -254,10 +280,11 @@ def _times(container: av.container.InputContainer, stream: Any, limit: int | Non
                 if not packet.size or packet.is_corrupt:
                     continue
                 packets += 1
-                if packet.pts is not None:
-                    stamps.append(packet.pts)
-                    if packet.pts == max(stamps[-1], packet.pts):
-                        last_duration = packet.duration or last_duration
+                stamp = packet.dts if slotted else packet.pts
+                if stamp is not None:
+                    stamps.append(stamp)
+                    if stamp >= latest:
+                        latest, last_duration = stamp, packet.duration or last_duration
                 if limit is not None and packets >= limit:
                     whole = False
                     break
