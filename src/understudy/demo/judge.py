@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from understudy.demo.footage import Truth
 from understudy.demo.rig import Floats
+from understudy.demo.summary import GOOD_CORRELATION
 from understudy.detection import load_engine
 from understudy.evaluation.likeness import correlation, head_yaw, mouth_opening
 from understudy.masks import face_hull
 from understudy.report import Report, Stop, never, silent, track
-
-GOOD_CORRELATION = 0.8
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,5 @@ def _change(plate: NDArray[np.uint8], result: NDArray[np.uint8], landmarks: Floa
 
 
 def _picture(folder: Path, index: int) -> NDArray[np.uint8]:
-    path = folder / f"{index + 1:05d}.png"
-    bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(bgr[..., ::-1])
+    with Image.open(folder / f"{index + 1:05d}.png") as image:
+        return np.array(image.convert("RGB"))

@@ -217,7 +217,7 @@ class Rig:
     def _lit(self) -> Floats:
         """(V,) how much the lamp reaches each vertex: the face, and less of the hair with each ring."""
         radii = np.repeat([1.0, *RING_RADII], [468, *[len(FACE_OVAL)] * len(RING_RADII)])
-        return 1.0 - _smoothstep((radii - 1.0) / 0.35)
+        return 1.0 - _smoothstep((radii - 1.0) / 0.16)
 
     def _light(self, turned: Floats, light: float) -> Floats:
         """(V,) gain of each vertex under a lamp from the side; far vertices keep 1."""

@@ -157,7 +157,7 @@ def _train(workspace: Workspace, options: DemoOptions, clock: Clock, report: Rep
         if not target:
             trial = train_to(TRIAL_ITERATIONS)
             left = options.minutes * 60 - clock.total - AFTER_TRAINING_SECS
-            target = _fitting(left, trial.rate or 1.0)
+            target = fitting(left, trial.rate or 1.0)
             report(Note(f"One iteration takes {1 / (trial.rate or 1.0):.2f} s here: training to iteration {target}."))
         write_json(plan, {"target_iter": target})
         return train_to(target)
@@ -169,7 +169,7 @@ def _planned(plan: Path) -> int:
     return int(json.loads(plan.read_text(encoding="utf-8"))["target_iter"])
 
 
-def _fitting(seconds: float, rate: float) -> int:
+def fitting(seconds: float, rate: float) -> int:
     """Whole tens of iterations that fit `seconds`, with a tenth in hand."""
     return int(np.clip(0.9 * seconds * rate // 10 * 10, FEWEST_ITERATIONS, MOST_ITERATIONS))
 
