@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli.flags import flags
+from understudy.cli.folder import has_screen
 from understudy.cli.jobs import run_stage
 from understudy.demo.options import DemoOptions
 from understudy.demo.summary import summary_text
@@ -32,3 +33,5 @@ def demo(
     door = context.obj
     door.folder = Workspace.create(folder.absolute()).root
     run_stage(door, "demo.run:run_demo", "Demo", shown=summary_text, folder=door.folder, options=options)
+    if not door.json and has_screen():
+        typer.launch(str(door.folder / "contact_sheet.png"))
