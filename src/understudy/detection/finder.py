@@ -46,7 +46,7 @@ TILES_IN_TURN = 8
 """A quick search looks at every eighth tile, so that each tile is seen at least every eighth frame."""
 
 TURNS = (math.pi / 2, -math.pi / 2, math.pi)
-"""Further angles at which a thorough search sees the whole picture; upright finds faces turned up to about 60 degrees."""
+"""Further angles at which a thorough search sees the whole picture; upright it finds faces turned by up to 60 degrees."""
 
 RETRIES = ((1.4, -0.35), (1.4, 0.35), (1.2, 0.0), (1.4, 0.0), (0.87, 0.35), (0.87, -0.35))
 """Further squares for a candidate on which the first look saw no face: scale and turn (radians) over the first."""
