@@ -76,6 +76,10 @@ class Frame:
         """A frame of an (H, W, 3) RGB array: uint8, uint16, or float32 in linear light."""
         return cls(index, f"{index + 1:05d}.png", rgb, pts, time_base or Fraction(1, 1000))
 
+    def named(self, name: str) -> Frame:
+        """The same frame under another name."""
+        return self if name == self.name else dataclasses.replace(self, name=name)
+
     @property
     def height(self) -> int:
         return self.picture.height if isinstance(self.picture, av.VideoFrame) else int(self.picture.shape[0])

@@ -1,0 +1,172 @@
+"""Frames of a video as numbered picture files: resumable, atomic per file, times remembered."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+
+from understudy.errors import Interrupted, UsageError
+from understudy.files import TEMP_PREFIX, os_errors
+from understudy.media import Frame, FrameFolderWriter, FrameSource, FramesOptions
+from understudy.records import Side
+from understudy.report import Note, Pace, Report, Stop, never, silent
+from understudy.stages.frame_record import FrameRecord, read_record, record_path
+from understudy.stages.result import StageResult
+from understudy.workspace import FootageFrom, SidePaths, Workspace
+
+
+def extract_frames(
+    workspace: Workspace, side: Side, options: FramesOptions, *, report: Report = silent, stop: Stop = never
+) -> StageResult:
+    """Write the frames of `data_src.*` or `data_dst.*` as `00001.png` and so on.
+
+    Frames that are there and whole are kept, so an interrupted run continues. Raises UsageError when the folder holds
+    frames made with other settings and `options.replace` is off; MissingFootage, UnreadableMedia, NoFrames; Interrupted.
+    """
+    started = time.perf_counter()
+    paths = workspace.side(side)
+    with workspace.writing(f"frames-{side}"), workspace.footage(side, FootageFrom.VIDEO) as footage:
+        record = FrameRecord.of(footage.info, options)
+        _make_room(workspace, paths, record, options, report)
+        for problem in footage.info.problems:
+            report(Note(problem[:1].upper() + problem[1:] + ".", "warning", footage.info.path.name))
+        writer = FrameFolderWriter(paths.frames, options.format, quality=options.quality)
+        record.save(record_path(workspace, side))
+        pace = Pace(f"Frames of {side}", _expected(footage, options), report)
+        try:
+            _write_all(footage, writer, record, options, pace, stop)
+        finally:
+            record.save(record_path(workspace, side))
+        record.complete = True
+        record.save(record_path(workspace, side))
+        pace.report_now()
+    return StageResult(
+        frames=len(record.times), skipped=footage.skipped, seconds=time.perf_counter() - started, rate=pace.rate,
+        outputs=[paths.frames],
+    )  # fmt: skip
+
+
+def _write_all(
+    footage: FrameSource, writer: FrameFolderWriter, record: FrameRecord, options: FramesOptions, pace: Pace, stop: Stop
+) -> None:
+    """Encode in threads while the next frames are decoded; at most two frames per thread are in memory."""
+    workers = options.workers or os.cpu_count() or 1
+    waiting: deque[Future[Path]] = deque()
+    with ThreadPoolExecutor(workers, "write-frame") as pool:
+        try:
+            for frame in _kept(footage, options.fps, record):
+                if stop():
+                    raise Interrupted(
+                        f"Stopped after {pace.done} frames.", hint="The same command continues where this one stopped."
+                    )
+                if is_whole(writer.path_of(frame)):
+                    pace.advance()
+                    continue
+                waiting.append(pool.submit(_write, writer, frame, footage.info.sar if options.square_pixels else None))
+                if len(waiting) > 2 * workers:
+                    waiting.popleft().result()
+                    pace.advance()
+            while waiting:
+                waiting.popleft().result()
+                pace.advance()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _kept(footage: FrameSource, fps: float, record: FrameRecord) -> Iterator[Frame]:
+    """The frames to keep, numbered anew from 1 when some are left out; their times go into the record.
+
+    A frame is kept when it is the first one at or after a multiple of 1/fps seconds, by its own time.
+    """
+    wanted = Fraction(fps).limit_denominator(1001)
+    record.times.clear()
+    first: Fraction | None = None
+    last_slot = -1
+    for frame in footage.frames():
+        moment = frame.time if frame.time is not None else frame.index / (footage.info.rate or Fraction(25))
+        first = moment if first is None else first
+        if fps:
+            slot = int((moment - first + frame.time_base) * wanted)
+            if slot <= last_slot:
+                continue
+            last_slot = slot
+        record.times.append(round(moment / record.time_base))
+        yield frame.named(f"{len(record.times):05d}.png")
+
+
+def _write(writer: FrameFolderWriter, frame: Frame, sar: Fraction | None) -> Path:
+    if sar is not None and sar != 1:
+        size = (max(1, round(frame.width * sar)), frame.height)
+        pixels = frame.rgb16 if frame.bit_depth > 8 else frame.rgb8
+        squared = Frame.from_rgb(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC))
+        frame = squared.named(frame.name)
+    return writer.write(frame)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a frame file is there with its end; files are renamed when complete, so only foreign ones can lack it."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as handle:
+            start = handle.read(8)
+            handle.seek(max(0, size - 12))
+            end = handle.read()
+    except OSError:
+        return False
+    if start.startswith(b"\x89PNG"):
+        return b"IEND" in end
+    if start.startswith(b"\xff\xd8"):
+        return end.endswith(b"\xff\xd9")
+    return size > 0 and start.startswith(b"\x76\x2f\x31\x01")
+
+
+def _expected(footage: FrameSource, options: FramesOptions) -> int | None:
+    count, rate = footage.estimated_count, footage.info.rate
+    if count is None or not options.fps or not rate or options.fps >= rate:
+        return count
+    return max(1, round(count * options.fps / rate))
+
+
+def _make_room(
+    workspace: Workspace, paths: SidePaths, record: FrameRecord, options: FramesOptions, report: Report
+) -> None:
+    """Refuse, or move away, frames that were made otherwise."""
+    there = paths.frame_files()
+    if not there:
+        return
+    old = read_record(record_path(workspace, paths.side))
+    difference = "nobody knows from which video and with which settings" if old is None else old.difference(record)
+    if not difference:
+        return
+    if not options.replace:
+        raise UsageError(
+            f"data_{paths.side} already holds {len(there)} frames, made {difference}.",
+            hint="Keep them and go on, or add --replace: the old ones move to .understudy/trash and can be taken back.",
+            folder=paths.frames,
+        )
+    trash = move_to_trash(workspace, there, f"frames-{paths.side}")
+    report(Note(f"{len(there)} old frames were moved to {trash}.", "info"))
+
+
+def move_to_trash(workspace: Workspace, files: list[Path], name: str) -> Path:
+    """Move files to a new folder of the workspace's trash; nothing is deleted. Returns the folder."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    trash = workspace.private / "trash" / f"{stamp}-{name}"
+    with os_errors(trash):
+        number = 1
+        while trash.exists():
+            number += 1
+            trash = trash.with_name(f"{stamp}-{name}-{number}")
+        trash.mkdir(parents=True)
+        for file in files:
+            if not file.name.startswith(TEMP_PREFIX):
+                file.replace(trash / file.name)
+    return trash

@@ -1,0 +1,72 @@
+"""What a folder of frames was made from: the video, the settings and the time of every frame.
+
+Kept in `.understudy/frames/SIDE.json`. It lets frames be continued, lets a result made from fewer frames keep their true
+times, and can be deleted: then only complete sets of frames keep their times.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from understudy.files import write_json
+from understudy.media import FootageInfo, FramesOptions
+from understudy.records import Side
+from understudy.workspace import Workspace
+
+SCHEMA = "understudy.frames/1"
+
+
+@dataclass
+class FrameRecord:
+    """times: of every frame, in ticks of time_base seconds, in the order of the numbers."""
+
+    video: str
+    size: int
+    fps: float
+    format: str
+    square_pixels: bool
+    time_base: Fraction
+    times: list[int] = field(default_factory=list)
+    complete: bool = False
+
+    @classmethod
+    def of(cls, info: FootageInfo, options: FramesOptions) -> FrameRecord:
+        """The record of frames that are about to be made."""
+        size = info.path.stat().st_size
+        return cls(info.path.name, size, options.fps, str(options.format), options.square_pixels, info.time_base)
+
+    def difference(self, other: FrameRecord) -> str:
+        """What these frames were made with, where that differs from `other`; empty when they go together."""
+        if (self.video, self.size) != (other.video, other.size):
+            return f"from another video ({self.video}, {self.size} bytes)"
+        if self.fps != other.fps:
+            return f"with --fps {self.fps:g}" if self.fps else "with every frame of the video"
+        if self.format != other.format:
+            return f"as {self.format}"
+        if self.square_pixels != other.square_pixels:
+            return "with square pixels" if self.square_pixels else "with the pixels of the video"
+        return ""
+
+    def save(self, path: Path) -> None:
+        """Write the record atomically."""
+        write_json(path, {"schema": SCHEMA, **asdict(self), "time_base": str(self.time_base)})
+
+
+def record_path(workspace: Workspace, side: Side) -> Path:
+    """Where the record of a side is kept."""
+    return workspace.private / "frames" / f"{side}.json"
+
+
+def read_record(path: Path) -> FrameRecord | None:
+    """The record, None where there is none or it cannot be understood."""
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if stored.pop("schema") != SCHEMA:
+            return None
+        return FrameRecord(**{**stored, "time_base": Fraction(stored["time_base"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
