@@ -127,9 +127,11 @@ def compose_faces(
     image = as_float(plate[box.slices]).copy()
     cover, alpha = np.zeros((2, box.height, box.width), np.float32)
     for number, layer in enumerate(layers):
-        lay = quirks.blended_twice if options.keeps_quirks and number > 0 else over
         where = layer.box.inside(box).slices
-        image[where] = lay(image[where], as_float(plate[layer.box.slices]), layer)
+        if options.keeps_quirks and number > 0:
+            image[where] = quirks.blended_twice(image[where], as_float(plate[layer.box.slices]), layer)
+        else:
+            image[where] = over(image[where], layer)
         cover[where] = np.maximum(cover[where], layer.cover)
         alpha[where] = np.clip(alpha[where] + layer.alpha, 0, 1)
     return Composite(image, alpha, cover, box)
@@ -145,7 +147,8 @@ def draw(
     masks = FaceMasks(drawn.mask_prd, drawn.mask_dst, hull=lambda: crop_hull(plate, landmarks, placement, sample))
     grid = on_grid(MASKS[options.mask_mode](masks), placement.grid_size)
     if options.mode is not MergeMode.RAW_RGB:
-        grid = shaped(grid, erode=options.erode_mask_modifier, blur=options.blur_mask_modifier)
+        erode, blur = options.erode_mask_modifier, options.blur_mask_modifier
+        grid = shaped(grid, erode=erode, blur=blur, coarsely=not options.keeps_quirks)
     alpha, box = place_mask(grid, placement, plate.shape[0], plate.shape[1], sample)
     return MODES[options.mode](Scene(plate, placement, drawn, grid, alpha, box, options, sample))
 
@@ -171,11 +174,12 @@ def crop_hull(plate: AnyPlate, landmarks: Landmarks, placement: Placement, sampl
 
 
 def place_mask(grid: Mask, placement: Placement, height: int, width: int, sample: Sample = gather) -> tuple[Mask, Box]:
-    """The mask in a frame of that size, and the box that holds all of it that is not 0."""
-    box = placement.frame_box_of_grid(box_of(grid), height, width)
+    """The mask, of the grid's size or coarser, in a frame of that size, and the box of all of it that is not 0."""
+    side = len(grid)
+    box = placement.frame_box_of_mask(box_of(grid), side, height, width)
     if box.empty:
         return np.zeros((0, 0), np.float32), Box(0, 0, 0, 0)
-    alpha = sample(grid, placement.grid_from_frame, box)
+    alpha = sample(grid, placement.mask_from_frame(side), box, smooth=side < placement.grid_size)
     alpha = without_faint(np.clip(alpha, 0, 1, out=alpha))
     used = box_of(alpha)
     return np.ascontiguousarray(alpha[used.slices]), used.moved(box.left, box.top)
@@ -222,7 +226,7 @@ MODES: Mapping[MergeMode, Callable[[Scene], Layer]] = {
 def _in_plate_colours(scene: Scene) -> Image:
     """The new face after the colour transfer that the options ask for."""
     drawn, placement, options = scene.drawn, scene.placement, scene.options
-    mask = resize(scene.grid, placement.size)
+    mask = resize(scene.grid, placement.size, smooth=len(scene.grid) < placement.grid_size)
     if options.keeps_quirks:
         mask = quirks.positive_to_one(mask)
         return TRANSFERS_WITH_QUIRKS[options.color_transfer_mode](drawn.face, drawn.crop, mask, mask)

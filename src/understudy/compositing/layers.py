@@ -17,7 +17,9 @@ class Layer:
     box: Box
 
 
-def over(below: Image, plate: Image, layer: Layer) -> Image:
-    """The layer over what lies below, both (h, w, 3) of the layer's box; where its cover is 0, `below` bit for bit."""
-    share = layer.cover[..., None]
-    return below * (1 - share) + layer.picture * share
+def over(below: Image, layer: Layer) -> Image:
+    """The layer over what lies below, (h, w, 3) of the layer's box; where its cover is 0, `below` bit for bit."""
+    image: Image = layer.picture - below
+    image *= layer.cover[..., None]
+    image += below
+    return image

@@ -57,11 +57,17 @@ class Placement:
         """The part of the frame that the pasted square can reach."""
         return _box_in_frame(self.paste_from_frame, self.square).within(height, width)
 
-    def frame_box_of_grid(self, box: Box, height: int, width: int) -> Box:
-        """The part of the frame that a box of the mask grid can reach."""
+    def mask_from_frame(self, side: int) -> Matrix:
+        """The transform to a mask of side × side pixels that covers the grid: the grid itself, or a coarser one."""
+        ratio = side / self.grid_size
+        shift = (ratio - 1) / 2  # pixel centres, not corners, lie at integers
+        return affine.compose([[ratio, 0, shift], [0, ratio, shift]], self.grid_from_frame)
+
+    def frame_box_of_mask(self, box: Box, side: int, height: int, width: int) -> Box:
+        """The part of the frame that a box of such a mask can reach."""
         if box.empty:
             return Box(0, 0, 0, 0)
-        return _box_in_frame(self.grid_from_frame, box).within(height, width)
+        return _box_in_frame(self.mask_from_frame(side), box).within(height, width)
 
 
 def _box_in_frame(face_from_frame: Matrix, box: Box) -> Box:

@@ -27,7 +27,7 @@ def positive_to_one(mask: Mask) -> Mask:
 def blended_twice(below: Image, plate: Image, layer: Layer) -> Image:
     """A second face of a frame is laid over the plate and that picture over the frame, so its edge fades twice."""
     through = layer.alpha[..., None]
-    return below * (1 - through) + over(plate, plate, layer) * through
+    return below * (1 - through) + over(plate, layer) * through
 
 
 def through_ringing_square(plate: Image, face: Image, square: Mask, alpha: Mask, box: Box) -> Layer:

@@ -74,6 +74,7 @@ def as_float(plate: AnyPlate) -> Image:
     """Any plate as float32 0..1, by the range of its dtype; float plates pass through."""
     if plate.dtype == np.float32:
         return plate
+    image = plate.astype(np.float32)
     if np.issubdtype(plate.dtype, np.integer):
-        return plate.astype(np.float32) / np.float32(np.iinfo(plate.dtype).max)
-    return plate.astype(np.float32)
+        image *= np.float32(1 / np.iinfo(plate.dtype).max)
+    return image

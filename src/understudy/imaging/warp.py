@@ -29,15 +29,16 @@ def gather(
     *,
     corner: tuple[int, int] = (0, 0),
     border: Border = Border.BLACK,
+    smooth: bool = False,
 ) -> Image:
     """Resample the pixels of the target that lie in `box`: pixel p becomes source[source_from_target · p].
 
     image: (H, W) or (H, W, C) float32, the part of the source whose top-left pixel is pixel `corner` (x, y) of it.
-    The result has the size of the box. Cubic, not clipped.
+    The result has the size of the box. Cubic, not clipped; linear for a source that is `smooth` anyway.
     """
     matrix = source_from_target.copy()
     matrix[:, 2] += matrix[:, 0] * box.left + matrix[:, 1] * box.top - corner
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    flags = (cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP
     return cast(Image, cv2.warpAffine(image, matrix, (box.width, box.height), flags=flags, borderMode=int(border)))
 
 
@@ -48,8 +49,9 @@ def gather_on_32nds(
     *,
     corner: tuple[int, int] = (0, 0),
     border: Border = Border.BLACK,
+    smooth: bool = False,
 ) -> Image:
-    """`gather` with coordinates rounded to 1/32 px the way OpenCV 4's warpAffine rounds them; newer versions do not."""
+    """`gather` with coordinates rounded to 1/32 px the way OpenCV 4's warpAffine rounds them; newer ones do not."""
     x, y = np.arange(box.left, box.right), np.arange(box.top, box.bottom)
     steps = 1024  # fixed-point steps per pixel; half a 32nd is added before the bits below a 32nd are dropped
     maps = []
@@ -57,14 +59,16 @@ def gather_on_32nds(
         along = np.rint(row[0] * x * steps).astype(np.int64)
         down = np.rint((row[1] * y + row[2]) * steps).astype(np.int64) + steps // 64
         maps.append((((down[:, None] + along[None, :]) >> 5) - 32 * offset).astype(np.float32) / 32)
-    return cast(Image, cv2.remap(image, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=int(border)))
+    how = cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC
+    return cast(Image, cv2.remap(image, maps[0], maps[1], how, borderMode=int(border)))
 
 
-def resize(image: Image, side: int) -> Image:
-    """A square image at another size, cubic, not clipped; unchanged when it has that size already."""
+def resize(image: Image, side: int, *, smooth: bool = False) -> Image:
+    """A square image at another size, not clipped; unchanged when it has that size already. Filters as in `gather`."""
     if image.shape[0] == side and image.shape[1] == side:
         return image
-    return cast(Image, cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC))
+    how = cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC
+    return cast(Image, cv2.resize(image, (side, side), interpolation=how))
 
 
 def box_around(points: NDArray[np.float64], *, margin: int = CUBIC_REACH_PX) -> Box:
