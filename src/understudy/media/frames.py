@@ -76,6 +76,18 @@ class Frame:
         """A frame of an (H, W, 3) RGB array: uint8, uint16, or float32 in linear light."""
         return cls(index, f"{index + 1:05d}.png", rgb, pts, time_base or Fraction(1, 1000))
 
+    @classmethod
+    def from_luma(
+        cls, levels: Array, *, index: int, pts: int | None, time_base: Fraction, duration: int | None = None
+    ) -> Frame:
+        """A grey video frame whose full-range luma is `levels` (H, W) uint8, exactly."""
+        height, width = levels.shape
+        even = height % 2 == 0 and width % 2 == 0
+        size = (height // 2, width // 2) if even else (height, width)
+        neutral = np.full(size, 128, np.uint8)
+        picture = planar.frame_from_planes([levels, neutral, neutral], "yuvj420p" if even else "yuvj444p")
+        return cls(index, f"{index + 1:05d}.png", picture, pts, time_base, duration, tags=ColourTags("pc"))
+
     def named(self, name: str) -> Frame:
         """The same frame under another name."""
         return self if name == self.name else dataclasses.replace(self, name=name)
