@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import platform
+import sys
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 Kind = Literal["cpu", "cuda", "mps"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -117,3 +122,17 @@ def _wait(device: torch.device) -> None:
 
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library to keep freed blocks instead of giving them back, so that each step finds them mapped.
+
+    Without it a training step of 0.6 s spends 2 % fetching the same 40 MB from the system again. Only glibc has the
+    setting; elsewhere nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 512 << 20)

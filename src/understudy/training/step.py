@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from understudy.devices import keep_freed_memory
 from understudy.networks.quick96 import Reconstruction
 from understudy.training.losses import QUICK96_WEIGHTS, per_person, quick96_losses
 from understudy.training.optimisers import RMSprop
@@ -20,10 +21,14 @@ Losses = Callable[[Reconstruction, Batch], dict[str, Tensor]]
 def prepare(net: nn.Module, precision: Precision, device: torch.device) -> None:
     """Put a network where and how `precision` computes: device, memory layout, threads. In place."""
     net.to(device)
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True  # the same seed gives the same bits
     if precision.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if device.type == "cpu" and precision.threads:
-        torch.set_num_threads(precision.threads)
+    if device.type == "cpu":
+        keep_freed_memory()
+        if precision.threads:
+            torch.set_num_threads(precision.threads)
 
 
 def train_step(
@@ -40,9 +45,23 @@ def train_step(
     The gradient is that of the sum over the batch, as in the reference: with RMSprop only the size of ε beside it
     depends on that. Numbers stay on the device, so nothing waits until somebody reads them.
     """
-    drawn = functional_call(net, optimiser.working(), (batch.src.warped, batch.dst.warped))
+    total, values = forward(net, optimiser.working(), batch, losses=losses, weights=weights)
+    (total * optimiser.loss_scale).backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return values
+
+
+def forward(
+    net: nn.Module,
+    working: Mapping[str, Tensor],
+    batch: Batch,
+    *,
+    losses: Losses = quick96_losses,
+    weights: Mapping[str, float] = QUICK96_WEIGHTS,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What is minimised, with a gradient, and the values that `train_step` gives back."""
+    drawn = functional_call(net, dict(working), (batch.src.warped, batch.dst.warped))
     parts = losses(drawn, batch)
     people = per_person(parts, weights)
-    torch.stack([value.sum() for value in people.values()]).sum().backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    return {name: value.detach().mean() for name, value in (people | parts).items()}
+    total = torch.stack(list(people.values())).sum()
+    return total, {name: value.detach().mean() for name, value in (people | parts).items()}
