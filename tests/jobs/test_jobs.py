@@ -234,7 +234,9 @@ def test_arguments_become_what_the_signature_names(begin: Any, tmp_path: Path) -
     assert jobs.follow(begin("where", folder=str(tmp_path))).body["outputs"] == [str(tmp_path)]
 
 
-@pytest.mark.parametrize("arguments", [{"side": "left", "options": {}}, {"nonsense": 1}, {"side": "src", "options": {"x": 1}}])
+@pytest.mark.parametrize(
+    "arguments", [{"side": "left", "options": {}}, {"nonsense": 1}, {"side": "src", "options": {"x": 1}}]
+)
 def test_arguments_that_do_not_fit_are_wrong_usage(begin: Any, arguments: dict[str, Any]) -> None:
     result = jobs.follow(begin("count", **arguments))
     assert result.exit_code == 2

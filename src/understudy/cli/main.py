@@ -31,7 +31,8 @@ GLOBAL_VALUES = {"-w", "--workspace"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the result is the exit code."""
     front, rest = globals_first(sys.argv[1:] if arguments is None else arguments)
-    _stop_on_terminate()
+    if arguments is None:
+        _stop_on_terminate()
     door = Door(json="--json" in front, out=sys.stdout)
     # A library that prints must not spoil the one object on stdout.
     guard = contextlib.redirect_stdout(sys.stderr) if door.json else contextlib.nullcontext()
@@ -147,7 +148,8 @@ def _misused(door: Door, error: Any) -> int:
     hint = f"See: {context.command_path} --help" if context is not None else "See: understudy --help"
     if type(error).__name__ == "NoArgsIsHelpError" and not door.json:
         return 2  # the help has been printed
-    return _failed(door, {"code": "usage-error", "message": error.format_message(), "hint": hint}, 2)
+    message = error.format_message() or "A command is missing."
+    return _failed(door, {"code": "usage-error", "message": message, "hint": hint}, 2)
 
 
 def _stop_on_terminate() -> None:

@@ -21,4 +21,5 @@ def merge(
 
     Works on the frames on disk or straight from the video. Run again, it continues where it stopped.
     """
+    context.obj.workspace.model(name)  # a name that cannot be one is refused before anything heavy loads
     run_stage(context.obj, "stages.merge:merge", f"Merged with {name}", name=name, options=options)

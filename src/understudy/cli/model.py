@@ -21,6 +21,7 @@ def train(
 
     Ctrl-C saves and stops; the same command goes on from there, exactly.
     """
+    context.obj.workspace.model(name)  # a name that cannot be one is refused before anything heavy loads
     run_stage(context.obj, "stages.train:train", f"Trained {name}", name=name, options=options)
 
 

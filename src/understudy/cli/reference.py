@@ -112,10 +112,10 @@ def options_page(commands: dict[str, Any]) -> str:
 
 def _row(name: str, field: FieldInfo, *, bare: bool) -> str:
     meta = meta_of(field)
-    live = " *live*" if meta.get("live") else ""
-    default = shown_default(field) or "none"
-    values = _cell(_values(field) + (f" {meta['unit']}" if meta.get("unit") else ""))
-    return f"| `{name}` | `{name.upper() if bare else flag_name(name)}` | {values} | {_cell(default)} | {_cell(field.description or '')}{live} |"
+    flag = name.upper() if bare else flag_name(name)
+    values = _values(field) + (f" {meta['unit']}" if meta.get("unit") else "")
+    help_ = (field.description or "") + (" *live*" if meta.get("live") else "")
+    return f"| `{name}` | `{flag}` | {_cell(values)} | {_cell(shown_default(field) or 'none')} | {_cell(help_)} |"
 
 
 def _values(field: FieldInfo) -> str:
