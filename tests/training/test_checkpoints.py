@@ -182,3 +182,12 @@ def test_on_a_full_disk_older_states_make_room_and_the_newest_stays(small_disk: 
     assert found is not None
     assert found.iteration == 5
     assert not [path for path in store.folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of that kind are not Windows's")
+def test_every_file_has_the_permissions_of_any_other_file(tmp_path: Path) -> None:
+    """A merge may run as another user than the training."""
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    folder = save(CheckpointStore(tmp_path), 1)
+    assert {path.stat().st_mode for path in folder.iterdir()} == {ordinary.stat().st_mode}

@@ -177,10 +177,13 @@ class CheckpointStore:
         state: Mapping[str, Any],
     ) -> None:
         with publishing_folder(target) as temp:
+            write_json(temp / STATE, to_plain(dict(state)))
             _write_tensors(temp / WEIGHTS, weights)
             if optimiser is not None:
                 _write_tensors(temp / OPTIMISER, optimiser)
-            write_json(temp / STATE, to_plain(dict(state)))
+            for name in (WEIGHTS, OPTIMISER):  # the library makes them readable by their owner alone
+                if (temp / name).is_file():
+                    shutil.copymode(temp / STATE, temp / name)
             write_json(temp / MANIFEST, _manifest(temp, iteration))
 
     def _thin(self, keep: int) -> int:

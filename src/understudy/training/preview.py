@@ -69,9 +69,13 @@ def sheet(columns: Sequence[Tensor]) -> NDArray[np.uint8]:
 
 
 def save_previews(folder: Path, sheets: dict[str, NDArray[np.uint8]], iteration: int, *, history: bool) -> list[Path]:
-    """Write each sheet as `previews/NAME.png`, and with `history` also as `previews/NAME/ITERATION.jpg`."""
+    """Write each sheet as `previews/NAME.png`, and with `history` also as `previews/NAME/ITERATION.jpg`.
+
+    Spaces in names become underscores.
+    """
     written = []
-    for name, picture in sheets.items():
+    for title, picture in sheets.items():
+        name = title.replace(" ", "_")
         path = folder / FOLDER_NAME / f"{name}.png"
         _save(path, picture, "PNG")
         written.append(path)

@@ -104,7 +104,7 @@ class Session:
         self.net.train()
         history = self.options.write_preview_history
         for path in save_previews(self.folder, sheets, state.iteration, history=history):
-            report(Preview(path.stem, path, state.iteration))
+            report(Preview(path.stem.replace("_", " "), path, state.iteration))
         report(Preview("Loss", draw_curve(self.history, self.folder / CURVE_NAME), state.iteration))
         self._drawn_at = state.iteration
 
