@@ -25,9 +25,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".dpx", ".webp", "
 class Picture:
     """An upright picture.
 
-    rgb: (H, W, 3) uint8, uint16 (white at 65535) or float32 in linear light (EXR; may exceed 1). matte: (H, W) float32 in
-    0..1, None where opaque; colours are not premultiplied. problem: what is wrong with a file that could be read in part.
-    pix_fmt, bit_depth: what the file holds. turn: the EXIF turn that was applied.
+    rgb: (H, W, 3) uint8, uint16 (white at 65535) or float32 in linear light (EXR; may exceed 1). matte: (H, W)
+    float32 in 0..1, None where opaque; colours are not premultiplied. problem: what is wrong with a file that could
+    be read in part. kind, bit_depth: what the file holds. turn: the EXIF turn that was applied.
     """
 
     rgb: Array
@@ -41,7 +41,8 @@ class Picture:
 def read_image(path: Path) -> Picture:
     """Read a JPEG, PNG, TIFF, WebP, BMP, OpenEXR or DPX file, turned upright by its EXIF tag.
 
-    Grey and palette pictures become RGB, CMYK is converted. A truncated JPEG gives the rows that are there and `problem` says so.
+    Grey and palette pictures become RGB, CMYK is converted. A truncated JPEG gives the rows that are there, and
+    `problem` says so.
     Raises UnreadableMedia for anything that is no picture, UnsupportedMedia for one that is refused on purpose.
     """
     try:
@@ -74,8 +75,8 @@ def decode_image(data: bytes, path: Path | None = None) -> Picture:
 def kind_of(data: bytes) -> str | None:
     """What the first bytes say: jpeg, png, tiff, webp, bmp, exr, dpx, or None."""
     for kind, start in (
-        ("jpeg", b"\xff\xd8\xff"), ("png", b"\x89PNG\r\n\x1a\n"), ("tiff", b"II*\0"), ("tiff", b"MM\0*"), ("bmp", b"BM"),
-        ("exr", b"\x76\x2f\x31\x01"), ("dpx", b"SDPX"), ("dpx", b"XPDS"),
+        ("jpeg", b"\xff\xd8\xff"), ("png", b"\x89PNG\r\n\x1a\n"), ("tiff", b"II*\0"), ("tiff", b"MM\0*"),
+        ("bmp", b"BM"), ("exr", b"\x76\x2f\x31\x01"), ("dpx", b"SDPX"), ("dpx", b"XPDS"),
     ):  # fmt: skip
         if data.startswith(start):
             return kind
@@ -121,7 +122,7 @@ def _matte(alpha: Array) -> Array | None:
 
 
 def _needs_pillow(data: bytes, kind: str) -> bool:
-    """Whether the file is of a kind that OpenCV reads wrongly: CMYK and four-channel JPEG, 8-bit TIFF, palettes with alpha."""
+    """Whether OpenCV reads this kind of file wrongly: four-channel JPEG, 8-bit TIFF, palettes with alpha."""
     if kind == "jpeg":
         return _jpeg_channels(data) == 4
     if kind == "png":
@@ -157,7 +158,7 @@ def _read_exr(data: bytes, kind: str, path: Path | None) -> Picture:
     names = ["R", "G", "B"] if {"R", "G", "B"} <= pixels.keys() else ["Y"] * 3 if "Y" in pixels else []
     if not names or len({pixels[name].shape for name in names}) > 1:
         raise UnsupportedMedia(
-            f"This OpenEXR file has the channels {', '.join(sorted(pixels)) or 'none'}, and R, G, B of one size are needed.",
+            f"This OpenEXR file has no R, G, B of one size; its channels: {', '.join(sorted(pixels)) or 'none'}.",
             hint="Render the beauty layer as R, G, B (and A).",
             path=path,
         )
@@ -172,16 +173,16 @@ def _read_exr(data: bytes, kind: str, path: Path | None) -> Picture:
 
 
 def _read_dpx(data: bytes, kind: str, path: Path | None) -> Picture:
-    """DPX by FFmpeg's decoder. The header's word on the transfer curve is not to be trusted: taken as display-encoded."""
+    """DPX by FFmpeg's decoder, taken as display-encoded: what headers say of the transfer curve is rarely true."""
     import av
 
     try:
-        context = cast(av.VideoCodecContext, av.CodecContext.create("dpx", "r"))
+        context = av.CodecContext.create("dpx", "r")
         frames = context.decode(av.Packet(data))
         frames = frames or context.decode(None)
         if not frames:
             raise ValueError("no picture inside")
-        rgb = frames[0].reformat(format="rgb48le", threads=1).to_ndarray()
+        rgb = cast(Array, frames[0].reformat(format="rgb48le", threads=1).to_ndarray())
     except av.FFmpegError as error:
         raise _unreadable(kind, path, str(error)) from error
     bits = max(component.bits for component in frames[0].format.components)
@@ -290,15 +291,17 @@ def _tiff_value(data: bytes, wanted: int, default: int) -> int:
 def encode_png(pixels: Array, matte: Array | None = None, *, compression: int = 1) -> bytes:
     """PNG bytes of (H, W, 3) RGB or (H, W) grey, uint8 or uint16; `matte` (H, W) float32 in 0..1 becomes the alpha.
 
-    One filter for all rows (the difference to the row above) instead of a search per row: a third of the time, and files
-    of footage are no larger.
+    One filter for all rows (the difference to the row above) instead of a search per row: a third of the time, and
+    files of footage are no larger.
     """
     stored = _bgr(pixels)
     if matte is not None:
         peak = np.iinfo(pixels.dtype).max
         alpha = np.rint(np.clip(matte, 0, 1) * peak).astype(pixels.dtype)
         stored = np.dstack([stored if stored.ndim == 3 else cv2.cvtColor(stored, cv2.COLOR_GRAY2BGR), alpha])
-    return _encode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, compression, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP])
+    return _encode(
+        ".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, compression, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    )
 
 
 def encode_jpg(pixels: Array, *, quality: int = 95) -> bytes:

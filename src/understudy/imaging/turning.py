@@ -16,7 +16,7 @@ class Turn(NamedTuple):
 
     @property
     def degrees(self) -> int:
-        """Counter-clockwise turn from stored to upright; for a mirrored picture the turn before the left-right mirror."""
+        """Counter-clockwise turn from stored to upright; of a mirrored picture, before the left-right mirror."""
         straight = (self.transpose, self.flip_x ^ self.mirrored, self.flip_y)
         return {(False, False, False): 0, (True, False, True): 90, (False, True, True): 180}.get(straight, 270)
 

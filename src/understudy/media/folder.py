@@ -23,7 +23,7 @@ _LINEAR = ColourTags("pc", None, "linear", None)
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds. files: (position, path) in order; missing: positions without a file; copies: unused files."""
+    """What a folder holds. files: (position, path) in order; missing: positions without one; copies: (used, unused)."""
 
     kind: FootageKind
     files: list[tuple[int, Path]]
@@ -58,8 +58,8 @@ class FolderSource(FrameSource):
             yield self._frame(index, path, picture)
         if not used and start == 0:
             raise NoFrames(
-                f"None of the {len(files)} pictures could be read.", hint="Look at the reasons in the list of skipped files.",
-                path=self.info.path,
+                f"None of the {len(files)} pictures could be read.",
+                hint="Look at the reasons in the list of skipped files.", path=self.info.path,
             )  # fmt: skip
 
     def _frame(self, index: int, path: Path, picture: Picture) -> Frame:
@@ -138,9 +138,9 @@ def _read(path: Path) -> Picture | MediaError:
 def list_pictures(folder: Path) -> Listing:
     """What is in a folder, without opening the files.
 
-    Files that share one prefix and differ by number are a sequence, in order of number, when at least half of the numbers
-    between first and last are there; else they are photos, in order of name. Of two files of one stem the lossless one is
-    taken.
+    Files that share one prefix and differ by number are a sequence, in order of number, when at least half of the
+    numbers between first and last are there; else they are photos, in order of name. Of two files of one stem the
+    lossless one is taken.
     """
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     found = [path for path in found if not path.name.startswith(".")]

@@ -51,7 +51,7 @@ class FrameSource(abc.ABC):
         Raises NoFrames when not one frame of the footage could be used.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - nothing to let go of unless a source says otherwise
         """Let go of the files."""
 
     def __enter__(self) -> FrameSource:
@@ -77,8 +77,8 @@ class FrameSource(abc.ABC):
 def open_footage(path: Path, *, threads: int = 0) -> FrameSource:
     """Open a video, a folder of frames (a numbered sequence or any pictures) or one picture.
 
-    threads: for decoding, 0 uses the cores. Raises MissingFootage when nothing is there, UnreadableMedia when no picture
-    can be made of it, NoFrames for a folder without pictures.
+    threads: for decoding, 0 uses the cores. Raises MissingFootage when nothing is there, UnreadableMedia when no
+    picture can be made of it, NoFrames for a folder without pictures.
     """
     path = Path(path)
     _require(path)

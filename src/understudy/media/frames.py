@@ -14,7 +14,7 @@ import numpy as np
 
 from understudy.imaging.transfer import linear_from_srgb, srgb_from_linear
 from understudy.media import planes as planar
-from understudy.media.info import ColourTags
+from understudy.media.info import UNTAGGED, ColourTags
 
 Array = np.ndarray[Any, Any]
 Box = tuple[int, int, int, int]
@@ -47,11 +47,11 @@ class Patch:
 class Frame:
     """One upright picture.
 
-    index: 0-based position (in a numbered sequence: number minus first number, so a gap keeps its place). name: the file
-    name in a folder, else `%05d.png` of the 1-based decode index; face files and merged frames use its stem. pts,
+    index: 0-based position (in a numbered sequence: number minus first number, so a gap keeps its place). name: the
+    file name in a folder, else `%05d.png` of the 1-based decode index; face files and merged frames use its stem. pts,
     duration: in units of time_base, as stored; None for pictures without time. picture: the source samples, an
-    av.VideoFrame, or an (H, W, 3) RGB array of uint8, uint16 or linear float32. patches: what was composited onto it; the
-    planes and the views below have it applied. alpha: matte of a picture, None where opaque.
+    av.VideoFrame, or an (H, W, 3) RGB array of uint8, uint16 or linear float32. patches: what was composited onto it;
+    the planes and the views below have it applied. alpha: matte of a picture, None where opaque.
 
     The arrays are shared: callers copy before they write. Safe to use from several threads, and to pickle.
     """
@@ -63,7 +63,7 @@ class Frame:
     time_base: Fraction = Fraction(1, 1000)
     duration: int | None = None
     damaged: bool = False
-    tags: ColourTags = ColourTags()
+    tags: ColourTags = UNTAGGED
     alpha: Array | None = None
     patches: tuple[Patch, ...] = ()
     _views: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
@@ -144,14 +144,14 @@ class Frame:
         return self._view("matte", self._make_matte)
 
     def region(self, box: Box) -> Array:
-        """(h, w, 3) float32 RGB in 0..1 of whole pixels (left, top, right, bottom): `rgb` of that box, without the rest."""
+        """(h, w, 3) float32 RGB in 0..1 of the box (left, top, right, bottom) alone; cheaper than the whole `rgb`."""
         left, top, right, bottom = box
         if self.bit_depth > 8 or "rgb" in self._views:
             return cast(Array, self.rgb[top:bottom, left:right])
         return self.rgb8[top:bottom, left:right] * np.float32(1 / 255)
 
     def native(self) -> av.VideoFrame:
-        """The picture in its own pixel format with what was composited applied; the source frame itself if nothing was."""
+        """The picture in its own pixel format with what was composited applied; the source frame if nothing was."""
         return self._view("native", self._make_native)
 
     def planes(self) -> list[Array]:
@@ -199,7 +199,7 @@ class Frame:
         array = base.copy()
         for patch in self.patches:
             left, top, right, bottom = patch.box
-            values = patch.image if peak == 1 else np.rint(np.clip(patch.image, 0, 1) * np.float32(peak))
+            values: Array = patch.image if peak == 1 else np.rint(np.clip(patch.image, 0, 1) * np.float32(peak))
             np.copyto(array[top:bottom, left:right], values.astype(dtype), where=(patch.alpha > 0)[..., None])
         return array
 
@@ -272,11 +272,11 @@ def _codes_of(picture: av.VideoFrame) -> tuple[int, int, int, int]:
 def composite_onto(frame: Frame, image: Array, alpha: Array, box: Box | RectLike) -> Frame:
     """A new frame whose samples differ from `frame` only where alpha > 0.
 
-    image: (h, w, 3) float32 RGB in 0..1, the finished colours of the box (already blended with the plate); alpha: (h, w)
-    float32 0..1, how much of each colour is new; box: whole pixels (left, top, right, bottom), which may reach over the
-    edge of the frame. In the native pixel format luma and RGB samples change where alpha > 0, chroma samples where any
-    pixel they cover has; every other sample stays byte for byte. The work is done when the planes or a view are asked for,
-    on the box alone. Raises ValueError when the shapes do not fit the box.
+    image: (h, w, 3) float32 RGB in 0..1, the finished colours of the box (already blended with the plate); alpha:
+    (h, w) float32 0..1, how much of each colour is new; box: whole pixels (left, top, right, bottom), which may reach
+    over the edge of the frame. In the native pixel format luma and RGB samples change where alpha > 0, chroma samples
+    where any pixel they cover has; every other sample stays byte for byte. The work is done when the planes or a view
+    are asked for, on the box alone. Raises ValueError when the shapes do not fit the box.
     """
     left, top, right, bottom = _sides(box)
     if image.shape != (bottom - top, right - left, 3) or alpha.shape != image.shape[:2]:
@@ -299,5 +299,5 @@ def _sides(box: Box | RectLike) -> Box:
     if isinstance(box, tuple):
         left, top, right, bottom = box
     else:
-        left, top, right, bottom = box.left, box.top, box.right, box.bottom
+        return int(box.left), int(box.top), int(box.right), int(box.bottom)
     return int(left), int(top), int(right), int(bottom)

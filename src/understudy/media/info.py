@@ -11,7 +11,8 @@ from typing import Any
 # FFmpeg's names of the numbers of ITU-T H.273, which containers and codecs store.
 RANGES = {1: "tv", 2: "pc"}
 MATRICES = {
-    0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc", 10: "bt2020c",
+    0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc",
+    10: "bt2020c",
 }  # fmt: skip
 TRANSFERS = {
     1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100", 10: "log316",
@@ -62,6 +63,9 @@ class ColourTags:
         )  # fmt: skip
 
 
+UNTAGGED = ColourTags()
+
+
 @dataclass(frozen=True)
 class AudioTrack:
     """One sound track. Times in seconds on the footage's own clock; None where the container does not say."""
@@ -80,10 +84,11 @@ class AudioTrack:
 class FootageInfo:
     """What a video, a folder of frames or a picture is.
 
-    width and height are upright (rotation applied) and count stored pixels: `sar` (sample aspect ratio, width to height of
-    one pixel) is carried, never applied. rotation: degrees counter-clockwise by which stored pictures are turned to be
-    upright. rate: frames per second, the mean one where `vfr`; None for pictures. frames: how many there are, exact when
-    `frames_exact`, else what the header promises or an estimate. start: time of the first frame in seconds, as stored.
+    width and height are upright (rotation applied) and count stored pixels: `sar` (sample aspect ratio, width to height
+    of one pixel) is carried, never applied. rotation: degrees counter-clockwise by which stored pictures are turned to
+    be upright. rate: frames per second, the mean one where `vfr`; None for pictures. frames: how many there are, exact
+    when `frames_exact`, else what the header promises or an estimate. start: time of the first frame in seconds, as
+    stored.
     """
 
     path: Path
@@ -101,7 +106,7 @@ class FootageInfo:
     time_base: Fraction = Fraction(1, 1000)
     start: Fraction = Fraction(0)
     duration: Fraction | None = None
-    tags: ColourTags = ColourTags()
+    tags: ColourTags = UNTAGGED
     rotation: int = 0
     mirrored: bool = False
     sar: Fraction = Fraction(1)

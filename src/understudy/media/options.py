@@ -36,6 +36,20 @@ class VideoCodec(StrEnum):
     PRORES = "prores"
 
 
+class Preset(StrEnum):
+    """How much time the encoder takes to make files smaller."""
+
+    ULTRAFAST = "ultrafast"
+    SUPERFAST = "superfast"
+    VERYFAST = "veryfast"
+    FASTER = "faster"
+    FAST = "fast"
+    MEDIUM = "medium"
+    SLOW = "slow"
+    SLOWER = "slower"
+    VERYSLOW = "veryslow"
+
+
 class FramesOptions(Options):
     """How frames of a video become files."""
 
@@ -61,8 +75,7 @@ class EncodeOptions(Options):
     crf: int = option(16, "Constant quality; smaller is better and larger.", group="Output", ge=0, le=51)
     bitrate: float = option(0, "Mean bit rate; 0 uses the constant quality instead.", group="Output", unit="Mbit/s",
                             ge=0, le=2000)  # fmt: skip
-    preset: str = option("medium", "Effort of the H.264 and HEVC encoders, ultrafast to veryslow.", group="Output",
-                         pattern="^(ultrafast|superfast|veryfast|faster|fast|medium|slow|slower|veryslow)$")  # fmt: skip
+    preset: Preset = option(Preset.MEDIUM, "Effort of the H.264 and HEVC encoders.", group="Output")
     compatible: bool = option(False, "8-bit 4:2:0, which every player and browser shows.", group="Output")
     include_audio: bool = option(True, "Carry the sound of dst over.", group="Sound")
     mask: bool = option(True, "Also write result_mask, lossless, when there are merged masks.", group="Output")

@@ -25,7 +25,10 @@ Array = np.ndarray[Any, Any]
 Box = tuple[int, int, int, int]
 
 _SUBSAMPLING = {"420": (2, 2), "422": (2, 1), "444": (1, 1), "440": (1, 2), "411": (4, 1), "410": (4, 4)}
-_PACKED = "rgb24 bgr24 rgba bgra argb abgr rgb0 bgr0 0rgb 0bgr rgb48le bgr48le rgba64le bgra64le".split()
+_PACKED = (
+    "rgb24", "bgr24", "rgba", "bgra", "argb", "abgr", "rgb0", "bgr0", "0rgb", "0bgr", "rgb48le", "bgr48le", "rgba64le",
+    "bgra64le",
+)  # fmt: skip
 
 # The same samples in another order. Everything else goes to the nearest format that loses nothing.
 _SAME_SAMPLES = {
@@ -82,9 +85,9 @@ class Layout:
 def layout_of(name: str) -> Layout | None:
     """The layout of a pixel format by FFmpeg's name, None where it is not understood here."""
     if found := re.fullmatch(r"yuv([aj]?)(420|422|444|440|411|410)p(?:(9|10|12|14|16)le)?", name):
-        kind, sub, bits = found.groups()
+        kind, sub, depth = found.groups()
         alpha = 3 if kind == "a" else None
-        return Layout(name, Family.YUV, int(bits or 8), _SUBSAMPLING[sub], alpha=alpha, full=kind == "j")
+        return Layout(name, Family.YUV, int(depth or 8), _SUBSAMPLING[sub], alpha=alpha, full=kind == "j")
     if found := re.fullmatch(r"gray(?:(9|10|12|14|16)le)?", name):
         return Layout(name, Family.GREY, int(found[1] or 8), full=True)
     if found := re.fullmatch(r"gbr(a?)p(f?)(?:(9|10|12|14|16|32)le)?", name):
@@ -168,7 +171,7 @@ def copy_of(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 def turned(frame: av.VideoFrame, turn: Turn) -> av.VideoFrame:
-    """The upright frame. Every sample is kept: where chroma does not fall on the turned grid it is repeated to 4:4:4."""
+    """The upright frame with every sample kept: chroma that misses the turned grid is repeated to 4:4:4."""
     if turn == Turn():
         return frame
     layout = _layout(frame)
@@ -193,8 +196,8 @@ def _grid_turns(layout: Layout, frame: av.VideoFrame, turn: Turn) -> bool:
 def effective(tags: ColourTags, width: int, height: int) -> ColourTags:
     """The tags with what is needed to convert filled in.
 
-    Untagged footage is taken as BT.709 when HD (the longer side at least 1280 or the shorter above 576) and BT.601 below,
-    limited range: the rule that players follow.
+    Untagged footage is taken as BT.709 when HD (the longer side at least 1280 or the shorter above 576) and BT.601
+    below, limited range: the rule that players follow.
     """
     high = max(width, height) >= 1280 or min(width, height) > 576
     matrix = tags.matrix if tags.matrix in _WEIGHTS else ("bt709" if high else "smpte170m")
@@ -227,11 +230,12 @@ def rgb_of(frame: av.VideoFrame, tags: ColourTags) -> Array:
         return np.repeat(grey[..., None], 3, axis=2)
     if layout.family is Family.RGB:
         stored = [planes[0][..., i] for i in layout.order] if layout.packed else [planes[i] for i in layout.order]
-        return np.stack([channel.astype(np.float32) for channel in stored], axis=2) / np.float32(layout.peak)
+        floats = [channel.astype(np.float32) for channel in stored]
+        return cast(Array, np.stack(floats, axis=2) / np.float32(layout.peak))
     across, down = layout.sub
     height, width = planes[0].shape
     luma = planes[0].astype(np.float32)
-    chroma = [plane.astype(np.float32) for plane in planes[1:3]]
+    chroma: list[Array] = [plane.astype(np.float32) for plane in planes[1:3]]
     if layout.sub != (1, 1):
         size = (chroma[0].shape[1] * across, chroma[0].shape[0] * down)
         chroma = [cv2.resize(c, size, interpolation=cv2.INTER_LINEAR)[:height, :width] for c in chroma]
@@ -272,10 +276,10 @@ def matte_of(frame: av.VideoFrame) -> Array | None:
 def write_region(frame: av.VideoFrame, tags: ColourTags, image: Array, alpha: Array, view: Array, box: Box) -> None:
     """Write `image` into the frame's own planes where alpha > 0, in place.
 
-    image and view: (h, w, 3) float32 RGB of the box, the picture wanted and the picture that was there; alpha: (h, w), how
-    much of `image` is new. What shines through the new part (1 - alpha) is taken from the planes and not from the view,
-    so whites beyond the nominal range and colours outside the RGB cube survive under a soft edge. A chroma sample changes
-    when any pixel that it covers has alpha > 0, by the mean over those pixels.
+    image and view: (h, w, 3) float32 RGB of the box, the picture wanted and the picture that was there; alpha: (h, w),
+    how much of `image` is new. What shines through the new part (1 - alpha) is taken from the planes and not from the
+    view, so whites beyond the nominal range and colours outside the RGB cube survive under a soft edge. A chroma
+    sample changes when any pixel that it covers has alpha > 0, by the mean over those pixels.
     """
     layout = _layout(frame)
     planes = planes_of(frame)
@@ -314,7 +318,7 @@ def _codes(values: Array, layout: Layout) -> Array:
 
 
 def _on_chroma_grid(part: Array, box: Box, sub: tuple[int, int], width: int, height: int) -> tuple[Array, Box]:
-    """Means of `part` (h, w, 3) over chroma cells; outside the box counts as untouched, the frame's edge is repeated."""
+    """Means of `part` (h, w, 3) over chroma cells; outside the box is untouched, the frame's edge is repeated."""
     across, down = sub
     left, top, right, bottom = box
     if sub == (1, 1):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.sidedata.sidedata import Type as SideData
@@ -86,8 +86,8 @@ class _Decoding:
     def _pictures(self) -> Iterator[av.VideoFrame]:
         """Decoded frames as they come.
 
-        With several threads a packet that fails takes good neighbours with it, so from the first failure on the file is read
-        again without them.
+        With several threads a packet that fails takes good neighbours with it, so from the first failure on the file is
+        read again without them.
         """
         given = 0
         try:
@@ -156,9 +156,9 @@ class _Decoding:
 def _settled(pictures: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, str | None]]:
     """Each picture with what is wrong with it.
 
-    The decoder flags the pictures whose own data is damaged. Those that were predicted from such a one are damaged too: B
-    pictures shown before a flagged P picture, and after it everything up to the next clean key frame. A flagged B picture
-    harms the B pictures around it and no P picture. Holds back at most one run of B pictures.
+    The decoder flags the pictures whose own data is damaged. Those that were predicted from such a one are damaged too:
+    B pictures shown before a flagged P picture, and after it everything up to the next clean key frame. A flagged B
+    picture harms no P picture. Holds back at most one run of B pictures.
     """
     waiting: list[tuple[av.VideoFrame, str | None]] = []
     tainted = False
@@ -205,8 +205,8 @@ def _unreadable(path: Path, error: Exception) -> UnreadableMedia:
         return UnreadableMedia("The video file is empty (0 bytes).", hint="Copy it again.", path=path)
     return UnreadableMedia(
         f"This is no video that can be read: {getattr(error, 'strerror', None) or error}.",
-        hint="If it was cut off while recording or copying, its index is missing: copy it again, or repair it with a tool "
-        "for that; text and project files are no footage.",
+        hint="If it was cut off while recording or copying, its index is missing: copy it again, or repair it with a "
+        "tool for that; text and project files are no footage.",
         path=path,
     )
 
@@ -232,9 +232,7 @@ def _describe(path: Path, *, count: bool) -> tuple[FootageInfo, Turn]:
         upright = planar.turned(planar.plain(first), turn)
         base = Fraction(stream.time_base or Fraction(1, 1000))
         rate, vfr = _rate(stream, times, base)
-        tags = ColourTags.from_codes(
-            context.color_range, context.colorspace, context.color_trc, context.color_primaries
-        )
+        tags = _tags_of(context)
         sar = Fraction(stream.sample_aspect_ratio or 1)
         frames, exact = _count(stream, times, rate, container, base)
         start = first.pts if first.pts is not None else (stream.start_time or 0)
@@ -351,11 +349,11 @@ def _problems(info: FootageInfo, stream: Any, times: _Times) -> list[str]:
 
 
 def _turn_of(picture: av.VideoFrame) -> Turn:
-    data = picture.side_data.get(SideData.DISPLAYMATRIX)
+    data = cast(Any, picture.side_data).get(SideData.DISPLAYMATRIX)
     return from_display_matrix(bytes(data)) if data is not None else UPRIGHT
 
 
-def _tags_of(picture: av.VideoFrame) -> ColourTags:
+def _tags_of(picture: av.VideoFrame | av.VideoCodecContext) -> ColourTags:
     return ColourTags.from_codes(
         picture.color_range, picture.colorspace, picture.color_trc, picture.color_primaries
     )  # fmt: skip

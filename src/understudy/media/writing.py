@@ -20,7 +20,7 @@ from understudy.imaging.files import encode_jpg, encode_png, write_exr
 from understudy.imaging.transfer import linear_from_srgb
 from understudy.media import planes as planar
 from understudy.media.frames import Frame
-from understudy.media.info import FootageInfo
+from understudy.media.info import ColourTags, FootageInfo
 from understudy.media.options import EncodeOptions, FrameFormat, VideoCodec, VideoFormat
 
 _ENCODERS = {
@@ -49,9 +49,9 @@ class VideoWriter:
             for frame in frames:
                 video.write(frame)
 
-    Frames must come in order. A frame of another size or pixel format is converted. Leaving the block by an error removes
-    the unfinished file. notes: what could not be kept exactly. Raises EncodingFailed when the format cannot hold the
-    footage, DiskFull and ReadOnlyWorkspace from writing.
+    Frames must come in order. A frame of another size or pixel format is converted. Leaving the block by an error
+    removes the unfinished file. notes: what could not be kept exactly. Raises EncodingFailed when the format cannot
+    hold the footage, DiskFull and ReadOnlyWorkspace from writing.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class VideoWriter:
         self.count = 0
         self.notes: list[str] = []
         self._plan = plan(like, self.options)
+        self._tags = _written_tags(like, self._plan.pix_fmt, linear=self.options.lossless)
         self._times = _Times(like, self._plan.variable, self.options)
         if like.vfr and not self._plan.variable:
             self._note(f"the varying times of dst became {float(self._times.rate):.3f} frames/s: avi keeps no times")
@@ -86,9 +87,7 @@ class VideoWriter:
 
     def write(self, frame: Frame) -> None:
         """Append one frame."""
-        picture = planar.converted(
-            frame.native(), self._plan.pix_fmt, self.like.tags, (self.like.width, self.like.height)
-        )
+        picture = planar.converted(frame.native(), self._plan.pix_fmt, self._tags, (self.like.width, self.like.height))
         if picture is frame.native():
             picture = planar.copy_of(picture)  # its time is about to change, and the frame is shared
         stamp, duration = self._times.of(frame, self.count)
@@ -170,22 +169,10 @@ class VideoWriter:
             context.bit_rate = made.bitrate
         if made.tag:
             context.codec_tag = made.tag
-        context.color_range, context.colorspace, context.color_trc, context.color_primaries = self._tag_codes()
+        context.color_range, context.colorspace, context.color_trc, context.color_primaries = self._tags.codes()
         if like.timecode and self.options.format in (VideoFormat.MP4, VideoFormat.MOV):
             stream.metadata["timecode"] = like.timecode
         return stream
-
-    def _tag_codes(self) -> tuple[int, int, int, int]:
-        layout, written = planar.layout_of(self.like.pix_fmt), planar.layout_of(self._plan.pix_fmt)
-        tags = self.like.tags
-        if layout is not None and layout.family is planar.Family.RGB and written is not layout:
-            if written is not None and written.family is planar.Family.YUV:
-                tags = planar.effective(
-                    dataclasses.replace(tags, range=None, matrix=None), self.like.width, self.like.height
-                )
-        elif written is not None and written.full and written.family is planar.Family.YUV:
-            tags = dataclasses.replace(tags, range="pc")
-        return tags.codes()
 
     def _mux(self, packet: av.Packet[Any]) -> None:
         if packet.pts is not None and packet.time_base is not None:
@@ -226,6 +213,22 @@ class VideoWriter:
             self._stack.__exit__(type(error), error, error.__traceback__)
 
 
+def _written_tags(like: FootageInfo, pix_fmt: str, *, linear: bool) -> ColourTags:
+    """What the written planes mean: the tags of the footage, or those of video where its RGB becomes YUV.
+
+    Linear plates are display-encoded on the way unless `linear`.
+    """
+    source, written = planar.layout_of(like.pix_fmt), planar.layout_of(pix_fmt)
+    tags = like.tags
+    if tags.transfer == "linear" and not linear:
+        tags = dataclasses.replace(tags, transfer="iec61966-2-1", primaries=tags.primaries or "bt709")
+    if written is None or written.family is not planar.Family.YUV:
+        return tags
+    if source is not None and source.family is planar.Family.RGB:
+        return planar.effective(dataclasses.replace(tags, range=None, matrix=None), like.width, like.height)
+    return dataclasses.replace(tags, range="pc") if written.full else tags
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """How footage will be encoded. variable: whether the container keeps a time for every frame."""
@@ -258,7 +261,8 @@ def plan(like: FootageInfo, options: EncodeOptions) -> Plan:
         )
     written = pix_fmt if options.lossless else _nearest(encoder, pix_fmt, like, options)
     return Plan(
-        codec, encoder, written, _settings(codec, options, like), 0 if options.lossless else round(options.bitrate * 1e6),
+        codec, encoder, written, _settings(codec, options, like),
+        0 if options.lossless else round(options.bitrate * 1e6),
         "hvc1" if codec is VideoCodec.HEVC and options.format is not VideoFormat.MKV else "",
         options.format is not VideoFormat.AVI,
     )  # fmt: skip
@@ -310,7 +314,7 @@ def _settings(codec: VideoCodec, options: EncodeOptions, like: FootageInfo) -> d
         return {"level": "3", "slicecrc": "1"}
     if codec is VideoCodec.PRORES:
         return {"profile": "3" if re.search("42[02]", like.pix_fmt) else "4"}
-    settings = {"preset": options.preset}
+    settings = {"preset": str(options.preset)}
     if codec is VideoCodec.HEVC:
         settings["x265-params"] = "log-level=error" + (":lossless=1" if options.lossless else "")
     elif options.lossless:
@@ -319,13 +323,13 @@ def _settings(codec: VideoCodec, options: EncodeOptions, like: FootageInfo) -> d
         settings["crf"] = str(options.crf)
     if options.format is VideoFormat.AVI:
         settings["bf"] = "0"  # AVI keeps no presentation times, so frames must be shown as they are stored
-    if like.interlaced and codec is VideoCodec.H264 and not options.lossless:  # x264's lossless fields are not exact
+    if like.interlaced and codec is VideoCodec.H264 and not options.lossless:  # lossless fields of x264 are not exact
         settings["x264-params"] = "bff=1" if like.field_order == "bff" else "tff=1"
     return settings
 
 
 class _Times:
-    """Where on the result's clock a frame lies. zero: the time of the footage that becomes 0 (the first of its streams)."""
+    """Where on the result's clock a frame lies. zero: the time of the footage, of its first stream, that becomes 0."""
 
     def __init__(self, like: FootageInfo, variable: bool, options: EncodeOptions) -> None:
         self.rate = Fraction(options.fps).limit_denominator(1001) if options.fps else (like.rate or Fraction(25))
@@ -373,7 +377,7 @@ class _Sound:
             output = self._target.add_stream_from_template(track, opaque=True)
         else:
             encoder = _SOUND_ENCODER.get(form, "aac")
-            output = self._target.add_stream(encoder, rate=track.codec_context.sample_rate)
+            output = cast(av.AudioStream, self._target.add_stream(encoder, rate=track.codec_context.sample_rate))
             output.codec_context.layout = "stereo" if track.codec_context.channels > 1 else "mono"
             if encoder == "aac":
                 output.codec_context.bit_rate = 192_000

@@ -19,11 +19,11 @@ import numpy as np
 from understudy.errors import Interrupted, MediaError, NoFrames
 from understudy.imaging.files import SUFFIXES, read_image
 from understudy.media import ColourTags, EncodeOptions, FootageInfo, Frame, FrameSource, VideoWriter, composite_onto
-from understudy.records import Side, Skipped
+from understudy.records import FootageFrom, Side, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.stages.frame_record import FrameRecord, read_record, record_path
 from understudy.stages.result import StageResult
-from understudy.workspace import FootageFrom, Workspace
+from understudy.workspace import Workspace
 
 Array = np.ndarray[Any, Any]
 
@@ -33,8 +33,9 @@ def encode(
 ) -> StageResult:
     """Write `result.*` from data_dst/merged, and `result_mask.*` from data_dst/merged_mask.
 
-    Pixels that the merge did not change come from the planes of the dst video itself, not from the pictures. A frame that
-    was not merged stays as it is in dst and is named in `skipped`. The old result stands until the new one is complete.
+    Pixels that the merge did not change come from the planes of the dst video itself, not from the pictures. A frame
+    that was not merged stays as it is in dst and is named in `skipped`. The old result stands until the new one is
+    complete.
     Raises NoFrames when nothing was merged, MissingFootage, EncodingFailed, DiskFull, Interrupted.
     """
     options = options or EncodeOptions()
@@ -55,8 +56,6 @@ def encode(
             if masks is not None:
                 masks.write(_frame_of_mask(mask, frame))
             pace.advance()
-        if stop():
-            raise Interrupted(f"Stopped after {pace.done} frames.", hint="Run it again; encoding starts from the front.")
         pace.report_now()
     for text in video.notes:
         report(Note(text[:1].upper() + text[1:] + ".", "warning", result.name))
@@ -78,14 +77,13 @@ class Merged:
         """What is in data_dst/merged and merged_mask. Raises NoFrames when there is no merged picture."""
         pictures = _by_stem(workspace.merged)
         if not pictures:
-            raise NoFrames(
-                "There are no merged frames to encode.", hint="Merge first: understudy merge NAME", folder=workspace.merged
-            )
+            hint = "Merge first: understudy merge NAME"
+            raise NoFrames("There are no merged frames to encode.", hint=hint, folder=workspace.merged)
         lossy = any(path.suffix.lower() in (".jpg", ".jpeg") for path in workspace.dst.frame_files())
         return cls(pictures, _by_stem(workspace.merged_mask), lossy_frames=lossy)
 
     def onto(self, frame: Frame) -> tuple[Frame, Array | None, str]:
-        """The merged frame over the planes of `frame`, its mask (H, W) uint8, and what is wrong where it stays as it is."""
+        """The merged frame over the planes of `frame`, its mask (H, W) uint8, and why it stays as it is, if it does."""
         stem = Path(frame.name).stem
         picture = self.pictures.get(stem)
         if picture is None:
@@ -96,8 +94,8 @@ class Merged:
         except MediaError as error:
             return frame, None, f"{error.message} The frame of dst is used."
         if wanted.shape[:2] != (frame.height, frame.width) or (mask is not None and mask.shape != wanted.shape[:2]):
-            size = f"{wanted.shape[1]}x{wanted.shape[0]}"
-            return frame, None, f"the merged picture is {size}, not {frame.width}x{frame.height}; the frame of dst is used"
+            sizes = f"{wanted.shape[1]}x{wanted.shape[0]}, not {frame.width}x{frame.height}"
+            return frame, None, f"the merged picture is {sizes}; the frame of dst is used"
         return self._laid(frame, wanted, mask), mask, ""
 
     def _mask(self, stem: str) -> Array | None:
@@ -110,10 +108,7 @@ class Merged:
     def _laid(self, frame: Frame, wanted: Array, mask: Array | None) -> Frame:
         """Only what the merge changed: pixels that differ from dst, or the mask where dst frames were JPEGs."""
         view = frame.rgb16 if wanted.dtype == np.uint16 else frame.rgb8
-        if mask is not None and self.lossy_frames:
-            changed = (mask > 0).astype(np.uint8)
-        else:
-            changed = _differs(wanted, view)
+        changed = _differs(wanted, view) if mask is None or not self.lossy_frames else (mask > 0).astype(np.uint8)
         left, top, width, height = cv2.boundingRect(changed)
         if not width:
             return frame
@@ -182,8 +177,8 @@ class DstFrames:
             with workspace.footage(Side.DST, FootageFrom.VIDEO) as original:
                 info = replace(info, rate=original.info.rate, sar=original.info.sar, audio=original.info.audio)
             report(Note(
-                f"The {info.frames} frames in data_dst are not those of {video.name}: they are shown at the constant rate "
-                f"of {float(options.fps or info.rate or 25):g} frames/s.", "warning",
+                f"The {info.frames} frames in data_dst are not those of {video.name}: they are shown at a constant "
+                f"{float(options.fps or info.rate or 25):g} frames/s.", "warning",
             ))  # fmt: skip
         info = replace(info, rate=info.rate if info.rate and not options.fps else None)
         return cls(footage, info, None, video, footage.estimated_count)
@@ -220,7 +215,7 @@ def _read_ahead(dst: DstFrames, merged: Merged, stop: Stop) -> Iterator[tuple[Fr
         try:
             for frame in dst.frames():
                 if stop():
-                    return
+                    raise Interrupted("Stopped; the old result stands.", hint="Run it again: encoding starts anew.")
                 waiting.append((frame, pool.submit(_prepare, merged, frame)))
                 if len(waiting) > 2 * workers:
                     yield ready()

@@ -14,12 +14,12 @@ import cv2
 
 from understudy.errors import Interrupted, UsageError
 from understudy.files import TEMP_PREFIX, os_errors
-from understudy.media import Frame, FrameFolderWriter, FrameSource, FramesOptions
-from understudy.records import Side
+from understudy.media import Frame, FrameFolderWriter, FramesOptions, FrameSource
+from understudy.records import FootageFrom, Side
 from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.stages.frame_record import FrameRecord, read_record, record_path
 from understudy.stages.result import StageResult
-from understudy.workspace import FootageFrom, SidePaths, Workspace
+from understudy.workspace import SidePaths, Workspace
 
 
 def extract_frames(
@@ -28,7 +28,8 @@ def extract_frames(
     """Write the frames of `data_src.*` or `data_dst.*` as `00001.png` and so on.
 
     Frames that are there and whole are kept, so an interrupted run continues. Raises UsageError when the folder holds
-    frames made with other settings and `options.replace` is off; MissingFootage, UnreadableMedia, NoFrames; Interrupted.
+    frames made with other settings and `options.replace` is off; MissingFootage, UnreadableMedia, NoFrames,
+    Interrupted.
     """
     started = time.perf_counter()
     paths = workspace.side(side)

@@ -1,7 +1,7 @@
 """What a folder of frames was made from: the video, the settings and the time of every frame.
 
-Kept in `.understudy/frames/SIDE.json`. It lets frames be continued, lets a result made from fewer frames keep their true
-times, and can be deleted: then only complete sets of frames keep their times.
+Kept in `.understudy/frames/SIDE.json`. It lets frames be continued, lets a result made from fewer frames keep their
+true times, and can be deleted: then only complete sets of frames keep their times.
 """
 
 from __future__ import annotations
