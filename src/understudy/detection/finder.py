@@ -38,6 +38,10 @@ PRESENCE = 0.5
 CONFIDENCE_IN_A_CROWD = 0.7
 """What a face must reach that overlaps another: ears and temples of a found face look like small turned faces."""
 
+DISAGREEMENT = 0.2
+"""Nose and mouth of BlazeFace and FaceMesh lie at most this far apart, over the size of the face: 0.03 as a rule,
+above 0.2 where FaceMesh has made a face of an ear in a full profile."""
+
 TILE = 512
 TILE_OVERLAP = 0.2
 """The full-range detector sees faces from a twentieth of its square on, so tiles of 512 px show those of 26 px."""
@@ -46,7 +50,7 @@ TILES_IN_TURN = 8
 """A quick search looks at every eighth tile, so that each tile is seen at least every eighth frame."""
 
 TURNS = (math.pi / 2, -math.pi / 2, math.pi)
-"""Further angles at which a thorough search sees the whole picture; upright it finds faces turned by up to 60 degrees."""
+"""Further angles at which a thorough search sees the whole picture; upright finds faces turned by up to 60 degrees."""
 
 RETRIES = ((1.4, -0.35), (1.4, 0.35), (1.2, 0.0), (1.4, 0.0), (0.87, 0.35), (0.87, -0.35))
 """Further squares for a candidate on which the first look saw no face: scale and turn (radians) over the first."""
@@ -98,7 +102,7 @@ class MediapipeEngine:
     def _confirm(self, picture: Picture, place: Sequence[Candidate]) -> FoundFace | None:
         """The face at a place, if there is one."""
         for candidate in place[:3]:
-            face = self._look(picture, candidate.square.scaled(MARGIN), candidate.score)
+            face = self._look(picture, candidate.square.scaled(MARGIN), candidate)
             if face is not None:
                 return face
         best = place[0]
@@ -106,20 +110,20 @@ class MediapipeEngine:
             first = best.square.scaled(MARGIN)
             for scale, turn in RETRIES:
                 square = Square(first.x, first.y, first.side * scale, first.angle + turn)
-                face = self._look(picture, square, best.score)
+                face = self._look(picture, square, best)
                 if face is not None:
                     return face
         return None
 
-    def _look(self, picture: Picture, square: Square, score: float) -> FoundFace | None:
-        """Look once to find the right square, and once more in that."""
+    def _look(self, picture: Picture, square: Square, candidate: Candidate) -> FoundFace | None:
+        """Look once to find the right square, and once more in that. Both networks must mean the same face."""
         mesh, presence = self._mesh.look(picture, square)
         if presence < PRESENCE:
             return None
         mesh, presence = self._mesh.look(picture, square_around(mesh))
-        if presence < PRESENCE:
+        if presence < PRESENCE or disagreement(mesh, candidate) > DISAGREEMENT:
             return None
-        return FoundFace(box_of(mesh), landmarks_68(mesh), mesh, min(score, presence))
+        return FoundFace(box_of(mesh), landmarks_68(mesh), mesh, min(candidate.score, presence))
 
 
 def tiles(width: int, height: int) -> Iterator[Square]:
@@ -158,6 +162,13 @@ def places(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
         else:
             grouped.append([candidate])
     return grouped
+
+
+def disagreement(mesh: Mesh, candidate: Candidate) -> float:
+    """How far apart the two networks see nose and mouth, over the size of the face."""
+    nose, mouth = mesh[1, :2], (mesh[13, :2] + mesh[14, :2]) / 2
+    apart = np.linalg.norm(candidate.points[2:4] - np.stack([nose, mouth]), axis=1).mean()
+    return float(apart) / max(1e-6, math.sqrt(box_of(mesh).area))
 
 
 def box_of(mesh: Mesh) -> Rect:
