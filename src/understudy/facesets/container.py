@@ -117,7 +117,7 @@ def replace_payload(jpeg: bytes, payload: bytes) -> bytes:
         )
     header = parse_header(jpeg)
     if header.restarts:
-        jpeg = encode_jpeg(decode_jpeg(jpeg), 100)
+        jpeg = encode_jpeg(decode_jpeg(jpeg), 100, full_colour=True)
         header = parse_header(jpeg)
     if header.scan_at is None:
         raise UnreadableFace("This JPEG has no picture in it.", hint=_HINT)
@@ -154,9 +154,14 @@ def _end_of_picture(jpeg: bytes, scan_at: int) -> int:
             at += 2 + max(2, int.from_bytes(jpeg[at + 2 : at + 4], "big"))
 
 
-def encode_jpeg(rgb8: npt.NDArray[np.uint8], quality: int) -> bytes:
-    """A baseline JPEG of an (H, W, 3) uint8 RGB picture, quality 1 to 100."""
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb8, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+def encode_jpeg(rgb8: npt.NDArray[np.uint8], quality: int, *, full_colour: bool = False) -> bytes:
+    """A baseline JPEG of an (H, W, 3) uint8 RGB picture, quality 1 to 100.
+
+    full_colour: colour at the resolution of brightness (4:4:4); faces are made with half of it (4:2:0), as everywhere.
+    """
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if full_colour else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb8, cv2.COLOR_RGB2BGR), parameters)
     if not done:
         raise FacesetError(f"A picture of shape {rgb8.shape} could not be encoded as JPEG.")
     return data.tobytes()

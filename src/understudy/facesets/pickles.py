@@ -8,11 +8,11 @@ from 3.4 and any NumPy can load: array globals carry their old module name `nump
 
 from __future__ import annotations
 
-import codecs
 import math
 import re
 import struct
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -94,6 +94,7 @@ _GLOBALS: dict[tuple[str, str], _Global] = {
     ("numpy", "ndarray"): _Global("ndarray"),
     ("numpy", "dtype"): _Global("dtype"),
     ("_codecs", "encode"): _Global("encode"),
+    ("__builtin__", "bytes"): _Global("no bytes"),
     ("facelib.FaceType", "FaceType"): _Global("face type"),
     ("facelib", "FaceType"): _Global("face type"),
     ("samplelib.Sample", "SampleType"): _Global("sample type"),
@@ -122,6 +123,7 @@ class _ArrayInMaking:
 _PAIR_RUNS = {
     ord("q"): (re.compile(rb"(?:\]q.\(G.{8}G.{8}e)+", re.DOTALL), 23, 3),
     ord("r"): (re.compile(rb"(?:\]r.{4}\(G.{8}G.{8}e)+", re.DOTALL), 26, 6),
+    ord("("): (re.compile(rb"(?:\]\(G.{8}G.{8}e)+", re.DOTALL), 21, 1),
     0x94: (re.compile(rb"(?:\]\x94\(G.{8}G.{8}e)+", re.DOTALL), 22, 2),
 }
 """Runs of [x, y] lists, the bulk of a face's data, by the opcode that remembers each: pattern, stride, bytes to "(".
@@ -147,7 +149,7 @@ class _Machine:
             return _Resolver().resolve(value, 0)
         except _DamagedError as error:
             raise UnsafeFile(f"Refused: {error}.", hint=_HINT) from None
-        except (IndexError, ValueError, TypeError, KeyError, struct.error, OverflowError, MemoryError) as error:
+        except (LookupError, ValueError, TypeError, ArithmeticError, struct.error, MemoryError) as error:
             raise UnsafeFile(f"This is no readable data: {error}.", hint=_HINT) from None
 
     def _run(self) -> Any:
@@ -225,7 +227,8 @@ class _Machine:
         xs = np.ascontiguousarray(rows[:, head + 2 : head + 10]).view(">f8")
         ys = np.ascontiguousarray(rows[:, head + 11 : head + 19]).view(">f8")
         pairs = np.hstack([xs, ys]).tolist()
-        self.memo.update(zip(self._memo_indices(rows, head), pairs, strict=True))
+        if head > 1:
+            self.memo.update(zip(self._memo_indices(rows, head), pairs, strict=True))
         self.stack.extend(pairs)
         self.at = found.end()
 
@@ -379,9 +382,14 @@ def _frombuffer(machine: _Machine, content: Any, dtype: Any, shape: Any, order: 
 
 
 def _encode(machine: _Machine, text: Any, encoding: Any = None) -> bytes:
-    if not isinstance(text, str) or not isinstance(encoding, str) or codecs.lookup(encoding).name != "iso8859-1":
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         _refuse("text in an encoding other than latin1")
     return text.encode("latin1")
+
+
+def _no_bytes(machine: _Machine) -> bytes:
+    """How protocol 2 spells empty bytes."""
+    return b""
 
 
 def _code_of(kind: type[int]) -> Callable[..., int]:
@@ -403,6 +411,7 @@ _REDUCERS: dict[str, Callable[..., Any]] = {
     "scalar": _scalar,
     "frombuffer": _frombuffer,
     "encode": _encode,
+    "no bytes": _no_bytes,
     "face type": _code_of(FaceTypeCode),
     "sample type": _code_of(SampleTypeCode),
     "ndarray": _bare,
@@ -512,9 +521,15 @@ class _Resolver:
         if type(value) is dict:
             for key, item in value.items():
                 value[key] = self.resolve(item, depth)
-        elif any(type(item) not in _LEAVES for item in value):
+        elif not _is_table(value):
             value[:] = [self.resolve(item, depth) for item in value]
         return value
+
+
+def _is_table(rows: list[Any]) -> bool:
+    """Whether a list holds only leaves, or only lists of leaves: landmarks, which need no closer look."""
+    kinds = set(map(type, rows))
+    return kinds <= _LEAVES or (kinds == {list} and set(map(type, chain.from_iterable(rows))) <= _LEAVES)
 
 
 _LEAVES = frozenset({type(None), bool, int, float, str, bytes, bytearray})
