@@ -6,16 +6,23 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
+from small_faces import workspace_with_faces
 from understudy.errors import IncompatibleModel, MissingModel
 from understudy.facesets import pickles
-from understudy.interop.flat import find_flat_models
+from understudy.interop.flat import FlatModel, find_flat_models
 from understudy.report import Event, Note
 from understudy.stages.models import list_models, open_model
+from understudy.stages.train import train
+from understudy.training.checkpoints import CheckpointStore
 from understudy.training.models import read_record
+from understudy.training.options import TrainOptions
 from understudy.training.precision import PrecisionChoice
 from understudy.training.predictor import load_predictor
 from understudy.workspace import Workspace
@@ -38,6 +45,44 @@ def archives(golden: Path, model_class: str) -> list[Path]:
 
 def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
+
+
+def add_optimiser(model: FlatModel, steps: int) -> dict[str, NDArray[np.float32]]:
+    """Write the optimiser file that the archives leave out: RMSprop's squares, here those of the weights, by name."""
+    stored: dict[str, Any] = {"iters:0": np.int64(steps)}
+    squares = {}
+    for path in model.files:
+        network = path.stem.removeprefix(model.prefix)
+        if path.suffix == ".npy":
+            for name, value in pickles.loads(path.read_bytes()).items():
+                squares[f"{network}/{name}"] = stored[f"acc_{network}/{name.removesuffix(':0')}_0:0"] = value**2
+    (model.folder / f"{model.prefix}src_dst_opt.npy").write_bytes(pickles.dumps(stored, 4))
+    return squares
+
+
+def test_training_goes_on_from_a_flat_model_with_its_optimiser(golden: Path, tmp_path: Path) -> None:
+    for archive in archives(golden, "Quick96"):
+        workspace = workspace_with_faces(tmp_path / archive.stem)
+        with zipfile.ZipFile(archive) as opened:
+            opened.extractall(workspace.models)
+        (flat,) = find_flat_models(workspace.models)
+        assert flat.iteration is not None
+        squares = add_optimiser(flat, steps=flat.iteration)
+        events: list[Event] = []
+        target = flat.iteration + 1
+        options = TrainOptions(target_iter=target, batch_size=1, precision=PrecisionChoice.FP32, preview_every=0)
+        result = train(workspace, flat.name, options, report=events.append)
+        assert result.notes["iteration"] == target
+        assert not [event for event in events if isinstance(event, Note) and event.level == "warning"]
+
+        saved = CheckpointStore(workspace.model(flat.name)).newest()
+        assert saved is not None
+        assert saved.optimiser is not None
+        assert int(saved.optimiser["iterations"]) == target
+        # Each square has shrunk to nine tenths, to which a tenth of the new gradient's was added.
+        before = torch.from_numpy(squares["inter/dense1/weight:0"].T.copy())
+        after = saved.optimiser["moment.inter.dense1.weight"]
+        assert bool((after >= 0.9 * before * (1 - 1e-6)).all())
 
 
 def test_a_flat_quick96_model_is_imported_by_name_and_draws_what_it_drew(golden: Path, tmp_path: Path) -> None:

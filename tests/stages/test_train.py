@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from small_faces import SMALL, small_model, workspace_with_faces
@@ -24,14 +25,17 @@ from understudy.errors import (
     DiskFull,
     EmptyFaceset,
     Interrupted,
+    TrainingDiverged,
     UsageError,
 )
+from understudy.networks.quick96 import Quick96
 from understudy.records import Side
 from understudy.report import Event, Metrics, Note, Preview, Progress
 from understudy.stages.models import list_models
 from understudy.stages.train import kept_for_training, train
-from understudy.training.checkpoints import MANIFEST, WEIGHTS
+from understudy.training.checkpoints import MANIFEST, WEIGHTS, CheckpointStore
 from understudy.training.models import read_record
+from understudy.training.new import adopt_model
 from understudy.training.options import TrainOptions
 from understudy.training.precision import PrecisionChoice
 from understudy.training.predictor import load_predictor
@@ -208,6 +212,24 @@ def test_with_no_whole_state_nothing_is_overwritten(workspace: Workspace) -> Non
         train(workspace, "small", TrainOptions(target_iter=8))
     assert caught.value.hint
     assert generation(workspace, 1).is_dir()
+
+
+def test_a_loss_that_is_no_number_ends_training_and_is_not_saved(workspace: Workspace) -> None:
+    net = Quick96(SMALL)
+    weights = {name: torch.full_like(value, 1e30) for name, value in net.state_dict().items()}
+    adopt_model(workspace.model("small"), net, "quick96", weights=weights, iteration=5)
+    with pytest.raises(TrainingDiverged) as caught:
+        train(workspace, "small", FAST.but(target_iter=9))
+    assert "fp32" in caught.value.hint
+    assert CheckpointStore(workspace.model("small")).newest_iteration() == 5
+    assert lines_in(workspace.model("small") / "history.jsonl") == 0
+
+
+def test_what_a_killed_process_left_half_made_is_no_model_and_is_swept(workspace: Workspace) -> None:
+    shutil.copytree(small_model(workspace, "other"), workspace.models / ".tmp-0123abcd-small")
+    assert [model.name for model in list_models(workspace)] == ["other"]
+    small_model(workspace)
+    assert sorted(path.name for path in workspace.models.iterdir()) == ["other", "small"]
 
 
 def test_stopping_saves_and_says_how_to_go_on(workspace: Workspace) -> None:

@@ -11,7 +11,9 @@ model/NAME/model.json          class, config (what cannot change), options last 
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import IncompatibleModel, MissingModel, UsageError
-from understudy.files import os_errors, publishing_folder, write_json
+from understudy.files import TEMP_PREFIX, os_errors, publishing_folder, write_json
 
 SCHEMA = "understudy-model"
 VERSION = 1
@@ -72,8 +74,8 @@ class ModelSummary:
 
 
 def is_model(folder: Path) -> bool:
-    """Whether the folder holds a model of ours."""
-    return (folder / FILE_NAME).is_file()
+    """Whether the folder holds a model of ours. One that is still being written is none."""
+    return not folder.name.startswith(TEMP_PREFIX) and (folder / FILE_NAME).is_file()
 
 
 def new_record(model_class: str, config: Mapping[str, Any], *, imported_from: str = "") -> ModelRecord:
@@ -86,10 +88,13 @@ def new_record(model_class: str, config: Mapping[str, Any], *, imported_from: st
 def publishing_model(folder: Path, record: ModelRecord) -> Iterator[Path]:
     """Give a temporary folder for a new model's first files; it appears as `folder`, with its record, by one rename.
 
+    For the model's writer only: what a killed writer left half done is swept away.
     Raises UsageError when something else is in that place.
     """
     with os_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.parent.glob(f"{TEMP_PREFIX}????????-{glob.escape(folder.name)}"):
+            shutil.rmtree(left_over, ignore_errors=True)  # of a process that was killed here
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     if folder.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -138,6 +139,7 @@ def open_session(
         load_weights(net, found)
     prepare(net, precision, fabric.device)
     optimiser = recipe.optimiser(net, precision, options.seed)
+    _warn_of_a_small_disk(folder, net, report)
     batches = BatchSource(
         src,
         dst,
@@ -190,6 +192,20 @@ def load_weights(net: Net, found: Checkpoint) -> None:
                 folder=found.folder,
             )
     net.load_state_dict({name: found.weights[name] for name in wanted})
+
+
+def _warn_of_a_small_disk(folder: Path, net: Net, report: Report) -> None:
+    """Say so when the next saved state hardly fits; the weights and one moment for each of them."""
+    needed = 2 * sum(weight.numel() * weight.element_size() for weight in net.parameters())
+    free = shutil.disk_usage(folder).free
+    if free < 2 * needed:
+        report(
+            Note(
+                f"A saved state of this model takes {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB free: "
+                "make room, or older states are dropped to keep the newest.",
+                "warning",
+            )
+        )
 
 
 def _precision(found: Checkpoint | None, options: TrainOptions, device: torch.device, report: Report) -> Precision:
