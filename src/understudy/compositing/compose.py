@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from understudy.compositing import quirks
-from understudy.compositing.layers import Layer, over
+from understudy.compositing.layers import Layer, over, union
 from understudy.compositing.mask import FAINTEST, MASKS, FaceMasks, on_grid, shaped, without_faint
 from understudy.compositing.options import MergeMode, MergeOptions
 from understudy.compositing.placement import Placement
@@ -132,8 +132,9 @@ def compose_faces(
             image[where] = quirks.blended_twice(image[where], as_float(plate[layer.box.slices]), layer)
         else:
             image[where] = over(image[where], layer)
-        cover[where] = np.maximum(cover[where], layer.cover)
-        alpha[where] = np.clip(alpha[where] + layer.alpha, 0, 1)
+        cover[where] = union(cover[where], layer.cover)
+        join = quirks.added if options.keeps_quirks else union
+        alpha[where] = join(alpha[where], layer.alpha)
     return Composite(image, alpha, cover, box)
 
 

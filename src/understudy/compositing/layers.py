@@ -23,3 +23,8 @@ def over(below: Image, layer: Layer) -> Image:
     image *= layer.cover[..., None]
     image += below
     return image
+
+
+def union(first: Mask, second: Mask) -> Mask:
+    """How much two layers cover together; exactly 0 where neither does and 1 where either does."""
+    return first + (1 - first) * second

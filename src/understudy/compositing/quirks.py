@@ -16,7 +16,18 @@ BORDER = Border.BLACK
 """The face is pasted with black around its square, so a mask that reaches the border gets a dark rim there."""
 
 
-__all__ = ["BORDER", "blended_twice", "gather_on_32nds", "positive_to_one", "through_ringing_square", "truncated"]
+__all__ = [
+    "BORDER",
+    "added",
+    "blended_twice",
+    "gather_on_32nds",
+    "positive_to_one",
+    "through_ringing_square",
+    "truncated",
+]
+
+BORDER = Border.BLACK
+"""The face is pasted with black around its square, so a mask that reaches the border gets a dark rim there."""
 
 
 def positive_to_one(mask: Mask) -> Mask:
@@ -28,6 +39,12 @@ def blended_twice(below: Image, plate: Image, layer: Layer) -> Image:
     """A second face of a frame is laid over the plate and that picture over the frame, so its edge fades twice."""
     through = layer.alpha[..., None]
     return below * (1 - through) + over(plate, layer) * through
+
+
+def added(first: Mask, second: Mask) -> Mask:
+    """The masks of several faces are added up, so that two soft edges make a hard one."""
+    total: Mask = first + second
+    return np.clip(total, 0, 1, out=total)
 
 
 def through_ringing_square(plate: Image, face: Image, square: Mask, alpha: Mask, box: Box) -> Layer:

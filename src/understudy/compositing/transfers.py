@@ -21,7 +21,7 @@ def _rct(face: Image, dst_face: Image, mask: Mask, mask_on_dst: Mask) -> Image:
 
 
 def _rct_with_quirks(face: Image, dst_face: Image, mask: Mask, mask_on_dst: Mask) -> Image:
-    return colour.rct_counting_outside_as_black(face, dst_face, mask=mask)
+    return colour.rct_counting_outside_as_black(face, dst_face, mask=mask, mask_onto=mask)
 
 
 TRANSFERS: Mapping[ColorTransfer, Transfer] = {ColorTransfer.NONE: _keep, ColorTransfer.RCT: _rct}

@@ -69,13 +69,15 @@ def rct(
     return np.clip(lab_to_rgb(_matched(lab, ours.mean, gain, theirs.mean)), 0, 1)
 
 
-def rct_counting_outside_as_black(image: Image, onto: Image, *, mask: Mask | None = None) -> Image:
+def rct_counting_outside_as_black(
+    image: Image, onto: Image, *, mask: Mask | None = None, mask_onto: Mask | None = None
+) -> Image:
     """DeepFaceLab's masked rct: pixels where the mask is below 0.5 are not left out but count as Lab (0, 0, 0).
 
     Its other habits are kept too: no guard for flat channels (they give infinities or NaN), no clipping of the result.
     """
     lab, lab_onto = rgb_to_lab(image), rgb_to_lab(onto)
-    ours, theirs = (lab_statistics(_blackened(each, mask)) for each in (lab, lab_onto))
+    ours, theirs = lab_statistics(_blackened(lab, mask)), lab_statistics(_blackened(lab_onto, mask_onto))
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = theirs.deviation / ours.deviation
         return lab_to_rgb(_matched(lab, ours.mean, gain, theirs.mean))

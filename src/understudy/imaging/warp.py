@@ -36,6 +36,8 @@ def gather(
     image: (H, W) or (H, W, C) float32, the part of the source whose top-left pixel is pixel `corner` (x, y) of it.
     The result has the size of the box. Cubic, not clipped; linear for a source that is `smooth` anyway.
     """
+    if box.empty:
+        return _nothing(image, box)
     matrix = source_from_target.copy()
     matrix[:, 2] += matrix[:, 0] * box.left + matrix[:, 1] * box.top - corner
     flags = (cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP
@@ -52,6 +54,8 @@ def gather_on_32nds(
     smooth: bool = False,
 ) -> Image:
     """`gather` with coordinates rounded to 1/32 px the way OpenCV 4's warpAffine rounds them; newer ones do not."""
+    if box.empty:
+        return _nothing(image, box)
     x, y = np.arange(box.left, box.right), np.arange(box.top, box.bottom)
     steps = 1024  # fixed-point steps per pixel; half a 32nd is added before the bits below a 32nd are dropped
     maps = []
@@ -61,6 +65,11 @@ def gather_on_32nds(
         maps.append((((down[:, None] + along[None, :]) >> 5) - 32 * offset).astype(np.float32) / 32)
     how = cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC
     return cast(Image, cv2.remap(image, maps[0], maps[1], how, borderMode=int(border)))
+
+
+def _nothing(image: Image, box: Box) -> Image:
+    """An empty picture; OpenCV takes an empty size for "as large as the source"."""
+    return np.zeros((box.height, box.width, *image.shape[2:]), np.float32)
 
 
 def resize(image: Image, side: int, *, smooth: bool = False) -> Image:
