@@ -1,0 +1,29 @@
+"""What the machine says of itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from understudy import devices
+from understudy.errors import InvalidOption
+
+
+def test_there_is_always_a_processor() -> None:
+    found = devices.available()
+    assert found[-1].id == "cpu"
+    assert found[-1].memory > 1 << 28
+    assert devices.best_device() == found[0]
+    assert devices.device_named("auto") == found[0]
+    assert devices.device_named("cpu").torch.type == "cpu"
+    assert devices.physical_cores() >= 1
+    assert 0 < devices.available_memory() <= found[-1].memory
+
+
+def test_an_unknown_device_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidOption, match="cuda:63") as caught:
+        devices.device_named("cuda:63")
+    assert "cpu" in caught.value.hint
+
+
+def test_the_peak_is_a_rate() -> None:
+    assert 0.1 < devices.matmul_peak(size=128, rounds=2) < 1e7
