@@ -42,19 +42,19 @@ def encode(
     started = time.perf_counter()
     with workspace.writing("result"), contextlib.ExitStack() as stack:
         merged = Merged.of(workspace)
-        dst = stack.enter_context(DstFrames.open(workspace, merged, options, report))
+        dst = stack.enter_context(DstFrames.open(workspace, options, report))
         result = workspace.root / f"result.{options.format}"
         video = stack.enter_context(
             VideoWriter(result, dst.info, options=options, audio_from=dst.sound if options.include_audio else None)
         )
-        masks = _mask_writer(workspace, dst.info, options) if options.mask and merged.masks else None
+        masks = mask_writer(workspace, dst.info, options) if options.mask and merged.masks else None
         if masks is not None:
             stack.enter_context(masks)
         pace = Pace("Encoding", dst.count, report)
         for frame, mask in _read_ahead(dst, merged, stop):
             video.write(frame)
             if masks is not None:
-                masks.write(_frame_of_mask(mask, frame))
+                masks.write(frame_of_mask(mask, frame))
             pace.advance()
         pace.report_now()
     for text in video.notes:
@@ -143,7 +143,7 @@ class DstFrames:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, workspace: Workspace, merged: Merged, options: EncodeOptions, report: Report) -> Iterator[DstFrames]:
+    def open(cls, workspace: Workspace, options: EncodeOptions, report: Report) -> Iterator[DstFrames]:
         """The video where its frames are what was merged, else the folder of frames at a constant rate."""
         video, files = workspace.dst.video, workspace.dst.frame_files()
         record = read_record(record_path(workspace, Side.DST)) if files else None
@@ -232,7 +232,7 @@ def _prepare(merged: Merged, frame: Frame) -> tuple[Frame, Array | None, str]:
     return made, mask, problem
 
 
-def _mask_writer(workspace: Workspace, like: FootageInfo, options: EncodeOptions) -> VideoWriter:
+def mask_writer(workspace: Workspace, like: FootageInfo, options: EncodeOptions) -> VideoWriter:
     """Full-range luma holds the mask's own levels, and every player shows it; lossless, without sound."""
     even = like.width % 2 == 0 and like.height % 2 == 0
     tags = ColourTags("pc", like.tags.matrix, like.tags.transfer, like.tags.primaries)
@@ -241,7 +241,7 @@ def _mask_writer(workspace: Workspace, like: FootageInfo, options: EncodeOptions
     return VideoWriter(workspace.root / f"result_mask.{options.format}", info, options=settings)
 
 
-def _frame_of_mask(mask: Array | None, frame: Frame) -> Frame:
+def frame_of_mask(mask: Array | None, frame: Frame) -> Frame:
     levels = np.zeros((frame.height, frame.width), np.uint8) if mask is None else mask
     return Frame.from_luma(levels, index=frame.index, pts=frame.pts, time_base=frame.time_base, duration=frame.duration)
 
