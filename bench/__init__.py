@@ -1,0 +1,1 @@
+"""Benchmarks: `python run.py bench [NAMES]`. Each module has `run(quick) -> dict` of figures by name."""
