@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import mmap
 import os
 import pickle
 import pickletools
@@ -10,6 +10,7 @@ import struct
 import subprocess
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -280,5 +281,25 @@ def test_bytes_after_the_end_are_ignored() -> None:
     assert pickles.loads(pickles.dumps([1]) + b"\x00\xff") == [1]
 
 
-def test_memoryviews_are_fine() -> None:
-    assert pickles.loads(memoryview(io.BytesIO(pickles.dumps({"a": 1})).getvalue())) == {"a": 1}
+def test_mapped_files_are_read_in_place(tmp_path: Path) -> None:
+    """A model of gigabytes takes the room of its weights, not twice that; and the file can be closed afterwards."""
+    path = tmp_path / "weights.npy"
+    weights = {f"layer{n}": np.random.default_rng(n).normal(size=(512, 256)).astype(np.float32) for n in range(16)}
+    path.write_bytes(pickle.dumps({**weights, "text": "x" * 10_000, "raw": b"y" * 10_000}, 4))
+    tracemalloc.start()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        made = pickles.loads(mapped)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    for name, array in weights.items():
+        np.testing.assert_array_equal(made[name], array)
+    assert (made["text"], made["raw"]) == ("x" * 10_000, b"y" * 10_000)
+    assert peak < 1.2 * sum(array.nbytes for array in weights.values())
+    path.write_bytes(b"\x80\x03]" + pickle.dumps([[1.0, 2.0]] * 99, 3)[2:-1] + b"cos\nsystem\n.")
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        pytest.raises(UnsafeFile),
+    ):
+        pickles.loads(mapped)
+    assert pickles.loads(memoryview(pickles.dumps({"a": 1}))) == {"a": 1}

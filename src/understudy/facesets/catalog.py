@@ -31,6 +31,7 @@ SCHEMA_VERSION = 1
 
 _IMAGE_SUFFIXES = (*FACE_SUFFIXES, ".png", ".tif", ".tiff")
 _BATCH = 500
+_FACE_TYPES = {str(face_type): face_type for face_type in FaceType}
 
 _SCHEMA = """
 create table if not exists faces (
@@ -41,17 +42,16 @@ create table if not exists faces (
 """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class FaceEntry:
     """One face of a catalog; light enough to hold by the hundred thousand.
 
-    name: file name. person: sub-folder of a faceset of several people, else None. path: where the file is or, for a
-    packed face, would be. source_filename: the frame it was cut from. height, width: of the aligned picture.
+    key: file name, after its person's name and "/" in a faceset of several people. source_filename: the frame it was
+    cut from. height, width: of the aligned picture. packed_at: offset and length in faceset.pak, None for a loose file.
     """
 
-    name: str
+    key: str
     person: str | None
-    path: Path
     face_type: FaceType
     source_filename: str | None
     height: int
@@ -60,6 +60,16 @@ class FaceEntry:
     has_mask: bool
     packed_at: tuple[int, int] | None
     _catalog: Catalog
+
+    @property
+    def name(self) -> str:
+        """The file name."""
+        return self.key.rsplit("/", 1)[-1]
+
+    @property
+    def path(self) -> Path:
+        """Where the file is or, for a packed face, would be."""
+        return self._catalog.folder / self.key
 
     @property
     def meta(self) -> FaceMeta:
@@ -204,20 +214,17 @@ class Catalog:
     # -- inside
 
     def _refresh_or_rebuild(self, path: Path | None, report: Report, stop: Stop) -> None:
+        """Refresh; a damaged cache is made anew, one that is locked or cannot be written is done without."""
         try:
             self.refresh(report, stop)
-        except sqlite3.Error:
+        except sqlite3.Error as error:
             self._database.close()
-            if path is not None:
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
-            self._database = _connect(path)
-            try:
-                self.refresh(report, stop)
-            except sqlite3.Error:  # the cache cannot be written where it should be: do without
-                self._database.close()
+            if path is not None and _is_damage(error):
+                _remove(path)
+                self._database = _connect(path)
+            else:
                 self._database = _connect(None)
-                self.refresh(report, stop)
+            self.refresh(report, stop)
 
     def _refresh_files(self, report: Report, stop: Stop) -> None:
         there = dict(_scan(self.folder))
@@ -231,6 +238,7 @@ class Catalog:
                 return
             batch = changed[start : start + _BATCH]
             self._store([_row_of_file(self.folder, key, there[key]) for key in batch])
+            self._database.commit()  # what was read is kept when the process dies
             pace.advance(len(batch))
 
     def _refresh_pack(self, pack: Path, report: Report, stop: Stop) -> None:
@@ -264,10 +272,9 @@ class Catalog:
     def _entry(self, row: tuple[Any, ...]) -> FaceEntry:
         key, person, face_type, source, height, width, labelled, masked, offset, length = row
         return FaceEntry(
-            name=key.rsplit("/", 1)[-1],
+            key=key,
             person=person,
-            path=self.folder / key,
-            face_type=FaceType(face_type),
+            face_type=_FACE_TYPES[face_type],
             source_filename=source,
             height=height,
             width=width,
@@ -278,8 +285,7 @@ class Catalog:
         )
 
     def _meta_of(self, face: FaceEntry) -> FaceMeta:
-        key = face.name if face.person is None else f"{face.person}/{face.name}"
-        rows = self._query("select meta from faces where key = ? and meta is not null", (key,))
+        rows = self._query("select meta from faces where key = ? and meta is not null", (face.key,))
         if not rows:
             raise UnreadableFace("This face has left the faceset since the catalog was opened.", path=face.path)
         return metadata.from_dict(pickles.loads(rows[0][0]))
@@ -292,15 +298,30 @@ def cache_name(folder: Path) -> str:
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
-    """A connection with the schema in place; in memory when the file cannot be used."""
-    if path is not None:
-        with contextlib.suppress(OSError, sqlite3.Error):
+    """A connection with the schema in place; in memory when the file cannot be used. A damaged file is made anew."""
+    for _ in range(2 if path is not None else 0):
+        assert path is not None
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             return _prepared(path)
-        with contextlib.suppress(OSError, sqlite3.Error):
-            path.unlink(missing_ok=True)
-            return _prepared(path)
+        except OSError:
+            break
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                break
+            _remove(path)
     return _prepared(None)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is bad, as opposed to locked by another process, read-only or on a full disk."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _prepared(path: Path | None) -> sqlite3.Connection:

@@ -8,7 +8,9 @@ from 3.4 and any NumPy can load: array globals carry their old module name `nump
 
 from __future__ import annotations
 
+import contextlib
 import math
+import mmap
 import re
 import struct
 from collections.abc import Callable
@@ -35,17 +37,22 @@ class SampleTypeCode(int):
     """The number of a kind of sample as faceset.pak stores it; 1 is a face."""
 
 
-def loads(data: bytes | bytearray | memoryview, *, limit: int | None = None) -> Any:
+def loads(data: bytes | bytearray | memoryview | mmap.mmap, *, limit: int | None = None) -> Any:
     """The plain value that a pickle describes.
 
+    data: also a mapped file, of which nothing is copied but what ends up in the result.
     limit: most bytes that the pickle may have; None: no limit beyond its own length.
     Arrays are fresh and writeable, in the machine's byte order. Bytes after the end of the pickle are ignored.
     Raises UnsafeFile for anything that is not plain data, and for damaged pickles.
     """
-    content = bytes(data)
-    if limit is not None and len(content) > limit:
-        raise UnsafeFile(f"A pickle of {len(content)} bytes is larger than the {limit} that fit here.", hint=_HINT)
-    return _Machine(content).run()
+    if limit is not None and len(data) > limit:
+        raise UnsafeFile(f"A pickle of {len(data)} bytes is larger than the {limit} that fit here.", hint=_HINT)
+    content = memoryview(data).cast("B")
+    try:
+        return _Machine(content).run()
+    finally:
+        with contextlib.suppress(BufferError):  # the caller may want to close a mapped file although this one failed
+            content.release()
 
 
 def dumps(value: Any, protocol: int = 3, *, limit: int | None = None) -> bytes:
@@ -111,6 +118,22 @@ class _DtypeInMaking:
         self.dtype = dtype
 
 
+class _Blob:
+    """Bytes that lie in the pickle and have not been copied out of it."""
+
+    __slots__ = ("at", "size")
+
+    def __init__(self, at: int, size: int) -> None:
+        self.at = at
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+
+_LARGE = 4096
+
+
 class _ArrayInMaking:
     """An array between its `_reconstruct` and its BUILD; `resolve` puts the array in its place."""
 
@@ -135,7 +158,7 @@ Read at once they make a face's metadata four times as fast to open.
 class _Machine:
     """The stack, the memo and one method per opcode."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: memoryview) -> None:
         self.data = data
         self.at = 0
         self.stack: list[Any] = []
@@ -146,7 +169,7 @@ class _Machine:
     def run(self) -> Any:
         try:
             value = self._run()
-            return _Resolver().resolve(value, 0)
+            return _Resolver(self.data).resolve(value, 0)
         except _DamagedError as error:
             raise UnsafeFile(f"Refused: {error}.", hint=_HINT) from None
         except (LookupError, ValueError, TypeError, ArithmeticError, struct.error, MemoryError) as error:
@@ -172,18 +195,26 @@ class _Machine:
         end = self.at + count
         if count < 0 or end > len(self.data):
             _refuse("the pickle is cut off")
-        piece = self.data[self.at : end]
+        piece = self.data[self.at : end].tobytes()
         self.at = end
         return piece
+
+    def blob(self, count: int) -> bytes | _Blob:
+        """Bytes of the pickle; large ones, which are the content of arrays, are only pointed at."""
+        if count < _LARGE:
+            return self.take(count)
+        if self.at + count > len(self.data):
+            _refuse("the pickle is cut off")
+        self.at += count
+        return _Blob(self.at - count, count)
 
     def number(self, form: str) -> int:
         size = struct.calcsize(form)
         return int(struct.unpack(form, self.take(size))[0])
 
     def line(self) -> bytes:
-        end = self.data.index(b"\n", self.at, self.at + 256)
-        piece = self.data[self.at : end]
-        self.at = end + 1
+        piece = self.data[self.at : self.at + 256].tobytes().split(b"\n", 1)[0]
+        self.at += len(piece) + 1
         return piece
 
     def pop(self) -> Any:
@@ -329,7 +360,7 @@ class _Machine:
 
     def array(self, content: Any, dtype: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
         """A checked array of its own memory."""
-        if not isinstance(dtype, _DtypeInMaking) or not isinstance(content, (bytes, bytearray)):
+        if not isinstance(dtype, _DtypeInMaking) or not isinstance(content, (bytes, bytearray, _Blob)):
             _refuse("an array without numeric content")
         if type(shape) is not tuple or len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
             _refuse("an array of impossible shape")
@@ -338,8 +369,15 @@ class _Machine:
         self.room -= len(content)
         if self.room < 0:
             _refuse("arrays that take more room than the file has")
-        flat = np.frombuffer(content, dtype.dtype)
-        native = flat.astype(dtype.dtype.newbyteorder("="))
+        if isinstance(content, _Blob):
+            raw = np.frombuffer(self.data, np.uint8, count=len(content), offset=content.at)
+            return self._shaped(raw, dtype.dtype, shape, order)
+        return self._shaped(np.frombuffer(content, np.uint8), dtype.dtype, shape, order)
+
+    @staticmethod
+    def _shaped(raw: npt.NDArray[np.uint8], dtype: np.dtype[Any], shape: Any, order: Any) -> npt.NDArray[Any]:
+        """A copy of raw bytes as an array of the machine's own byte order."""
+        native = raw.view(dtype).astype(dtype.newbyteorder("="), order="C")
         return np.asarray(native.reshape(shape, order=order))
 
 
@@ -434,8 +472,8 @@ def _steps() -> list[Callable[[_Machine], None] | None]:
 
         return make
 
-    def blob(form: str, kind: type) -> Callable[[_Machine], None]:
-        return lambda m: m.stack.append(kind(m.take(m.number(form))))
+    def blob(form: str) -> Callable[[_Machine], None]:
+        return lambda m: m.stack.append(m.blob(m.number(form)))
 
     table: dict[bytes, Callable[[_Machine], None]] = {
         b"\x80": _Machine.protocol,
@@ -454,10 +492,10 @@ def _steps() -> list[Callable[[_Machine], None] | None]:
         b"X": lambda m: m.text("<I"),
         b"\x8c": lambda m: m.text("<B"),
         b"\x8d": lambda m: m.text("<Q"),
-        b"B": blob("<I", bytes),
-        b"C": blob("<B", bytes),
-        b"\x8e": blob("<Q", bytes),
-        b"\x96": blob("<Q", bytearray),
+        b"B": blob("<I"),
+        b"C": blob("<B"),
+        b"\x8e": blob("<Q"),
+        b"\x96": lambda m: m.stack.append(bytearray(m.take(m.number("<Q")))),
         b"]": _Machine.list_of_pairs,
         b"l": lambda m: m.stack.append(m.pop_to_mark()),
         b"a": _Machine.append,
@@ -487,9 +525,10 @@ _STEPS = _steps()
 
 
 class _Resolver:
-    """Puts finished arrays where the machine left its own records, and refuses what is left half made."""
+    """Puts finished arrays and bytes where the machine left its own records, and refuses what is left half made."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
         self.seen: dict[int, Any] = {}
         self.kept: list[Any] = []
 
@@ -501,6 +540,8 @@ class _Resolver:
             if value.array is None:
                 _refuse("an array without content")
             return value.array
+        if kind is _Blob:
+            return self.data[value.at : value.at + len(value)].tobytes()
         if isinstance(value, (_Global, _DtypeInMaking)):
             _refuse("a class where data should be")
         if kind not in (list, dict, tuple):
