@@ -70,7 +70,9 @@ def test_training_goes_on_from_a_flat_model_with_its_optimiser(golden: Path, tmp
         squares = add_optimiser(flat, steps=flat.iteration)
         events: list[Event] = []
         target = flat.iteration + 1
-        options = TrainOptions(target_iter=target, batch_size=1, precision=PrecisionChoice.FP32, preview_every=0)
+        options = TrainOptions(
+            target_iter=target, batch_size=1, precision=PrecisionChoice.FP32, threads=1, preview_every=0
+        )
         result = train(workspace, flat.name, options, report=events.append)
         assert result.notes["iteration"] == target
         assert not [event for event in events if isinstance(event, Note) and event.level == "warning"]
