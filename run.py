@@ -29,7 +29,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "installed.json"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 BUILD_TOOLS = ["hatchling", "editables"]
-INSTALL_INPUTS = ["pyproject.toml", "constraints.txt", "hatch_build.py"]
+INSTALL_INPUTS = ["pyproject.toml", "constraints.txt", "hatch_build.py", "src/understudy/assets/sources.json"]
 
 
 def main(arguments: Sequence[str]) -> int:
