@@ -146,6 +146,7 @@ def _next(
     for found in (src, dst):
         if not found.faces:
             return f"understudy faceset extract {found.side}", f"No faces of {found.side} have been found yet."
+    models = [model for model in models if model.supported]
     trained = max((model for model in models if model.iteration), default=None, key=lambda model: model.updated)
     if trained is None:
         name = models[0].name if models else "hello"
