@@ -145,15 +145,26 @@ def across(lower: tuple[int, ...], upper: tuple[int, ...]) -> list[tuple[int, in
 
 
 def outward(found: NDArray[np.int64], face: Points) -> NDArray[np.int64]:
-    """Turn every triangle so that seen from the camera it runs clockwise on screen (y down)."""
+    """Turn triangles so that neighbours agree, and all so that normals point out of the face, toward the camera."""
+    found, done, queue = found.copy(), {0}, [0]
+    at_edge: dict[frozenset[int], list[int]] = {}
+    for number, (a, b, c) in enumerate(found.tolist()):
+        for edge in ((a, b), (b, c), (c, a)):
+            at_edge.setdefault(frozenset(edge), []).append(number)
+    while queue:
+        a, b, c = found[queue.pop(0)].tolist()
+        for edge in ((a, b), (b, c), (c, a)):
+            for neighbour in at_edge[frozenset(edge)]:
+                if neighbour not in done:
+                    x, y, z = found[neighbour].tolist()
+                    if edge in ((x, y), (y, z), (z, x)):
+                        found[neighbour] = (x, z, y)
+                    done.add(neighbour)
+                    queue.append(neighbour)
+    assert len(done) == len(found)
     corners = face[found]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    behind = np.array((0.0, face[:, 1].mean(), face[:, 2].max() + 2))
-    wrong = (normals * (corners.mean(axis=1) - behind)).sum(axis=1) < 0
-    print(f"{wrong.sum()} triangles turned")
-    found = found.copy()
-    found[wrong] = found[wrong][:, ::-1]
-    return found
+    return found if normals[:, 2].sum() < 0 else found[:, ::-1]
 
 
 def unwrapped(face: Points) -> Points:

@@ -23,20 +23,17 @@ from understudy.detection.mesh import landmarks_68
 from understudy.detection.pictures import Picture, Square
 from understudy.records import Rect
 
-SCORE = 0.4
+SCORE = 0.5
 """Candidates below this are not looked at."""
 
-SCORE_NEAR_PREVIOUS = 0.25
+SCORE_NEAR_PREVIOUS = 0.3
 """The same, where the frame before had a face."""
-
-SCORE_WORTH_EFFORT = 0.5
-"""Candidates from here on are looked at in several squares before they are given up."""
 
 PRESENCE = 0.5
 """What FaceMesh must say of its second look. Backs of heads and hands stay below 0.1 (docs/guide/extraction.md)."""
 
 CONFIDENCE_IN_A_CROWD = 0.7
-"""What a face must reach that overlaps another: ears and temples of a found face look like small turned faces."""
+"""What a face must reach that lies on another or at its edge: ears and temples of a found face look like small turned faces."""
 
 DISAGREEMENT = 0.2
 """Nose and mouth of BlazeFace and FaceMesh lie at most this far apart, over the size of the face: 0.03 as a rule,
@@ -106,14 +103,12 @@ class MediapipeEngine:
             if face is not None:
                 return face
         best = place[0]
-        if best.score >= SCORE_WORTH_EFFORT:
-            first = best.square.scaled(MARGIN)
-            for scale, turn in RETRIES:
-                square = Square(first.x, first.y, first.side * scale, first.angle + turn)
-                face = self._look(picture, square, best)
-                if face is not None:
-                    return face
-        return None
+        if best.score < SCORE:
+            return None
+        first = best.square.scaled(MARGIN)
+        retries = (Square(first.x, first.y, first.side * scale, first.angle + turn) for scale, turn in RETRIES)
+        faces = (self._look(picture, square, best) for square in retries)
+        return next((face for face in faces if face is not None), None)
 
     def _look(self, picture: Picture, square: Square, candidate: Candidate) -> FoundFace | None:
         """Look once to find the right square, and once more in that. Both networks must mean the same face."""
@@ -188,7 +183,7 @@ def may_stand_beside(found: Rect, face: FoundFace) -> bool:
     """Whether a further face is believed beside one that is found already: over an edge of it only if clearly seen."""
     if same_face(found, face.rect):
         return False
-    common = _common(found, face.rect)
+    common = _common(_grown(found, 1.3), face.rect)
     return common < 0.15 * min(found.area, face.rect.area) or face.confidence >= CONFIDENCE_IN_A_CROWD
 
 
@@ -196,6 +191,11 @@ def _common(one: Rect, other: Rect) -> float:
     width = min(one.right, other.right) - max(one.left, other.left)
     height = min(one.bottom, other.bottom) - max(one.top, other.top)
     return max(0.0, width) * max(0.0, height)
+
+
+def _grown(rect: Rect, factor: float) -> Rect:
+    wide, high = rect.width * (factor - 1) / 2, rect.height * (factor - 1) / 2
+    return Rect(rect.left - wide, rect.top - high, rect.right + wide, rect.bottom + high)
 
 
 def _box(square: Square) -> Rect:

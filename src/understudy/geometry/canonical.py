@@ -21,7 +21,8 @@ def vertices() -> NDArray[np.float32]:
 
 
 def triangles() -> NDArray[np.int32]:
-    """The surface (898, 3) int32: vertex numbers, clockwise on screen seen from the camera. Eyes and mouth are closed."""
+    """The surface (898, 3) int32: vertex numbers, counter-clockwise on screen seen from the camera, so that
+    normals point outward. Eyes and mouth are closed."""
     return np.array(_stored()["triangles"], dtype=np.int32)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -208,14 +209,12 @@ def _take_up(
 
 def _from_faceset(fresh: Journal, workspace: Workspace, side: Side) -> Journal:
     """A journal for faces that came here without one: every frame that has a face is done."""
-    catalog = Catalog.open(workspace.side(side).aligned, cache=workspace.private / "cache")
-    count: dict[str, int] = {}
-    kinds = set()
-    for entry in catalog.faces():
-        kinds.add(str(entry.meta.face_type))
-        if entry.meta.source_filename:
-            count[entry.meta.source_filename] = count.get(entry.meta.source_filename, 0) + 1
-    settings = {**fresh.settings, "face_type": kinds.pop() if len(kinds) == 1 else fresh.settings["face_type"]}
+    with Catalog.open(workspace.side(side).aligned, cache=workspace.private / "cache") as catalog:
+        faces = catalog.faces()
+    count = Counter(face.source_filename for face in faces if face.source_filename)
+    # A mixed faceset fits anything: it cannot become any more mixed.
+    kinds = {(str(face.face_type), face.width) for face in faces}
+    settings = dict(zip(("face_type", "image_size"), kinds.pop(), strict=True)) if len(kinds) == 1 else fresh.settings
     done = {name: Done(_index_in_name(name), faces) for name, faces in count.items()}
     return Journal(fresh.path, fresh.footage, settings, done=done)
 
