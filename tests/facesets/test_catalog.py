@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +144,41 @@ def test_a_cache_that_cannot_be_written_is_done_without(faceset: MakeFaceset, tm
         assert len(catalog) == 2
 
 
+def test_a_locked_cache_is_done_without_and_kept(
+    faceset: MakeFaceset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog_module, "_PATIENCE_SECS", 0.1)
+    folder, cache = faceset(3), tmp_path / "cache"
+    Catalog.open(folder, cache=cache).close()
+    write_face(folder / "new.jpg", make_jpeg(), make_meta(5))
+    other = sqlite3.connect(cache / cache_name(folder))
+    other.execute("begin exclusive")
+    with Catalog.open(folder, cache=cache) as catalog:
+        assert len(catalog) == 4
+    other.rollback()
+    assert other.execute("select count(*) from faces").fetchone() == (3,)
+    other.close()
+
+
+def test_a_scan_that_dies_keeps_what_it_read(
+    faceset: MakeFaceset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[Path]
+) -> None:
+    monkeypatch.setattr(catalog_module, "_BATCH", 4)
+    folder, cache = faceset(10), tmp_path / "cache"
+
+    def dies() -> bool:
+        if len(opened) >= 8:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        Catalog.open(folder, cache=cache, stop=dies)
+    opened.clear()
+    with Catalog.open(folder, cache=cache) as catalog:
+        assert len(catalog) == 10
+    assert len(opened) == 2
+
+
 def test_folders_of_the_same_name_have_caches_of_their_own(tmp_path: Path) -> None:
     assert cache_name(tmp_path / "a" / "aligned") != cache_name(tmp_path / "b" / "aligned")
 
@@ -230,6 +267,16 @@ def test_progress_is_reported_and_stopping_keeps_what_was_read(
     last = events[-1]
     assert isinstance(last, Progress)
     assert (last.done, last.total, last.unit) == (6, 6, "faces")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names that are no text")
+def test_names_that_are_no_text_are_listed(faceset: MakeFaceset) -> None:
+    folder = faceset(1)
+    bad = os.fsencode(folder) + b"/\xff\xfe.jpg"
+    Path(os.fsdecode(bad)).write_bytes((folder / "00001_0.jpg").read_bytes())
+    with Catalog.open(folder) as catalog:
+        assert len(catalog) == 1
+        assert [skipped.item for skipped in catalog.skipped] == [r"\udcff\udcfe.jpg"]
 
 
 def test_uppercase_and_unusual_names(tmp_path: Path) -> None:

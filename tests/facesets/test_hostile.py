@@ -17,7 +17,7 @@ import pytest
 from faces_for_tests import make_jpeg, make_labelled_meta, make_meta
 
 from understudy.errors import UnderstudyError
-from understudy.facesets import FaceMeta, pickles
+from understudy.facesets import Catalog, FaceMeta, pickles
 from understudy.facesets.container import parse_header, replace_payload
 from understudy.facesets.faces import parse_face
 from understudy.facesets.metadata import from_payload, to_payload
@@ -132,6 +132,21 @@ def test_damaged_data(golden_if_there: Path | None, tmp_path: Path) -> None:
         tracemalloc.stop()
     assert refused > 300
     assert peak < 400 * 1024 * 1024, "small inputs must not make large allocations"
+
+
+def test_a_folder_of_damaged_faces(golden_if_there: Path | None, tmp_path: Path) -> None:
+    """Every file is either a usable face or named with a reason; none of them ends the scan."""
+    rng, seeds = random.Random(4), corpus(golden_if_there)
+    folder = tmp_path / "aligned"
+    folder.mkdir()
+    for index in range(250):
+        (folder / f"{index}.jpg").write_bytes(mutated(rng.choice(seeds), rng, rng.choice(seeds)))
+    with Catalog.open(folder, cache=tmp_path / "cache") as catalog:
+        faces, skipped = catalog.faces(), catalog.skipped
+        assert len(faces) + len(skipped) == 250
+        assert len(skipped) > 20
+        assert all(item.reason for item in skipped)
+        assert all(face.meta.has_landmarks for face in faces)
 
 
 def test_damaged_packs(golden: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ SCHEMA_VERSION = 1
 
 _IMAGE_SUFFIXES = (*FACE_SUFFIXES, ".png", ".tif", ".tiff")
 _BATCH = 500
+_PATIENCE_SECS = 30.0  # for another process that writes the same cache
 _FACE_TYPES = {str(face_type): face_type for face_type in FaceType}
 
 _SCHEMA = """
@@ -325,7 +326,7 @@ def _remove(path: Path) -> None:
 
 
 def _prepared(path: Path | None) -> sqlite3.Connection:
-    database = sqlite3.connect(":memory:" if path is None else path, timeout=30, check_same_thread=False)
+    database = sqlite3.connect(":memory:" if path is None else path, timeout=_PATIENCE_SECS, check_same_thread=False)
     try:
         version = database.execute("pragma user_version").fetchone()[0]
         if version not in (0, SCHEMA_VERSION):
@@ -360,7 +361,12 @@ def _pictures(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
             with contextlib.suppress(FileNotFoundError):
                 if entry.is_file():
                     stat = entry.stat()
-                    yield entry.name, (stat.st_size, stat.st_mtime_ns)
+                    yield _as_text(entry.name), (stat.st_size, stat.st_mtime_ns)
+
+
+def _as_text(name: str) -> str:
+    """The name, with bytes that are no UTF-8 spelled out; such a file is then listed as one that cannot be opened."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _row_of_file(folder: Path, key: str, stamp: tuple[int, int]) -> tuple[Any, ...]:

@@ -29,6 +29,9 @@ class Polygon:
     points: Points32
     include: bool = True
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", np.asarray(self.points, np.float32).reshape(-1, 2))
+
 
 @dataclass(frozen=True, eq=False)
 class FaceMeta:
@@ -142,12 +145,17 @@ _KNOWN = frozenset(
 def base_name(name: str) -> str:
     """The last part of a name, whichever system's separators it has: names from files must not leave a folder.
 
-    Raises UnsafeFile for a name that has no such part or holds a null byte.
+    Raises UnsafeFile for a name that has no such part, holds a null byte or is no text.
     """
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
-    if base in ("", ".", "..") or "\x00" in base:
+    if base in ("", ".", "..") or "\x00" in base or not _is_text(base):
         raise UnsafeFile(f"{name[:80]!r} is no file name.", hint="Extract this face again.")
     return base
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8: half of a surrogate pair cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def polygons_to_dict(polygons: Sequence[Polygon]) -> dict[str, Any]:
