@@ -38,6 +38,10 @@ _COPIED = {  # sound that a container holds as it is, for players and not only o
     VideoFormat.MKV: ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "flac", "opus", "vorbis", "dts", "truehd", "pcm_"),
     VideoFormat.AVI: ("mp3", "mp2", "ac3", "pcm_s16le", "pcm_u8"),
 }
+_SAME_RGB = {  # 8-bit RGB in the order that FFV1 takes
+    **dict.fromkeys(("gbrp", "rgb24", "bgr24", "rgb0", "0rgb", "0bgr"), "bgr0"),
+    **dict.fromkeys(("gbrap", "rgba", "argb", "abgr"), "bgra"),
+}
 _SOUND_ENCODER = {VideoFormat.AVI: "pcm_s16le"}  # else aac; AVI has no place for the run-up of an encoder
 _MUXER = {VideoFormat.MKV: "matroska"}
 
@@ -73,6 +77,7 @@ class VideoWriter:
         self._sound: _Sound | None = None
         self._durations: dict[int, int] = {}
         self._last: int | None = None
+        self._last_dts: int | None = None
         self._temp = self._stack.enter_context(writing(self.path))
         try:
             self._open()
@@ -180,9 +185,21 @@ class VideoWriter:
             duration = self._durations.pop(ticks, None)
             if duration:
                 packet.duration = round(duration * self._times.base / packet.time_base)
+        self._mend_order(packet)
         if self._sound is not None and packet.dts is not None and packet.time_base is not None:
             self._sound.up_to(packet.dts * packet.time_base)
         self._container.mux(packet)
+
+    def _mend_order(self, packet: av.Packet[Any]) -> None:
+        """Give packets a sane time of decoding where x265 does not: of clips shorter than its delay it is random."""
+        if packet.pts is None or packet.time_base is None:
+            return
+        hour, last = round(3600 / packet.time_base), self._last_dts
+        sane = packet.dts is not None and packet.pts - hour < packet.dts <= packet.pts
+        if not sane or packet.dts is None or (last is not None and packet.dts <= last):
+            step = round(self._times.step * self._times.base / packet.time_base)
+            packet.dts = packet.pts - 4 * step if last is None else min(last + 1, packet.pts)
+        self._last_dts = packet.dts
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -245,6 +262,8 @@ class Plan:
 def plan(like: FootageInfo, options: EncodeOptions) -> Plan:
     """Choose codec, pixel format and encoder settings. Raises EncodingFailed for what does not go together."""
     pix_fmt = planar.plain_format(like.pix_fmt)
+    if options.lossless:
+        pix_fmt = _SAME_RGB.get(pix_fmt, pix_fmt)
     codec = options.codec
     if codec is VideoCodec.AUTO:
         codec = _fitting_codec(like, pix_fmt, options)
@@ -285,6 +304,8 @@ def _encodes(encoder: str, pix_fmt: str, like: FootageInfo) -> bool:
     layout = planar.layout_of(pix_fmt)
     if pix_fmt not in _formats(encoder) or layout is None:
         return False
+    if layout.family is planar.Family.GREY and encoder != "ffv1":
+        return False  # decoders give grey H.264 and HEVC out as 4:2:0
     across, down = layout.sub
     return encoder == "ffv1" or not (like.width % across or like.height % down)
 
@@ -339,15 +360,15 @@ class _Times:
         self.zero = min(starts) if options.include_audio and like.audio else like.start
         self._offset = like.start - self.zero
         self._timed = timed
-        self._step = max(1, round(1 / (self.rate * self.base)))
+        self.step = max(1, round(1 / (self.rate * self.base)))
 
     def of(self, frame: Frame, position: int) -> tuple[int, int]:
         """Time stamp and duration in ticks of `base`."""
         if self._timed and frame.pts is not None:
             stamp = round((frame.pts * frame.time_base - self.zero) / self.base)
-            duration = round(frame.duration * frame.time_base / self.base) if frame.duration else self._step
+            duration = round(frame.duration * frame.time_base / self.base) if frame.duration else self.step
             return stamp, duration
-        return round((position / self.rate + self._offset) / self.base), self._step
+        return round((position / self.rate + self._offset) / self.base), self.step
 
 
 class _Sound:
