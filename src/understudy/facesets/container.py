@@ -138,6 +138,8 @@ def _worth_keeping(segment: Segment) -> bool:
 
 def _end_of_picture(jpeg: bytes, scan_at: int) -> int:
     """The offset of the end marker, or the end of the file where it is missing. Progressive files have many scans."""
+    if jpeg.find(b"\xff\xd9", scan_at) == len(jpeg) - 2:  # the usual file: nothing else looks like its end
+        return len(jpeg) - 2
     at = scan_at
     while True:
         at = jpeg.find(b"\xff", at)
