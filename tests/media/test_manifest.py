@@ -58,9 +58,7 @@ def outcome_of(path: Path) -> tuple[str, FrameSource | None, list[Frame]]:
                 assert frame.rgb8.shape == (frame.height, frame.width, 3)
                 frames.append(Frame(frame.index, frame.name, np.zeros((1, 1, 3), np.uint8), frame.pts, frame.time_base,
                                     damaged=frame.damaged))  # fmt: skip
-    except MediaError as error:
-        assert error.message
-        assert error.hint
+    except MediaError:
         return "error", None, []
     return ("partial" if footage.skipped else "ok"), footage, frames
 
@@ -134,7 +132,7 @@ def test_every_frame_has_its_exact_time(media: Path, video: dict[str, Any]) -> N
 
 
 def test_pictures_of_one_photograph_look_alike(media: Path, still: dict[str, Any]) -> None:
-    """Whatever the depth, palette, turn or number of channels: the same colours, and a matte only where there is one."""
+    """Whatever the depth, palette, turn or channels: the same colours, and a matte only where there is one."""
     alike = [other for other in entries() if other.get("mode") == "RGB16" and other["codec"] == "png"]
     with open_footage(media / still["path"]) as footage:
         frame = next(footage.frames())

@@ -131,7 +131,7 @@ def test_a_box_may_reach_over_the_edge() -> None:
 
 
 def test_linear_plates_keep_their_floats() -> None:
-    """A float plate is linear light with values above 1; only what is covered changes, and comes back as it was given."""
+    """A float plate is linear light with values above 1; only what is covered changes, to what was given."""
     linear = np.random.default_rng(3).uniform(0, 4, (24, 32, 3)).astype(np.float32)
     frame = Frame.from_rgb(linear)
     image = np.full((8, 8, 3), 0.5, np.float32)

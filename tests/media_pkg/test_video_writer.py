@@ -38,7 +38,8 @@ def packets(path: Path) -> list[tuple[Fraction, bytes]]:
         ("yuv420p", (64, 48), "mp4"), ("yuv420p", (33, 21), "mp4"), ("yuv420p", (33, 21), "mkv"),
         ("yuv422p", (64, 48), "mov"), ("yuv444p", (33, 21), "mp4"), ("yuvj420p", (64, 48), "mkv"),
         ("yuv420p10le", (64, 48), "mp4"), ("yuv422p10le", (64, 48), "mkv"), ("yuv444p12le", (64, 48), "mkv"),
-        ("gray", (64, 48), "mkv"), ("gbrp10le", (64, 48), "mkv"), ("bgra", (64, 48), "mkv"), ("yuv420p", (64, 48), "avi"),
+        ("gray", (64, 48), "mkv"), ("gbrp10le", (64, 48), "mkv"), ("bgra", (64, 48), "mkv"),
+        ("yuv420p", (64, 48), "avi"),
     ],
 )  # fmt: skip
 def test_lossless_gives_every_plane_back(tmp_path: Path, name: str, size: tuple[int, int], form: str) -> None:
@@ -127,9 +128,14 @@ def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(b"the old result")
     like = FootageInfo.plain(64, 48, 25)
-    with pytest.raises(RuntimeError, match="half way"), VideoWriter(target, like) as video:
-        video.write(Frame.from_rgb(np.zeros((48, 64, 3), np.uint8), pts=0, time_base=Fraction(1, 25)))
-        raise RuntimeError("half way")
+
+    def fail_half_way() -> None:
+        with VideoWriter(target, like) as video:
+            video.write(Frame.from_rgb(np.zeros((48, 64, 3), np.uint8), pts=0, time_base=Fraction(1, 25)))
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
     assert target.read_bytes() == b"the old result"
     with pytest.raises(EncodingFailed), VideoWriter(target, like):
         pass

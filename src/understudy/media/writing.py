@@ -145,8 +145,8 @@ class VideoWriter:
         form = self.options.format
         settings = {"movflags": "+faststart"} if form is VideoFormat.MP4 else {}
         if form in (VideoFormat.MP4, VideoFormat.MOV):
-            ticks = str(self._times.base.denominator)
-            settings |= {"video_track_timescale": ticks, "movie_timescale": ticks}
+            settings["video_track_timescale"] = str(self._times.base.denominator)
+            settings["movie_timescale"] = str(self._ticks_of_starts())
         with self._failing():
             self._container = av.open(
                 str(self._temp), "w", format=_MUXER.get(form, str(form)), container_options=settings
@@ -155,6 +155,11 @@ class VideoWriter:
             if self._audio_from is not None and self.options.include_audio and self.like.audio:
                 self._sound = _Sound(self._container, self._audio_from, form, self._times.zero, self._note)
             self._container.start_encoding()
+
+    def _ticks_of_starts(self) -> int:
+        """Ticks per second in which MP4 says how much later a track begins: of the track that does begin later."""
+        late = [track.rate for track in self.like.audio if track.start is not None and track.start > self._times.zero]
+        return late[0] if late and late[0] and self.like.start == self._times.zero else self._times.base.denominator
 
     def _add_video(self) -> av.VideoStream:
         made, like, base = self._plan, self.like, self._times.base
