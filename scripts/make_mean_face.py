@@ -35,9 +35,10 @@ def canonical_68() -> Array:
 
 
 def shaped(face: Array, tilt: float, height: float, depth: float) -> Array:
-    """The face stretched along y and z, then turned about x by `tilt` radians."""
+    """The face stretched along y and z, turned about x by `tilt` radians, around the mean of its points."""
     turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
-    return np.asarray((face * (1, height, depth)) @ turn.T)
+    made = (face * (1, height, depth)) @ turn.T
+    return np.asarray(made - made.mean(axis=0))
 
 
 def golden_poses(folder: Path) -> list[tuple[Array, int, Array]]:
@@ -65,14 +66,16 @@ def module_text(face: Array, numbers: Array, medians: Array) -> str:
     tilt, height, depth = numbers
     return f'''"""The rigid face by which head pose is measured. Made by scripts/make_mean_face.py; do not edit.
 
-It is the canonical face of this package in 68 points, tilted by {tilt:.4f} rad about x, with its height times
-{height:.4f} and its depth times {depth:.4f}. With it the golden poses are met within {medians[0]:.2f}° of pitch and
-{medians[1]:.2f}° of yaw in the median.
+It is the canonical face of this package in 68 points with three fitted numbers. With it the golden poses are met within
+{medians[0]:.2f}° of pitch and {medians[1]:.2f}° of yaw in the median.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+TILT, HEIGHT, DEPTH = {tilt:.5f}, {height:.5f}, {depth:.5f}
+"""The canonical face's height and depth times this, then turned by so many radians about x."""
 
 MEAN_FACE = np.array(
     [
@@ -98,8 +101,7 @@ def main() -> None:
         loss="soft_l1",
         diff_step=1e-3,
     )
-    made = shaped(face, *fit.x)
-    made = made - made.mean(axis=0)
+    made = shaped(face, *fit.x.round(5))
     medians = np.median(np.abs(residuals(made, poses)), axis=0)
     TARGET.write_text(module_text(made, fit.x, medians), encoding="utf-8")
     print(f"tilt, height, depth: {fit.x.round(4)}; median error of pitch and yaw: {medians.round(2)} degrees")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from understudy.geometry import mean_face
+from understudy.geometry.landmarks import MIRROR
 from understudy.geometry.mean_face import MEAN_FACE
 from understudy.geometry.pose import pose
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_mean_face.py"
 
 
 def seen(yaw: float, pitch: float, roll: float = 0.0, size: int = 256) -> np.ndarray:
@@ -48,8 +55,17 @@ def test_what_is_no_face_gives_some_finite_angles(landmarks: np.ndarray) -> None
     assert np.isfinite([found.pitch, found.yaw, found.roll]).all()
 
 
-def test_the_mean_face_is_symmetric_and_faces_the_camera() -> None:
-    from understudy.geometry.landmarks import MIRROR
+def test_the_mean_face_is_made_by_its_script() -> None:
+    """Its numbers are ours: the canonical face and three fitted values, nothing else. Stale: run the script again."""
+    spec = importlib.util.spec_from_file_location("make_mean_face", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    made = script.shaped(script.canonical_68(), mean_face.TILT, mean_face.HEIGHT, mean_face.DEPTH)
+    np.testing.assert_allclose(made, MEAN_FACE, atol=0.001)
 
+
+def test_the_mean_face_is_symmetric_and_faces_the_camera() -> None:
     np.testing.assert_allclose(MEAN_FACE[MIRROR] * (-1, 1, 1), MEAN_FACE, atol=0.002)
     assert MEAN_FACE[30, 2] < MEAN_FACE[[0, 16], 2].min()
