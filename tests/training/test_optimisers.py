@@ -48,9 +48,26 @@ def test_the_update_rule() -> None:
         assert weights[name].grad is None
 
 
-def test_dropout_keeps_77_of_256_updates_and_others_each_time() -> None:
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
+def test_a_gpus_way_of_updating_gives_the_same_weights(compute: torch.dtype) -> None:
+    results = []
+    for in_pieces in (True, False):
+        weights = parameters()
+        optimiser = RMSprop(weights.items(), lr=0.1, compute=compute, clip_norm=1.0)
+        optimiser._in_pieces = in_pieces
+        for step in range(3):
+            set_gradients(optimiser, step)
+            optimiser.step()
+        results.append({**weights, **{f"working {name}": copy for name, copy in optimiser.working().items()}})
+    for name, tensor in results[0].items():
+        torch.testing.assert_close(tensor, results[1][name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("in_pieces", [True, False])
+def test_dropout_keeps_77_of_256_updates_and_others_each_time(in_pieces: bool) -> None:
     weight = nn.Parameter(torch.zeros(300, 500))
     optimiser = RMSprop([("weight", weight)], lr=1.0, lr_dropout=0.3, seed=3)
+    optimiser._in_pieces = in_pieces
     moved = []
     for _ in range(2):
         before = weight.detach().clone()

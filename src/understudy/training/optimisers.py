@@ -62,8 +62,10 @@ class RMSprop:
         self._compute = compute
         self._working: dict[str, Tensor] = {}
         self._versions: list[int] = []
-        self._scratch = torch.empty(3, PIECE, device=device)
-        self._tables = torch.empty(3 * PIECE // 8, dtype=torch.int64, device=device)
+        self._in_pieces = device.type == "cpu"
+        if self._in_pieces:
+            self._scratch = torch.empty(3, PIECE)
+            self._tables = torch.empty(3 * PIECE // 8, dtype=torch.int64)
         self._turn = 0
         self._threshold = torch.tensor(float(self.keep_of_256), device=device)
 
@@ -93,11 +95,14 @@ class RMSprop:
                 copy.grad = None
             return
         scale, lr = self._clip_scale(gradients.values()) / self.loss_scale, self._current_lr()
-        if self.keep_of_256 < 256:
+        if self._in_pieces:
             self._draw_tables()
-        for name, gradient in gradients.items():
-            weight, copy = self.parameters[name], working[name]
-            self._update(name, weight, _like(gradient, weight), copy if copy is not weight else None, scale, lr)
+            for name, gradient in gradients.items():
+                weight, copy = self.parameters[name], working[name]
+                self._update(name, weight, _like(gradient, weight), copy if copy is not weight else None, scale, lr)
+        else:
+            self._update_together(gradients, working, scale, lr)
+        for copy in working.values():
             copy.grad = None
         self._versions = [weight._version for weight in self.parameters.values()]
 
@@ -147,19 +152,45 @@ class RMSprop:
             if copies is not None:
                 copies[piece].copy_(part)
 
+    def _update_together(
+        self, gradients: Mapping[str, Tensor], working: Mapping[str, Tensor], scale: float, lr: float
+    ) -> None:
+        """All parameters at once: a GPU has no cache to spare, and a launch for each piece would cost more than it."""
+        weights = [self.parameters[name].detach() for name in gradients]
+        moments = [self.moments[name] for name in gradients]
+        g = [_like(gradient, self.parameters[name]).float() for name, gradient in gradients.items()]
+        if scale != 1:
+            g = list(torch._foreach_mul(g, scale))
+        torch._foreach_mul_(moments, self.rho)
+        torch._foreach_addcmul_(moments, g, g, value=1 - self.rho)
+        divisors = torch._foreach_sqrt(moments)
+        torch._foreach_add_(divisors, self.eps)
+        if self.keep_of_256 < 256:
+            keep = [torch.empty_like(part) for part in g]
+            for name, out in zip(gradients, keep, strict=True):
+                self._draw_keep(name, slice(0, out.numel()), _flat(out))
+            g = list(torch._foreach_mul(g, keep))
+        torch._foreach_addcdiv_(weights, g, divisors, value=-lr)
+        if self._compute is not torch.float32:
+            torch._foreach_copy_([working[name].detach() for name in gradients], weights)
+
     def _draw_tables(self) -> None:
-        """Fresh random bytes for this step, twice a piece and once."""
+        """Fresh random bytes for this step: PIECE of them and twice as many."""
         self._turn = 0
-        self._tables.random_(torch.iinfo(torch.int64).min, None, generator=self._generator)  # all 64 bits, the sign too
+        if self.keep_of_256 < 256:
+            self._tables.random_(torch.iinfo(torch.int64).min, None, generator=self._generator)  # all 64 bits
 
     def _draw_keep(self, name: str, piece: slice, out: Tensor) -> Tensor:
-        """1 where an element's update is kept, else 0, float32, into `out`.
+        """1 where an element's update is kept, else 0, float32, into the flat `out`.
 
-        An element's byte is the sum, modulo 256, of one from each of two tables, which lie against each other in
-        another way for every piece: each byte is uniform, any two are independent, and 38 million of them cost as many
-        additions instead of as many draws, which torch makes on one core (30 ms). 77 − byte clamped to 0..1 is
+        On a CPU an element's byte is the sum, modulo 256, of one from each of two tables, which lie against each other
+        in another way for every piece: each byte is uniform, any two are independent, and 38 million of them cost as
+        many additions instead of as many draws, which torch makes on one core (30 ms). 77 − byte clamped to 0..1 is
         `byte < 77`.
         """
+        if not self._in_pieces:
+            out.random_(0, 256, generator=self._generator)
+            return torch.sub(self._threshold, out, out=out).clamp_(0, 1)
         count = out.numel()
         self._turn += 1
         start = PIECE + self._turn * 6007 % PIECE
