@@ -191,3 +191,23 @@ def test_every_file_has_the_permissions_of_any_other_file(tmp_path: Path) -> Non
     ordinary.touch()
     folder = save(CheckpointStore(tmp_path), 1)
     assert {path.stat().st_mode for path in folder.iterdir()} == {ordinary.stat().st_mode}
+
+
+def test_a_reader_looks_again_when_a_state_is_let_go_under_its_eyes(tmp_path: Path) -> None:
+    """A merge that reads while training saves must not call a state damaged that was only old."""
+
+    class Racing(CheckpointStore):
+        """At the first look, training saves the next state and drops the one that was listed."""
+
+        def generations(self) -> list[Path]:
+            found = super().generations()
+            if [path.name for path in found] == ["000000010"]:
+                save(CheckpointStore(self.model_folder, keep=1), 20)
+            return found
+
+    save(CheckpointStore(tmp_path), 10)
+    events: list[Event] = []
+    found = Racing(tmp_path).newest(events.append)
+    assert found is not None
+    assert found.iteration == 20
+    assert events == []

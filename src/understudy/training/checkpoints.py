@@ -137,6 +137,8 @@ class CheckpointStore:
             try:
                 return load_generation(generation, device=device, optimiser=optimiser)
             except CorruptCheckpoint as error:
+                if not generation.is_dir():  # a training that goes on meanwhile let it go: look again
+                    return self.newest(report, device=device, optimiser=optimiser)
                 report(Note(f"{error.message} The newest whole one before it is used.", "warning", generation.name))
         if found:
             raise CorruptCheckpoint(

@@ -23,7 +23,7 @@ from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.models import ModelRecord
 from understudy.training.optimisers import RMSprop
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision, PrecisionChoice, choose
+from understudy.training.precision import Precision, PrecisionChoice, choose, machine
 from understudy.training.preview import PreviewFaces, save_previews, spread
 from understudy.training.recipes import Net, Recipe, config_from_plain, recipe_for
 from understudy.training.samples import Augmentation, Batch, BatchSource
@@ -80,6 +80,7 @@ class Session:
             "images": state.images,
             "batches": self.batches.state_dict(),
             "precision": self.precision.as_json(),
+            "machine": machine(),
             "device": self.fabric.device.type,
             "options": self.options.model_dump(mode="json"),
             "faces": dict(self.faces),
@@ -140,23 +141,12 @@ def open_session(
     prepare(net, precision, fabric.device)
     optimiser = recipe.optimiser(net, precision, options.seed)
     _warn_of_a_small_disk(folder, net, report)
-    batches = BatchSource(
-        src,
-        dst,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        augmentation=Augmentation(
-            ranges=Ranges(scale=recipe.scale_range),
-            faithful=record.imported if options.faithful is None else options.faithful,
-        ),
-        repeat_every=recipe.repeat_every,
-        device=fabric.device,
-    )
+    batches = _batches(recipe, record, options, src, dst, fabric.device)
     faces = {"src": _fingerprint(src.names), "dst": _fingerprint(dst.names)}
     state = TrainState()
     if found is not None:
         state = _restore(found, optimiser, batches, faces, report)
-    history = History.open(folder / HISTORY_NAME, until=state.iteration)
+    history = _history(folder / HISTORY_NAME, found, report)
     names = _preview_names(found, src, dst)
     return Session(
         folder,
@@ -194,6 +184,32 @@ def load_weights(net: Net, found: Checkpoint) -> None:
     net.load_state_dict({name: found.weights[name] for name in wanted})
 
 
+def _batches(
+    recipe: Recipe, record: ModelRecord, options: TrainOptions, src: FaceBank, dst: FaceBank, device: torch.device
+) -> BatchSource:
+    faithful = record.imported if options.faithful is None else options.faithful
+    return BatchSource(
+        src,
+        dst,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        augmentation=Augmentation(ranges=Ranges(scale=recipe.scale_range), faithful=faithful),
+        repeat_every=recipe.repeat_every,
+        device=device,
+    )
+
+
+def _history(path: Path, found: Checkpoint | None, report: Report) -> History:
+    """The history up to the checkpoint; what was trained after it is trained again."""
+    if found is None:
+        return History.open(path, until=0)
+    history = History.open(path, until=found.iteration)
+    lost = int(found.state.get("history", 0)) - len(history)
+    if lost > 0:
+        report(Note(f"The losses of {lost} iterations are missing from {path.name}; the curve has a gap.", "warning"))
+    return history
+
+
 def _warn_of_a_small_disk(folder: Path, net: Net, report: Report) -> None:
     """Say so when the next saved state hardly fits; the weights and one moment for each of them."""
     needed = 2 * sum(weight.numel() * weight.element_size() for weight in net.parameters())
@@ -211,7 +227,12 @@ def _warn_of_a_small_disk(folder: Path, net: Net, report: Report) -> None:
 def _precision(found: Checkpoint | None, options: TrainOptions, device: torch.device, report: Report) -> Precision:
     """How to compute: as before where that is possible and not asked otherwise, else as this machine does best."""
     stored = None if found is None else found.state.get("precision")
-    if not stored or found is None or found.state.get("device") != device.type:
+    if (
+        found is None
+        or not stored
+        or found.state.get("machine") != machine()
+        or found.state.get("device") != device.type
+    ):
         return _chosen(options, device)
     before = Precision.of(stored)
     asked = options.precision is not PrecisionChoice.AUTO or options.threads
