@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, Protocol, TypeVar, cast
 
 import av
+import cv2
 import numpy as np
 
 from understudy.imaging.transfer import linear_from_srgb, srgb_from_linear
@@ -199,8 +200,12 @@ class Frame:
         array = base.copy()
         for patch in self.patches:
             left, top, right, bottom = patch.box
-            values: Array = patch.image if peak == 1 else np.rint(np.clip(patch.image, 0, 1) * np.float32(peak))
-            np.copyto(array[top:bottom, left:right], values.astype(dtype), where=(patch.alpha > 0)[..., None])
+            values = patch.image
+            if peak > 1:
+                values = np.clip(values * np.float32(peak), 0, peak)
+                np.rint(values, out=values)
+            region = array[top:bottom, left:right]
+            cv2.copyTo(values.astype(dtype), (patch.alpha > 0).view(np.uint8), region)
         return array
 
     def _make_matte(self) -> Array | None:

@@ -284,55 +284,73 @@ def write_region(frame: av.VideoFrame, tags: ColourTags, image: Array, alpha: Ar
     layout = _layout(frame)
     planes = planes_of(frame)
     left, top, right, bottom = box
-    touched = alpha > 0
     if layout.family is Family.RGB:
         codes = _codes(image * np.float32(layout.peak), layout)
         for channel, i in enumerate(layout.order):
             target = planes[0][..., i] if layout.packed else planes[i]
-            np.copyto(target[top:bottom, left:right], codes[..., channel], where=touched)
+            np.copyto(target[top:bottom, left:right], codes[..., channel], where=alpha > 0)
         return
-    fresh = image - (1 - alpha)[..., None] * view
     matrix, offsets = ycc_from_rgb(tags, layout, frame.width, frame.height)
-    ycc = cv2.transform(np.ascontiguousarray(fresh, np.float32), matrix.astype(np.float32))
-    _blend(planes[0][top:bottom, left:right], ycc[..., 0], alpha, touched, float(offsets[0]), layout)
+    affine = np.hstack([matrix, offsets[:, None]])
+    wanted = cv2.split(cv2.transform(np.ascontiguousarray(image, np.float32), affine))
+    seen = cv2.split(cv2.transform(np.ascontiguousarray(view, np.float32), affine))
+    kept = 1 - alpha
+    _blend(planes[0][top:bottom, left:right], wanted[0] - kept * seen[0], kept, layout)
     if layout.family is Family.GREY:
         return
-    across, down = layout.sub
-    part = np.dstack([ycc[..., 1], ycc[..., 2], alpha]).astype(np.float32, copy=False)
-    part, chroma_box = _on_chroma_grid(part, box, (across, down), frame.width, frame.height)
-    c_left, c_top, c_right, c_bottom = chroma_box
+    cells, margins = _chroma_cells(box, layout.sub, frame.width, frame.height)
+    size = (cells[2] - cells[0], cells[3] - cells[1])
+    kept_share = _cell_means(kept, size, margins, 1.0)
     for i in (1, 2):
-        target = planes[i][c_top:c_bottom, c_left:c_right]
-        _blend(target, part[..., i - 1], part[..., 2], part[..., 2] > 0, float(offsets[i]), layout)
+        fresh = _cell_means(wanted[i] - kept * seen[i], size, margins, 0.0)
+        _blend(planes[i][cells[1] : cells[3], cells[0] : cells[2]], fresh, kept_share, layout)
 
 
-def _blend(target: Array, fresh: Array, alpha: Array, touched: Array, offset: float, layout: Layout) -> None:
-    codes = fresh + alpha * np.float32(offset) + (1 - alpha) * target
-    np.copyto(target, _codes(codes, layout), where=touched)
+def _blend(target: Array, fresh: Array, kept: Array, layout: Layout) -> None:
+    """target becomes fresh + kept * target where not all is kept; both are contiguous float32 of its shape."""
+    codes = target.astype(np.float32)
+    codes *= kept
+    codes += fresh
+    np.copyto(target, _codes(codes, layout), where=kept < 1)
 
 
 def _codes(values: Array, layout: Layout) -> Array:
+    """The nearest code values. Changes `values`."""
     if layout.real:
         return values.astype(layout.dtype)
-    return np.clip(np.rint(values), 0, layout.peak).astype(layout.dtype)
+    np.rint(values, out=values)
+    np.clip(values, 0, layout.peak, out=values)
+    return values.astype(layout.dtype)
 
 
-def _on_chroma_grid(part: Array, box: Box, sub: tuple[int, int], width: int, height: int) -> tuple[Array, Box]:
-    """Means of `part` (h, w, 3) over chroma cells; outside the box is untouched, the frame's edge is repeated."""
+def _chroma_cells(box: Box, sub: tuple[int, int], width: int, height: int) -> tuple[Box, tuple[Box, Box]]:
+    """The chroma samples under a box, and how far they reach over it.
+
+    The margins (top, bottom, left, right) are of two kinds: inside the frame, where nothing is covered, and beyond its
+    edge, where the last row or column counts again.
+    """
     across, down = sub
     left, top, right, bottom = box
-    if sub == (1, 1):
-        return part, box
     cells = (left // across, top // down, -(-right // across), -(-bottom // down))
-    grid = np.zeros(((cells[3] - cells[1]) * down, (cells[2] - cells[0]) * across, 3), np.float32)
-    y, x = top - cells[1] * down, left - cells[0] * across
-    grid[y : y + bottom - top, x : x + right - left] = part
-    if right == width:
-        grid[:, x + right - left :] = grid[:, x + right - left - 1, None]
-    if bottom == height:
-        grid[y + bottom - top :] = grid[y + bottom - top - 1, None]
-    size = (cells[2] - cells[0], cells[3] - cells[1])
-    return cv2.resize(grid, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], 3), cells
+    outer = (0, max(0, cells[3] * down - height), 0, max(0, cells[2] * across - width))
+    inner = (
+        top - cells[1] * down, cells[3] * down - bottom - outer[1], left - cells[0] * across,
+        cells[2] * across - right - outer[3],
+    )  # fmt: skip
+    return cells, (inner, outer)
+
+
+def _cell_means(values: Array, size: tuple[int, int], margins: tuple[Box, Box], outside: float) -> Array:
+    """Means of (h, w) float32 over the cells of a grid of `size` (columns, rows)."""
+    inner, outer = margins
+    if any(outer):
+        # the frame's edge lies inside the margin, so a box that ends there has no inner margin on that side
+        values = cv2.copyMakeBorder(values, *outer, cv2.BORDER_REPLICATE)
+    if any(inner):
+        values = cv2.copyMakeBorder(values, *inner, cv2.BORDER_CONSTANT, value=outside)
+    if values.shape == (size[1], size[0]):
+        return values
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0])
 
 
 def converted(frame: av.VideoFrame, name: str, tags: ColourTags, size: tuple[int, int] | None = None) -> av.VideoFrame:
