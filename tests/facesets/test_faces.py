@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,23 @@ def test_new_data_leaves_the_pictures_bytes(tmp_path: Path, jpeg: bytes, meta: F
     write_meta(path, meta.but(polygons=()))
     assert read_meta(path).polygons == ()
     assert path.read_bytes().endswith(before[before.index(b"\xff\xdb") :])
+
+
+def test_of_a_large_file_only_the_beginning_is_read(tmp_path: Path, jpeg: bytes, meta: FaceMeta) -> None:
+    """Data that takes 60 kB and a file of megabytes: still one header. A video called .jpg: one look."""
+    path = tmp_path / "face.jpg"
+    large = meta.but(extra={"large": b"x" * 50_000})
+    write_face(path, jpeg, large)
+    path.write_bytes(path.read_bytes() + b"\x00" * 10_000_000)
+    garbage = tmp_path / "video.jpg"
+    garbage.write_bytes(b"\x00\x00\x00\x20ftypmp42" * 1_000_000)
+    tracemalloc.start()
+    assert_same(read_meta(path), large)
+    with pytest.raises(UnreadableFace, match="no JPEG"):
+        read_meta(garbage)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_too_much_data_leaves_the_file_as_it_was(tmp_path: Path, jpeg: bytes, meta: FaceMeta) -> None:
@@ -172,8 +190,9 @@ def test_plain_pictures_and_missing_files_are_named(tmp_path: Path, jpeg: bytes)
     with pytest.raises(UnreadableFace, match="no face data") as caught:
         read_meta(path)
     assert "extract" in caught.value.hint
-    with pytest.raises(UnreadableFace):
-        read_face(tmp_path / "gone.jpg")
+    for read in (read_face, read_meta):
+        with pytest.raises(UnreadableFace, match=r"cannot be read.*gone\.jpg"):
+            read(tmp_path / "gone.jpg")
     path.write_bytes(replace_payload(jpeg, pickle.dumps({}, 3)))
     with pytest.raises(UnderstudyError):
         read_meta(path)

@@ -401,4 +401,4 @@ def _columns(meta: FaceMeta, size: tuple[int, int]) -> tuple[Any, ...]:
 
 
 def _refused(head: tuple[Any, ...], error: UnderstudyError) -> tuple[Any, ...]:
-    return (*head, None, None, None, None, 0, 0, None, error.message)
+    return (*head, None, None, None, None, 0, 0, None, error.context.get("reason", error.message))

@@ -66,7 +66,7 @@ class JpegHeader:
 def parse_header(data: bytes) -> JpegHeader:
     """Walk the segments of a JPEG, or of its beginning, up to the first scan.
 
-    Raises UnreadableFace when the bytes are no JPEG or a segment before the scan is cut off.
+    Raises UnreadableFace when the bytes are no JPEG, and with `cut_off` in its context when more of them are needed.
     """
     if data[:2] != b"\xff\xd8":
         raise UnreadableFace("This is no JPEG file.", hint=_HINT)
@@ -100,7 +100,7 @@ def _payload(data: bytes, at: int) -> bytes:
     length = int.from_bytes(data[at + 2 : at + 4], "big")
     end = at + 2 + length
     if at + 4 > len(data) or end > len(data) or length < 2:
-        raise UnreadableFace("This JPEG is cut off before its picture begins.", hint=_HINT)
+        raise UnreadableFace("This JPEG is cut off before its picture begins.", hint=_HINT, cut_off=True)
     return data[at + 4 : end]
 
 

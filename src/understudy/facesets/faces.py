@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +41,9 @@ class Face:
 
 def read_face(path: Path) -> Face:
     """The picture and the data of a face file. Raises UnreadableFace or UnsafeFile, naming the file."""
-    return parse_face(_read(path), path)
+    with _naming(path):
+        data = _read(path)
+    return parse_face(data, path)
 
 
 def read_meta(path: Path) -> FaceMeta:
@@ -70,7 +74,9 @@ def write_face(path: Path, jpeg: bytes, meta: FaceMeta) -> None:
 
 def write_meta(path: Path, meta: FaceMeta) -> None:
     """Give a face file other data; the bytes of its picture stay. Raises as `write_face` and `read_face` do."""
-    write_face(path, _read(path), meta)
+    with _naming(path):
+        data = _read(path)
+    write_face(path, data, meta)
 
 
 def meta_of(header: JpegHeader) -> FaceMeta:
@@ -94,18 +100,26 @@ def parse_header_of(path: Path) -> JpegHeader:
         with path.open("rb") as handle:
             data = handle.read(_HEAD_BYTES)
             while True:
-                try:
-                    header = parse_header(data)
-                except UnreadableFace:
-                    header = None
-                if header is not None and header.scan_at is not None:
+                header = _complete_header(data)
+                if header is not None:
                     return header
-                more = handle.read(max(_HEAD_BYTES, len(data)))
+                more = handle.read(len(data))
                 if not more or len(data) > _MAX_FILE_BYTES:
                     return parse_header(data)
                 data += more
     except OSError as error:
-        raise UnreadableFace(f"The file cannot be read: {error.strerror or error}.", path=path) from None
+        raise UnreadableFace(f"The file cannot be read: {error.strerror or error}.") from None
+
+
+def _complete_header(data: bytes) -> JpegHeader | None:
+    """The header at the beginning of a file; None when these bytes end before it does. Raises UnreadableFace."""
+    try:
+        header = parse_header(data)
+    except UnreadableFace as error:
+        if error.context.get("cut_off"):
+            return None
+        raise
+    return header if header.scan_at is not None else None
 
 
 def _size_of(header: JpegHeader) -> tuple[int, int]:
@@ -117,23 +131,19 @@ def _size_of(header: JpegHeader) -> tuple[int, int]:
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
-            raise UnreadableFace(f"This file is larger than any face, over {_MAX_FILE_BYTES >> 20} MiB.", path=path)
+            raise UnreadableFace(f"This file is larger than any face, over {_MAX_FILE_BYTES >> 20} MiB.")
         return path.read_bytes()
     except OSError as error:
-        raise UnreadableFace(f"The file cannot be read: {error.strerror or error}.", path=path) from None
+        raise UnreadableFace(f"The file cannot be read: {error.strerror or error}.") from None
 
 
-class _naming:  # noqa: N801 - used like a function
-    """Adds the file's name to an error that leaves the block."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, UnderstudyError) and "path" not in error.context:
-            error.context["path"] = self.path
-            error.message = f"{error.message} ({self.path.name})"
-            error.args = (error.message,)
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Add the file's name to an error that leaves the block; `reason` in its context is the message without it."""
+    try:
+        yield
+    except UnderstudyError as error:
+        error.context.update(path=path, reason=error.message)
+        error.message = f"{error.message} ({path.name})"
+        error.args = (error.message,)
+        raise

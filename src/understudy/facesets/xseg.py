@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from understudy.errors import FacesetError, UnreadableFace
+from understudy.facesets.container import parse_header
 
 Mask = npt.NDArray[np.float32]
 
@@ -80,8 +81,6 @@ def _encoded(suffix: str, levels: npt.NDArray[np.uint8], parameters: list[int]) 
 
 
 def _claimed_size(data: bytes) -> tuple[int, int]:
-    from understudy.facesets.container import parse_header
-
     if data.startswith(_PNG) and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
         return int(height), int(width)
