@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from understudy import devices
@@ -17,6 +19,18 @@ def test_there_is_always_a_processor() -> None:
     assert devices.device_named("cpu").torch.type == "cpu"
     assert devices.physical_cores() >= 1
     assert 0 < devices.available_memory() <= found[-1].memory
+
+
+def test_a_containers_share_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_CGROUP", tmp_path)
+    free, cores = devices.available_memory(), devices.physical_cores()
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert devices.physical_cores() == cores
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("400000\n")
+    assert devices.physical_cores() == 1
+    assert devices.available_memory() == 600_000 < free
 
 
 def test_an_unknown_device_is_refused_with_the_known_ones() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["cpu", "cuda", "mps"]
 
+_CGROUP = Path("/sys/fs/cgroup")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -74,16 +75,24 @@ def device_named(text: str) -> Device:
 
 
 def physical_cores() -> int:
-    """Cores that this process may run on, counting a core with two hardware threads once; at least 1."""
+    """Cores that this process may use, counting a core with two hardware threads once; at least 1.
+
+    A container's share counts: 64 threads on 2 cores' worth of time would spend it waiting for each other.
+    """
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     process = psutil.Process()
     allowed = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else cores
+    share = _container_numbers("cpu.max")
+    if len(share) == 2:
+        allowed = min(allowed, round(share[0] / share[1]))
     return max(1, min(cores, allowed))
 
 
 def available_memory() -> int:
-    """Bytes of main memory that could be used now without swapping."""
-    return int(psutil.virtual_memory().available)
+    """Bytes of main memory that could be used now without swapping, within a container's limit where there is one."""
+    free = int(psutil.virtual_memory().available)
+    limit, used = _container_numbers("memory.max"), _container_numbers("memory.current")
+    return min(free, max(0, limit[0] - used[0])) if limit and used else free
 
 
 @lru_cache(maxsize=1)
@@ -115,6 +124,14 @@ def matmul_peak(dtype: str = "float32", *, device: str = "cpu", size: int = 2048
         _wait(where)
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best / 1e9
+
+
+def _container_numbers(name: str) -> list[int]:
+    """The numbers in a control file of Linux's cgroup v2; empty where there is none or it says `max`."""
+    try:
+        return [int(word) for word in (_CGROUP / name).read_text().split()]
+    except (OSError, ValueError):
+        return []
 
 
 def _wait(device: torch.device) -> None:
