@@ -14,7 +14,7 @@ from understudy.geometry import FACE_TYPE_CODES, PADDING, Affine, affine, conver
 from understudy.geometry import landmarks as lm
 from understudy.geometry.alignment import TEMPLATE_33, TEMPLATE_51, rect_of
 from understudy.geometry.face_types import AXIS_ALIGNED
-from understudy.geometry.pose import pose
+from understudy.geometry.pose import pose, pose_against
 from understudy.masks import eyes_mask, face_hull, mouth_mask
 from understudy.records import FaceType
 
@@ -103,6 +103,32 @@ def test_pitch_and_yaw_with_our_own_mean_face(stored: dict[str, np.ndarray]) -> 
         pitch, yaw = np.median(apart, axis=0)
         assert max(pitch, yaw) < 2, f"{name}: median {pitch:.2f}° of pitch, {yaw:.2f}° of yaw"
         assert np.percentile(apart, 90) < 4
+
+
+def test_pose_with_the_recorded_mean_face(geometry: Path, stored: dict[str, np.ndarray]) -> None:
+    """With the same rigid face the angles are the same, so what is left of a difference is the face's."""
+    face = np.load(geometry / "constants.npz")["landmarks_3D_mean68"]
+    for name, expected in named(stored, "pyr"):
+        aligned = stored["|".join(["aligned", *name])]
+        poses = [pose_against(points, int(name[1]), face) for points in aligned]
+        made = np.array([(angles.pitch, angles.yaw, angles.roll) for angles in poses])
+        upright = np.abs(expected[:, 2]) < 1.5  # the others are the solver's mirrored solutions, which ours avoids
+        assert upright.mean() > 0.9
+        np.testing.assert_allclose(made[upright], expected[upright], atol=1e-3)
+
+
+def test_a_scaled_mean_face(geometry: Path) -> None:
+    """Conformance values of a face without expression: crop, masks and raised brows at 512 px."""
+    landmarks = np.load(geometry / "constants.npz")["landmarks_3D_mean68"][:, :2].astype(np.float64) * 2 + (400, 380)
+    whole = [[0.4998834, -0.003101452, -72.33188], [0.003101377, 0.4998834, -49.22322]]
+    head = [[0.3575412, -0.002218305, -15.1879], [0.002218274, 0.3575413, 38.18206]]
+    np.testing.assert_allclose(transform(landmarks, 256, FaceType.WHOLE_FACE), whole, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(transform(landmarks, 256, FaceType.HEAD), head, rtol=1e-5, atol=1e-4)
+    aligned = affine.apply(transform(landmarks, 512, FaceType.WHOLE_FACE), landmarks)
+    assert [face_hull(aligned, 512, 512, factor).sum() for factor in (1.0, 1.5)] == [72896, 76054]
+    assert eyes_mask(aligned, 512, 512).sum() == pytest.approx(3385, abs=0.5)
+    assert mouth_mask(aligned, 512, 512).sum() == pytest.approx(2549, abs=0.5)
+    assert lm.expand_eyebrows(aligned)[17:20].tolist() == [[123, 170], [146, 143], [178, 139]]
 
 
 def test_rectangle_from_landmarks(stored: dict[str, np.ndarray]) -> None:
