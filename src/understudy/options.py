@@ -1,14 +1,14 @@
 """One declaration per option: flag, JSON schema, web form and reference page all come from it.
 
-    class FrameOptions(Options):
-        fps: float = option(0, "Frames per second to keep; 0 keeps every frame.", group="Frames", unit="frames/s", ge=0)
+class FrameOptions(Options):
+    fps: float = option(0, "Frames per second to keep; 0 keeps every frame.", group="Frames", unit="frames/s", ge=0)
 """
 
 from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
 from understudy.errors import InvalidOption
@@ -52,7 +52,7 @@ def option(
     **limits: Any,
 ) -> Any:
     """Declare an option. `live`: may change while the stage runs. `limits` are pydantic's ge, le, gt, lt, min_length."""
-    meta = {"group": group, "unit": unit, "step": step, "live": live, "hidden": hidden}
+    meta: dict[str, JsonValue] = {"group": group, "unit": unit, "step": step, "live": live, "hidden": hidden}
     return Field(default, description=help, json_schema_extra={META_KEY: meta}, **limits)
 
 

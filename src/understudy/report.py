@@ -6,7 +6,7 @@ The CLI draws them with rich, a job writes them to its event log, a test passes 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -109,10 +109,16 @@ T = TypeVar("T")
 
 
 def track(
-    items: Iterable[T], step: str, report: Report = silent, stop: Stop = never, *, total: int | None = None, unit: str = "frames"
+    items: Iterable[T],
+    step: str,
+    report: Report = silent,
+    stop: Stop = never,
+    *,
+    total: int | None = None,
+    unit: str = "frames",
 ) -> Iterator[T]:
     """Pass items through, reporting progress after each; ends early when `stop()` turns true."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     pace = Pace(step, total, report, unit=unit)
     for item in items:

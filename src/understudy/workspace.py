@@ -1,11 +1,11 @@
 """The folder that holds everything about one job, laid out as DeepFaceLab lays it out.
 
-    data_src.*  data_dst.*            the footage
-    data_src/  data_dst/              frames, with aligned/, aligned_debug/, aligned_trash/, aligned_xseg/ in each
-    model/NAME/                       one model
-    data_dst/merged  merged_mask      rendered frames
-    result.*  result_mask.*           delivered files
-    .understudy/                      ours alone: jobs, caches, undo
+data_src.*  data_dst.*            the footage
+data_src/  data_dst/              frames, with aligned/, aligned_debug/, aligned_trash/, aligned_xseg/ in each
+model/NAME/                       one model
+data_dst/merged  merged_mask      rendered frames
+result.*  result_mask.*           delivered files
+.understudy/                      ours alone: jobs, caches, undo
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class SidePaths:
         """Image files in the frames folder, sorted by name."""
         if not self.frames.is_dir():
             return []
-        return sorted(path for path in self.frames.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+        return sorted(
+            path for path in self.frames.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        )
 
 
 class Workspace:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.cli.door import Door
-from understudy.cli.progress import duration_text
+from understudy.cli.progress import duration_text, rate_text
 from understudy.jobs import Job, JobResult, Request, follow, kill, request_stop, start, wait
 from understudy.options import Options
 from understudy.report import Report
@@ -78,8 +78,9 @@ def resume_line() -> str:
 
 def summary(title: str, body: dict[str, Any], *, most_skipped: int = 10) -> str:
     """A result's counts, time, outputs and skipped items as lines of text."""
-    counts = [f"{body[name]} {name}" for name in ("frames", "faces", "iterations") if name in body]
-    pace = [f"{body['rate']:.1f}/s"] if body.get("rate") else []
+    counts = [f"{body[name]} {name}" for name in ("frames", "faces") if name in body]
+    counts += [f"iteration {body['iteration']}"] if "iteration" in body else []
+    pace = [rate_text(body["rate"])] if body.get("rate") else []
     lines = [f"{title}: " + ", ".join([*counts, f"in {duration_text(body['seconds'])}", *pace])]
     outputs = body.get("outputs", [])
     lines += [f"  {path}" for path in outputs[:5]] + ([f"  … and {len(outputs) - 5} more"] if len(outputs) > 5 else [])
