@@ -15,6 +15,8 @@ import psutil
 import pytest
 from terminal import Ended, as_ordinary_user, begin, ended, understudy
 
+from disks import fill, small_disk
+from shots import small_shot
 from understudy.jobs import Job, running_in
 from understudy.workspace import Workspace
 
@@ -100,6 +102,24 @@ def test_a_read_only_workspace(long_footage: Workspace) -> None:
         for folder in folders:
             folder.chmod(0o700)
     assert len(long_footage.src.frame_files()) == 3000
+
+
+def test_a_disk_that_fills_while_frames_are_written(tmp_path: Path) -> None:
+    with small_disk(tmp_path, mib=3) as disk:
+        workspace = Workspace.create(disk / "shot")
+        small_shot().write_video(workspace.root / "data_src.mp4")
+        ballast = fill(disk)
+        error = error_of(understudy("-w", workspace.root, "--json", "video", "frames", "src"), 1)
+        assert error["code"] == "disk-full", "not even the job's folder can be made"
+        assert error["hint"]
+        with ballast.open("r+b") as file:
+            file.truncate(ballast.stat().st_size - 300_000)
+        error = error_of(understudy("-w", workspace.root, "--json", "video", "frames", "src"), 1)
+        assert error["code"] == "disk-full"
+        ballast.unlink()
+        again = understudy("-w", workspace.root, "--json", "video", "frames", "src")
+        assert again.code == 0, "the same command resumes once there is room"
+        assert len(workspace.src.frame_files()) == len(small_shot().frames)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to consoles, not to processes")

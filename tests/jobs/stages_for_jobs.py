@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from understudy.errors import EmptyFaceset
+from understudy.files import write_bytes
 from understudy.options import Options, option
 from understudy.records import Side, Skipped
 from understudy.report import Metrics, Note, Preview, Report, Stop, never, silent, track
@@ -37,10 +38,6 @@ def count(
     return StageResult(frames=done, skipped=[Skipped("13", "unlucky")], outputs=[workspace.root / "counted.txt"])
 
 
-def fail(workspace: Workspace) -> StageResult:
-    raise AssertionError("called without report and stop")
-
-
 def refuse(workspace: Workspace, *, report: Report, stop: Stop) -> StageResult:
     raise EmptyFaceset("There are no faces.", hint="Make some.")
 
@@ -58,6 +55,13 @@ def die(workspace: Workspace, *, report: Report, stop: Stop) -> StageResult:
 def hear_nothing(workspace: Workspace, *, report: Report, stop: Stop) -> StageResult:
     (workspace.root / "deaf.txt").write_text("started")
     time.sleep(600)
+    return StageResult()
+
+
+def fill_the_disk(workspace: Workspace, *, report: Report, stop: Stop) -> StageResult:
+    for number in range(100_000):
+        write_bytes(workspace.root / f"{number}.bin", bytes(50_000))
+        report(Note(f"Wrote {number}."))
     return StageResult()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from disks import small_disk
 from understudy import jobs
 from understudy.errors import JobError, UsageError
 from understudy.jobs import Job, JobState, Request
@@ -241,6 +242,18 @@ def test_arguments_that_do_not_fit_are_wrong_usage(begin: Any, arguments: dict[s
     result = jobs.follow(begin("count", **arguments))
     assert result.exit_code == 2
     assert result.body["error"]["code"] == "usage-error"
+
+
+def test_a_job_that_fills_the_disk_can_still_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for its last word is kept from the beginning."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    with small_disk(tmp_path, mib=4) as disk:
+        workspace = Workspace.create(disk / "shot")
+        request = Request("stages_for_jobs:fill_the_disk", workspace.root, "Filling")
+        result = jobs.follow(jobs.start(workspace.private / "jobs", request))
+        assert result.body["error"]["code"] == "disk-full"
+        assert "resumes" in result.body["error"]["hint"]
+        assert (workspace.root / "0.bin").stat().st_size == 50_000, "what was written before is whole"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX file modes")
