@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -187,6 +188,50 @@ def test_killed_at_any_moment_it_resumes_to_the_same_result(
     small_model(whole)
     train(whole, "small", endless.but(target_iter=target))
     assert_same_training(whole.model("small"), workspace.model("small"), target)
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_again_and_again_it_ends_with_the_same_result(workspace: Workspace, tmp_path: Path, seed: int) -> None:
+    """Ten kills at moments that nobody chose, while it saves several times a second."""
+    chance = random.Random(seed)
+    small_model(workspace)
+    endless = FAST.but(save_minutes=0.3 / 60)
+    history = workspace.model("small") / "history.jsonl"
+    for _ in range(10):
+        process = start_training(workspace, endless)
+        before = lines_in(history)
+        while process.poll() is None and lines_in(history) <= before:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 1))
+        assert process.poll() is None, (process.stderr.read() if process.stderr else b"").decode()
+        process.kill()
+        process.communicate()
+    target = lines_in(history) + 5
+    train(workspace, "small", TrainOptions(target_iter=target))
+
+    whole = workspace_with_faces(tmp_path / "whole")
+    small_model(whole)
+    train(whole, "small", endless.but(target_iter=target))
+    assert_same_training(whole.model("small"), workspace.model("small"), target)
+
+
+def test_previews_show_the_same_faces_when_the_faceset_grows(workspace: Workspace) -> None:
+    folder = small_model(workspace)
+    train(workspace, "small", FAST.but(target_iter=1))
+    before = CheckpointStore(folder).newest()
+    first, *_ = sorted(workspace.src.aligned.iterdir())
+    for index in range(10):
+        shutil.copy(first, first.with_name(f"00000_{index}.jpg"))
+    events: list[Event] = []
+    train(workspace, "small", TrainOptions(target_iter=2), report=events.append)
+    after = CheckpointStore(folder).newest()
+    assert before is not None
+    assert after is not None
+    assert after.state["preview_faces"] == before.state["preview_faces"]
+    assert len(set(after.state["preview_faces"]["src"])) == 4
+    assert any("src faceset" in event.message for event in events if isinstance(event, Note))
 
 
 def test_a_damaged_state_falls_back_to_the_newest_whole_one_and_says_so(
