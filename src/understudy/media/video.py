@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -25,6 +26,7 @@ _NOT_FOOTAGE = ("tty", "ansi", "bin", "lrc", "hls", "concat", "concatf", "ffmeta
 _SECURE = {"protocol_whitelist": "file"}
 
 _CONCEALING = ("h264", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3", "h263")
+_WORTH_A_JUMP = 100  # frames; decoding fewer costs less than finding the place
 _CAREFUL_PIXELS = 2560 * 1440
 
 
@@ -44,7 +46,17 @@ class VideoSource(FrameSource):
         self._threads = threads
         self._turn = UPRIGHT
         info, self._turn = _describe(path, count=False)
+        self._stamps: list[int] | None = None
         super().__init__(info)
+
+    def stamps(self) -> list[int]:
+        """Time of every frame in ticks, in order; empty where the container does not tell them without decoding."""
+        if self._stamps is None:
+            with _opened(self.info.path) as container:
+                times = _times(container, container.streams.video[0], None)
+            whole = not times.cut and len(set(times.stamps)) == times.packets == (times.promised or times.packets)
+            self._stamps = times.stamps if whole else []
+        return self._stamps
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         with _opened(self.info.path) as container:
@@ -60,16 +72,17 @@ class _Decoding:
         self.info = source.info
         self.stream.codec_context.thread_type = "NONE" if _careful(self.info) else "AUTO"
         self.stream.codec_context.thread_count = threads
-        self.packets = self.lost = 0
+        self.packets = self.lost = self.first = 0
         self.cut = False
         # AVI stores frames in slots of equal length and no times of showing; the decoder's guess is late by its delay.
         self.slots: list[int] | None = [] if self.info.container == "avi" else None
         self.size: tuple[str, int, int] | None = None
 
     def frames(self, start: int) -> Iterator[Frame]:
-        count = 0
-        for picture, damage in _settled(self._pictures()):
-            if damage:
+        pictures, count = self._from(start)
+        self.first = count
+        for picture, damage in _settled(pictures):
+            if damage and count >= start:
                 self.source._skip(f"{count + 1:05d}.png", damage)
             self._watch_for_change(picture, count)
             stamp = heapq.heappop(self.slots) if self.slots else picture.pts
@@ -82,6 +95,25 @@ class _Decoding:
                 "Not one frame of the video could be decoded.",
                 hint="Try to play it; if it plays, convert it, for example to H.264 in MP4.", path=self.info.path,
             )  # fmt: skip
+
+    def _from(self, start: int) -> tuple[Iterator[av.VideoFrame], int]:
+        """Pictures from `start`, or from the front where jumping there is not certain to be exact; which of the two."""
+        stamps = self.source.stamps() if start >= _WORTH_A_JUMP and self.slots is None else []
+        if start >= len(stamps):
+            return self._pictures(), 0
+        target = stamps[start]
+        self.container.seek(target, stream=self.stream)
+        pictures = itertools.dropwhile(lambda picture: picture.pts is None or picture.pts < target, self._pictures())
+        first = next(pictures, None)
+        if first is not None and first.pts == target:
+            return itertools.chain([first], pictures), start
+        return self._afresh(), 0
+
+    def _afresh(self) -> Iterator[av.VideoFrame]:
+        with _opened(self.info.path) as self.container:
+            self.stream = self.container.streams.video[0]
+            self.packets = self.lost = 0
+            yield from self._pictures()
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
         """Decoded frames as they come.
@@ -96,7 +128,7 @@ class _Decoding:
                     yield picture
                     given += 1
         except av.FFmpegError:
-            yield from self._patiently(given)
+            yield from self._patiently(given + self.first)
 
     def _patiently(self, given: int) -> Iterator[av.VideoFrame]:
         """Frames after the first `given`, decoded in one thread; packets that fail are counted."""
@@ -144,6 +176,8 @@ class _Decoding:
 
     def _account(self, count: int) -> None:
         """Name what the container promised and did not give."""
+        if self.first:
+            return
         promised = max(self.stream.frames, self.packets)
         short = self.stream.frames > self.packets
         missing = promised - count
@@ -218,6 +252,7 @@ class _Times:
     stamps: list[int]
     last_duration: int
     packets: int
+    promised: int
     whole: bool
     cut: bool
 
@@ -275,7 +310,7 @@ def _times(container: av.container.InputContainer, stream: Any, limit: int | Non
         same = fresh.streams[stream.index]
         try:
             for packet in fresh.demux(same):
-                if not packet.size or packet.is_corrupt:
+                if not packet.size or packet.is_corrupt or packet.is_discard:
                     continue
                 packets += 1
                 stamp = packet.dts if slotted else packet.pts
@@ -288,7 +323,7 @@ def _times(container: av.container.InputContainer, stream: Any, limit: int | Non
                     break
         except av.FFmpegError:
             cut = True
-    return _Times(sorted(stamps), last_duration, packets, whole, cut)
+    return _Times(sorted(stamps), last_duration, packets, stream.frames, whole, cut)
 
 
 def _path_of(container: av.container.InputContainer) -> Path:
