@@ -47,7 +47,7 @@ def test_the_faster_type_is_taken_when_it_is_worth_it(home: Path) -> None:
 def test_what_was_measured_elsewhere_or_is_broken_does_not_count(home: Path, damage: str) -> None:
     store(home, 100, 50, {"processor": "another"})
     if damage == "broken":
-        (home / "precision.json").write_text('{"schema": 1, "mach')
+        (home / "precision.json").write_text('{"schema": 2, "mach')
     assert precision.measured() is None
     assert choose("cpu", measure=False).dtype == "float32"
 
