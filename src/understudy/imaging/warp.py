@@ -56,15 +56,23 @@ def gather_on_32nds(
     """`gather` with coordinates rounded to 1/32 px the way OpenCV 4's warpAffine rounds them; newer ones do not."""
     if box.empty:
         return _nothing(image, box)
+    places = _in_32nds(source_from_target, box, corner)
+    whole = np.dstack([place >> 5 for place in places]).astype(np.int16)
+    part = (((places[1] & 31) << 5) | (places[0] & 31)).astype(np.uint16)
+    how = cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC
+    return cast(Image, cv2.remap(image, whole, part, how, borderMode=int(border)))
+
+
+def _in_32nds(source_from_target: Matrix, box: Box, corner: tuple[int, int]) -> list[NDArray[np.int32]]:
+    """Where each pixel of the box lies in the source, x and y, in 32nds of a pixel; each (h, w)."""
     x, y = np.arange(box.left, box.right), np.arange(box.top, box.bottom)
     steps = 1024  # fixed-point steps per pixel; half a 32nd is added before the bits below a 32nd are dropped
-    maps = []
+    places = []
     for row, offset in zip(source_from_target, corner, strict=True):
-        along = np.rint(row[0] * x * steps).astype(np.int64)
-        down = np.rint((row[1] * y + row[2]) * steps).astype(np.int64) + steps // 64
-        maps.append((((down[:, None] + along[None, :]) >> 5) - 32 * offset).astype(np.float32) / 32)
-    how = cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC
-    return cast(Image, cv2.remap(image, maps[0], maps[1], how, borderMode=int(border)))
+        along = np.rint(row[0] * x * steps).astype(np.int32)
+        down = np.rint((row[1] * y + row[2]) * steps).astype(np.int32) + steps // 64 - offset * steps
+        places.append((down[:, None] + along[None, :]) >> 5)
+    return places
 
 
 def _nothing(image: Image, box: Box) -> Image:
