@@ -104,8 +104,8 @@ def test_a_read_only_workspace(long_footage: Workspace) -> None:
     assert len(long_footage.src.frame_files()) == 3000
 
 
-def test_a_disk_that_fills_while_frames_are_written(tmp_path: Path) -> None:
-    with small_disk(tmp_path, mib=3) as disk:
+def test_a_disk_that_fills_while_frames_are_written() -> None:
+    with small_disk(mib=3) as disk:
         workspace = Workspace.create(disk / "shot")
         small_shot().write_video(workspace.root / "data_src.mp4")
         ballast = fill(disk)

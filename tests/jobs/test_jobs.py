@@ -244,10 +244,10 @@ def test_arguments_that_do_not_fit_are_wrong_usage(begin: Any, arguments: dict[s
     assert result.body["error"]["code"] == "usage-error"
 
 
-def test_a_job_that_fills_the_disk_can_still_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_fills_the_disk_can_still_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Room for its last word is kept from the beginning."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    with small_disk(tmp_path, mib=4) as disk:
+    with small_disk(mib=4) as disk:
         workspace = Workspace.create(disk / "shot")
         request = Request("stages_for_jobs:fill_the_disk", workspace.root, "Filling")
         result = jobs.follow(jobs.start(workspace.private / "jobs", request))

@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
+import disks
 from small_faces import SMALL, small_model, workspace_with_faces
 from understudy.errors import (
     Busy,
@@ -388,19 +389,10 @@ def test_what_may_not_be_written_is_said_and_left_alone(closed: str) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk() -> Iterator[Path]:
     """A disk of 15 MB, on which a few states of the small model fit."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        command = ["mount", "-t", "tmpfs", "-o", "size=15m", "tmpfs", str(folder)]
-        done = subprocess.run(command, capture_output=True, check=False)
-    except OSError:
-        pytest.skip("mounting is not possible here, so a full disk cannot be tried")
-    if done.returncode:
-        pytest.skip(f"mounting is not allowed here, so a full disk cannot be tried: {done.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with disks.small_disk(mib=15) as folder:
+        yield folder
 
 
 def test_on_a_full_disk_the_last_state_stays_and_training_goes_on_later(small_disk: Path, uninterrupted: Path) -> None:

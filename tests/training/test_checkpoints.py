@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import disks
 from understudy.errors import CorruptCheckpoint, DiskFull, TrainingDiverged
 from understudy.report import Event, Note
 from understudy.training.checkpoints import MANIFEST, OPTIMISER, STATE, WEIGHTS, CheckpointStore
@@ -152,19 +152,10 @@ def test_a_state_of_a_newer_version_is_not_misread(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk() -> Iterator[Path]:
     """A disk of 2 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except OSError:
-        pytest.skip("mounting is not possible here, so a full disk cannot be tried")
-    if done.returncode:
-        pytest.skip(f"mounting is not allowed here, so a full disk cannot be tried: {done.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with disks.small_disk(mib=2) as folder:
+        yield folder
 
 
 def test_on_a_full_disk_older_states_make_room_and_the_newest_stays(small_disk: Path) -> None:
