@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from understudy.errors import Interrupted, MissingFootage, NoFrames, UsageError
+from disks import fill, small_disk
+from understudy.errors import DiskFull, Interrupted, MissingFootage, NoFrames, UsageError
 from understudy.imaging.files import encode_jpg, encode_png, read_image
 from understudy.media import EncodeOptions, FootageInfo, Frame, FramesOptions, VideoWriter, open_footage
 from understudy.records import Side
@@ -169,7 +170,7 @@ def test_jpeg_frames_do_not_reach_the_result(workspace: Workspace) -> None:
 
 
 def test_frames_that_were_not_merged_stay_original_and_are_named(workspace: Workspace) -> None:
-    """A missing, a broken and a wrongly sized picture: the result has every frame, and says which three are original."""
+    """A missing, a broken and a wrongly sized picture: the result has every frame and names the three."""
     merge_by_hand(workspace, leave_out=(3,))
     (workspace.merged / "00006.png").write_bytes(b"broken")
     (workspace.merged / "00008.png").write_bytes(encode_png(np.zeros((10, 10, 3), np.uint8)))
@@ -228,6 +229,27 @@ def test_encoding_needs_merged_frames_and_can_be_stopped(workspace: Workspace) -
         encode(workspace, stop=lambda: True)
     assert (workspace.root / "result.mp4").read_bytes() == b"old"
     assert not [path for path in workspace.root.iterdir() if path.name.startswith(".tmp")]
+
+
+def test_a_full_disk_loses_nothing(workspace: Workspace) -> None:
+    """Frames written before stay and the run goes on when there is room; the old result stands."""
+    with small_disk(mib=1) as disk:
+        made = Workspace.create(disk / "shot")
+        (made.root / "data_dst.mp4").write_bytes((workspace.root / "data_dst.mp4").read_bytes())
+        (made.root / "result.mkv").write_bytes(b"old")
+        ballast = fill(disk)
+        with pytest.raises(DiskFull) as refusal:
+            extract_frames(made, Side.DST, FramesOptions())
+        assert "room" in refusal.value.hint
+        ballast.unlink()
+        assert extract_frames(made, Side.DST, FramesOptions()).frames == 30
+        made.merged.mkdir()
+        (made.merged / "00001.png").write_bytes((made.dst.frames / "00001.png").read_bytes())
+        fill(disk)
+        with pytest.raises(DiskFull):
+            encode(made, EncodeOptions.of(lossless=True, format="mkv"))
+        assert (made.root / "result.mkv").read_bytes() == b"old"
+        assert not list(made.root.rglob(".tmp-*"))
 
 
 def test_sound_goes_along(media: Path, tmp_path: Path) -> None:

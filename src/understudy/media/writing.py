@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -43,6 +44,7 @@ _SAME_RGB = {  # 8-bit RGB in the order that FFV1 takes
     **dict.fromkeys(("gbrap", "rgba", "argb", "abgr"), "bgra"),
 }
 _SOUND_ENCODER = {VideoFormat.AVI: "pcm_s16le"}  # else aac; AVI has no place for the run-up of an encoder
+_ABOUT_THE_DISK = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS)
 _MUXER = {VideoFormat.MKV: "matroska"}
 
 
@@ -217,7 +219,7 @@ class VideoWriter:
             try:
                 yield
             except (av.FFmpegError, ValueError) as error:
-                if isinstance(error, OSError) and error.errno in (28, 13, 1, 30):
+                if isinstance(error, OSError) and error.errno in _ABOUT_THE_DISK:
                     raise OSError(error.errno, error.strerror) from error
                 raise EncodingFailed(
                     f"{self._plan.codec} in {self.options.format} cannot hold this footage "
