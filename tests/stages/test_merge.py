@@ -348,3 +348,36 @@ def test_faces_of_other_frames_change_nothing_and_that_is_said(workspace: Worksp
     result = merge(workspace, "hello", OPTIONS.but(color_transfer_mode=ColorTransfer.NONE), report=events.append)
     assert result.faces == 0
     assert any(isinstance(event, Note) and event.level == "warning" for event in events)
+
+
+@pytest.mark.parametrize("from_video", [False, True])
+def test_a_merge_killed_after_its_last_frame_ends_well(workspace: Workspace, from_video: bool) -> None:
+    if from_video:
+        without_frames(workspace)
+    merge(workspace, "hello", OPTIONS)
+    before = stamps(workspace)
+    journal = workspace.private / "merge" / "journal.jsonl"
+    journal.write_text("".join(line for line in journal.read_text().splitlines(keepends=True) if '"end"' not in line))
+    assert merge(workspace, "hello", OPTIONS).frames == FRAMES
+    assert stamps(workspace) == before
+    assert '"end"' in journal.read_text()
+
+
+def test_a_gap_in_the_frames_is_named_and_the_rest_is_merged(workspace: Workspace) -> None:
+    (workspace.dst.frames / "00003.png").unlink()
+    (workspace.dst.frames / "00005.png").write_bytes(b"no picture")
+    for _ in range(2):
+        result = merge(workspace, "hello", OPTIONS)
+        assert result.frames == FRAMES - 2
+        assert [item.item for item in result.skipped] == ["00003.png", "00005.png"]
+    assert not (workspace.merged / "00005.png").exists()
+    small_shot(frames=FRAMES).write_frames(workspace.dst.frames)
+    mended = merge(workspace, "hello", OPTIONS)
+    assert (mended.frames, mended.skipped) == (FRAMES, [])
+
+
+def test_a_later_video_does_not_keep_the_frames_of_an_earlier_one(workspace: Workspace) -> None:
+    without_frames(workspace)
+    merge(workspace, "hello", OPTIONS)
+    small_shot(frames=4, seed=8).write_video(workspace.root / "data_dst.mp4")
+    assert merge(workspace, "hello", OPTIONS).frames == 4

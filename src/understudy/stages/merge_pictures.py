@@ -39,7 +39,7 @@ def merge_to_pictures(job: MergeJob, footage: FrameSource) -> Outcome:
     journal = MergeJournal.read(job.workspace.private / "merge" / "journal.jsonl")
     current = {} if job.options.replace else _up_to_date(journal, job, footage, outputs)
     if len(current) < len(journal.rendered):
-        journal = MergeJournal(journal.path, dict(current))
+        journal = MergeJournal(journal.path, dict(current), list(journal.skipped) if current else [])
     rate = None
     if not (journal.is_complete and current and _has_all(journal, job, footage)):
         if current:
@@ -53,7 +53,7 @@ def merge_to_pictures(job: MergeJob, footage: FrameSource) -> Outcome:
         frames=len(rendered),
         faces=sum(frame.faces for frame in rendered),
         with_faces=sum(frame.faces > 0 for frame in rendered),
-        skipped=[*journal.skipped, *problems],
+        skipped=[*(item for item in journal.skipped if item.item not in journal.rendered), *problems],
         rate=rate,
         outputs=[outputs.pictures, outputs.masks],
     )
@@ -144,11 +144,10 @@ def _first_missing(journal: MergeJournal) -> int:
 
 
 def _has_all(journal: MergeJournal, job: MergeJob, footage: FrameSource) -> bool:
-    """Whether the journal speaks of every frame of the footage, without decoding anything."""
+    """Whether every frame of the footage is rendered, without decoding anything; broken files may have been mended."""
     if footage.info.path.is_file():
         return True  # the key of each frame holds the identity of the file
-    seen = {*journal.rendered, *(item.item for item in journal.skipped)}
-    return all(file.name in seen for file in job.workspace.dst.frame_files())
+    return all(file.name in journal.rendered for file in job.workspace.dst.frame_files())
 
 
 def _size_of(path: Path) -> int:
