@@ -39,11 +39,10 @@ def test_an_error_comes_where_its_result_would_have() -> None:
             raise ValueError("three")
         return number
 
-    got = []
+    results = in_order(range(10), fail_at_three, workers=2, ahead=4)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
-        for number in in_order(range(10), fail_at_three, workers=2, ahead=4):
-            got.append(number)
-    assert got == [0, 1, 2]
+        next(results)
 
 
 def test_leaving_early_drops_what_has_not_begun() -> None:
