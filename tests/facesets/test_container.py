@@ -152,6 +152,16 @@ def test_a_header_that_claims_a_huge_picture_is_not_believed() -> None:
     jpeg[at : at + 4] = struct.pack(">HH", 65535, 65535)
     with pytest.raises(UnreadableFace, match="65535 x 65535"):
         decode_jpeg(bytes(jpeg))
+    jpeg[at : at + 4] = struct.pack(">HH", 5000, 5000)
+    with pytest.raises(UnreadableFace, match="5000 x 5000"):
+        decode_jpeg(bytes(jpeg))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_an_empty_picture_is_a_picture(progressive: bool) -> None:
+    out = io.BytesIO()
+    Image.new("L", (4000, 3000)).save(out, "JPEG", progressive=progressive, optimize=True, quality=1)
+    assert decode_jpeg(out.getvalue()).shape == (3000, 4000, 3)
 
 
 def test_exif_turns_are_not_applied() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +223,15 @@ def test_masks_are_cut_not_rounded() -> None:
     made = decode_mask(encode_mask(np.full((4, 4, 3), 0.999, np.float32)))
     assert made.shape == (4, 4)
     assert np.unique(made * 255).round(3).tolist() == [254.0]
+
+
+def test_a_mask_that_claims_to_be_huge_costs_nothing() -> None:
+    """A few hundred bytes with the header of a PNG of 7000 x 7000 pixels kept the decoder busy for seconds."""
+    data = bytearray(encode_mask(np.ones((64, 64), np.float32)))
+    data[16:24] = struct.pack(">II", 7000, 7000)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    with pytest.raises(UnreadableFace, match="7000 x 7000"):
+        decode_mask(bytes(data))
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,11 @@ import numpy.typing as npt
 from understudy.errors import FacesetError, UnreadableFace
 
 MAX_PAYLOAD = 65533
-MAX_PIXELS = 2**26
-"""Faces larger than this are refused before decoding: a header can claim any size."""
+MAX_PIXELS = 8192 * 4320
+"""Larger pictures are refused before decoding: a header can claim any size. Whole frames may be faces (mark_only)."""
+
+_MAX_PIXELS_PER_BYTE = 512
+"""JPEG spends at least two bits on a block of 64 pixels, so no picture has more than 256 pixels per byte."""
 
 _SOI, _EOI, _SOS, _DRI, _APP0, _APP15, _DHT, _JPG, _DAC = 0xD8, 0xD9, 0xDA, 0xDD, 0xE0, 0xEF, 0xC4, 0xC8, 0xCC
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
@@ -177,8 +180,8 @@ def decode_jpeg(data: bytes) -> npt.NDArray[np.uint8]:
     size = parse_header(data).size
     if size is None:
         raise UnreadableFace("This JPEG has no picture in it.", hint=_HINT)
-    if not 0 < size[0] * size[1] <= MAX_PIXELS:
-        raise UnreadableFace(f"This JPEG claims {size[1]} x {size[0]} pixels, which no face has.", hint=_HINT)
+    if not 0 < size[0] * size[1] <= min(MAX_PIXELS, _MAX_PIXELS_PER_BYTE * len(data)):
+        raise UnreadableFace(f"This JPEG claims {size[1]} x {size[0]} pixels, which it cannot have.", hint=_HINT)
     picture = _imdecode(data)
     if picture is None:
         raise UnreadableFace("The picture of this JPEG cannot be decoded.", hint=_HINT)

@@ -16,7 +16,9 @@ Mask = npt.NDArray[np.float32]
 MAX_BYTES = 50_000
 """What a stored mask may take, so that it fits into the face file beside the rest."""
 
-_MAX_SIDE = 8192
+_MAX_PIXELS = 2048 * 2048
+"""Larger than any face; a few bytes may claim more, and decoding them would take seconds and gigabytes."""
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -46,7 +48,7 @@ def decode_mask(data: bytes) -> Mask:
     Raises UnreadableFace.
     """
     height, width = _claimed_size(data)
-    if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
+    if not 0 < height * width <= _MAX_PIXELS:
         raise UnreadableFace(f"The stored mask claims {width} x {height} pixels.", hint="Apply the mask again.")
     try:
         levels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
