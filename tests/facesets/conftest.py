@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faces_for_tests import make_jpeg, make_labelled_meta, make_meta
 
+from made_faces import make_jpeg, make_labelled_meta, make_meta
 from understudy.facesets import FaceMeta, write_face
 
 

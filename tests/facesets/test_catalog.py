@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faces_for_tests import make_jpeg, make_labelled_meta, make_meta
 
+from made_faces import make_jpeg, make_labelled_meta, make_meta
 from understudy.errors import EmptyFaceset, UnreadableFace
 from understudy.facesets import Catalog, encode_jpeg, pickles, write_face, write_meta
 from understudy.facesets import catalog as catalog_module

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faces_for_tests import make_jpeg, make_labelled_meta, make_meta
 
+from made_faces import make_jpeg, make_labelled_meta, make_meta
 from understudy.errors import UnderstudyError
 from understudy.facesets import Catalog, FaceMeta, pickles
 from understudy.facesets.container import parse_header, replace_payload

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faces_for_tests import make_jpeg, make_meta
 
+from made_faces import make_jpeg, make_meta
 from understudy.errors import UnderstudyError, UnreadableFace, UnsafeFile
 from understudy.facesets import Catalog, pickles
 from understudy.facesets.container import replace_payload

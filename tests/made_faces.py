@@ -1,4 +1,4 @@
-"""Faces made for the tests: small, valid, all different."""
+"""Faces made for tests: small, valid, all different: `from made_faces import make_meta`."""
 
 from __future__ import annotations
 
