@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from clips import picture, write_clip
@@ -106,3 +107,24 @@ def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes) -> None:
     assert refusal.value.hint
     with pytest.raises(MissingFootage):
         open_footage(tmp_path / "nowhere.mp4")
+
+
+def test_the_cover_of_an_album_is_no_footage(tmp_path: Path) -> None:
+    """A song with a picture in it is sound; a video that carries a thumbnail is the video."""
+    path = tmp_path / "song.mp3"
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("libmp3lame", rate=44100)
+        cover = container.add_stream("png", rate=1)
+        assert isinstance(track, av.AudioStream)
+        assert isinstance(cover, av.VideoStream)
+        track.codec_context.layout = "mono"
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 11520), np.float32), "fltp", "mono")
+        silence.sample_rate = 44100
+        container.mux(cover.encode(picture(0, name="rgb24")))
+        container.mux(cover.encode(None))
+        container.mux(track.encode(silence))
+        container.mux(track.encode(None))
+    with pytest.raises(UnreadableMedia, match="no picture"):
+        open_footage(path)

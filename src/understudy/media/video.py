@@ -53,7 +53,7 @@ class VideoSource(FrameSource):
         """Time of every frame in ticks, in order; empty where the container does not tell them without decoding."""
         if self._stamps is None:
             with _opened(self.info.path) as container:
-                times = _times(container, container.streams.video[0], None)
+                times = _times(container, picture_stream(container), None)
             whole = not times.cut and len(set(times.stamps)) == times.packets == (times.promised or times.packets)
             self._stamps = times.stamps if whole else []
         return self._stamps
@@ -68,7 +68,7 @@ class _Decoding:
 
     def __init__(self, source: VideoSource, container: av.container.InputContainer, threads: int, turn: Turn) -> None:
         self.source, self.container, self.turn = source, container, turn
-        self.stream = container.streams.video[0]
+        self.stream = picture_stream(container)
         self.info = source.info
         self.stream.codec_context.thread_type = "NONE" if _careful(self.info) else "AUTO"
         self.stream.codec_context.thread_count = threads
@@ -111,7 +111,7 @@ class _Decoding:
 
     def _afresh(self) -> Iterator[av.VideoFrame]:
         with _opened(self.info.path) as self.container:
-            self.stream = self.container.streams.video[0]
+            self.stream = picture_stream(self.container)
             self.packets = self.lost = 0
             yield from self._pictures()
 
@@ -134,7 +134,7 @@ class _Decoding:
         """Frames after the first `given`, decoded in one thread; packets that fail are counted."""
         self.packets = 0
         with _opened(self.info.path) as self.container:
-            self.stream = self.container.streams.video[0]
+            self.stream = picture_stream(self.container)
             self.stream.codec_context.thread_type = "NONE"
             for packet in self._read():
                 try:
@@ -224,13 +224,24 @@ def _opened(path: Path) -> av.container.InputContainer:
         container = av.open(str(path.absolute()), options=_SECURE, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    if container.format.name in _NOT_FOOTAGE or not container.streams.video:
+    if container.format.name in _NOT_FOOTAGE or not _moving(container):
         kind = container.format.long_name or container.format.name
         container.close()
         raise UnreadableMedia(
             f"There is no picture in this file (it looks like: {kind}).", hint="Choose a video file.", path=path
         )
     return container
+
+
+def _moving(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """Streams of moving pictures; the cover of an album is none."""
+    return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+
+
+def picture_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """The stream that is read: the default one, else the first."""
+    streams = _moving(container)
+    return next((s for s in streams if s.disposition & av.stream.Disposition.default), streams[0])
 
 
 def _unreadable(path: Path, error: Exception) -> UnreadableMedia:
@@ -259,7 +270,7 @@ class _Times:
 
 def _describe(path: Path, *, count: bool) -> tuple[FootageInfo, Turn]:
     with _opened(path) as container:
-        stream = container.streams.video[0]
+        stream = picture_stream(container)
         context = stream.codec_context
         first = _first_picture(container, path)
         times = _times(container, stream, None if count else _LOOK_AHEAD)
@@ -286,7 +297,7 @@ def _describe(path: Path, *, count: bool) -> tuple[FootageInfo, Turn]:
 
 def _first_picture(container: av.container.InputContainer, path: Path) -> av.VideoFrame:
     """The first frame; the container is wound back after it."""
-    stream = container.streams.video[0]
+    stream = picture_stream(container)
     for packet in container.demux(stream):
         try:
             pictures = packet.decode()
