@@ -81,6 +81,12 @@ def test_defaults_yield_to_the_preset_and_the_preset_to_what_is_typed(paint: Pai
     assert got == PaintOptions(colour=Colour.RED, coats=4, varnish=False)
 
 
+def test_a_preset_names_options_as_flags_or_as_fields(paint: Paint, tmp_path: Path) -> None:
+    for text in ('from = "red"', 'from_ = "red"'):
+        (tmp_path / "understudy.toml").write_text(f"[paint]\n{text}\n")
+        assert paint().from_ is Colour.RED
+
+
 def test_a_typed_default_still_wins_over_the_preset(paint: Paint, tmp_path: Path) -> None:
     (tmp_path / "understudy.toml").write_text("[paint]\ncoats = 5\n")
     assert paint("--coats", "2").coats == 2

@@ -48,7 +48,7 @@ def flags(model: type[Options], *, table: str, bare: str = "") -> Callable[[Comm
         def wrapper(**given: Any) -> None:
             typed = {name: value for name in names if (value := given.pop(name)) is not None}
             context: typer.Context = given["context"]
-            command(**given, options=resolve(model, typed, preset=preset(context.obj, table)))
+            command(**given, options=resolve(model, typed, preset=preset(context.obj, table, model)))
 
         wrapper.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in (*own, *made)}
@@ -71,8 +71,8 @@ def resolve(model: type[Options], typed: Mapping[str, Any], *, preset: Mapping[s
         raise InvalidOption(error.message + where, hint=error.hint) from None
 
 
-def preset(door: Door, table: str) -> dict[str, Any]:
-    """The table of the workspace's understudy.toml, with dashes in names as underscores. Raises InvalidOption."""
+def preset(door: Door, table: str, model: type[Options]) -> dict[str, Any]:
+    """The table of the workspace's understudy.toml; names are those of flags or of fields. Raises InvalidOption."""
     path = door.folder / PRESET_FILE
     try:
         with path.open("rb") as file:
@@ -83,7 +83,8 @@ def preset(door: Door, table: str) -> dict[str, Any]:
         raise InvalidOption(f"{PRESET_FILE} is no valid TOML: {error}", hint=f"Mend or remove {path}.") from error
     if not isinstance(values, dict):
         raise InvalidOption(f"[{table}] in {PRESET_FILE} is no table.", hint=f"Mend {path}.")
-    return {name.replace("-", "_"): value for name, value in values.items()}
+    fields = {flag_name(field)[2:]: field for field in model.model_fields}
+    return {fields.get(name.replace("_", "-"), name): value for name, value in values.items()}
 
 
 def flag_name(field: str) -> str:

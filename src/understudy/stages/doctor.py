@@ -117,7 +117,8 @@ class Diagnosis:
     def as_json(self) -> dict[str, Any]:
         """Plain values; sizes in bytes."""
         return {
-            "ok": not any(finding.level == "problem" for finding in self.findings),
+            "ok": True,
+            "healthy": not any(finding.level == "problem" for finding in self.findings),
             "versions": self.versions,
             "devices": [{"id": d.id, "name": d.name, "kind": d.kind, "memory": d.memory} for d in self.devices],
             "precision": [vars(found) for found in self.precision],
