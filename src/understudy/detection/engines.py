@@ -6,8 +6,12 @@ on ai-edge-litert (TensorFlow Lite) with its XNNPACK kernels.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -53,8 +57,9 @@ class Network:
 
         data = _read(name)
         try:
-            self._interpreter: Any = Interpreter(model_content=data, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _without_greeting():
+                self._interpreter: Any = Interpreter(model_content=data, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise _missing(name, f"cannot be run: {error}") from error
         self._input = int(self._interpreter.get_input_details()[0]["index"])
@@ -67,6 +72,33 @@ class Network:
         self._interpreter.set_tensor(self._input, picture[None])
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+_greeting = threading.Lock()
+_greeted = False
+
+
+@contextlib.contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Keep the first network of a process from announcing its kernels on stderr; the library has no switch for it."""
+    global _greeted
+    with _greeting:
+        if _greeted:
+            yield
+            return
+        _greeted = True
+        try:
+            kept = os.dup(2)
+        except OSError:  # no stderr at all
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - the null device is no path of ours
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _assets() -> Any:

@@ -43,6 +43,10 @@ class Square:
         turned = np.stack([moved[:, 0] * cos + moved[:, 1] * sin, -moved[:, 0] * sin + moved[:, 1] * cos], axis=1)
         return turned / self.side + 0.5
 
+    def moved(self, x: float, y: float) -> Square:
+        """Shifted along the frame's axes by parts of its side."""
+        return Square(self.x + x * self.side, self.y + y * self.side, self.side, self.angle)
+
     def scaled(self, factor: float) -> Square:
         return Square(self.x, self.y, self.side * factor, self.angle)
 
