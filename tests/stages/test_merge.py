@@ -16,7 +16,7 @@ import pytest
 
 from shots import small_shot
 from understudy.compositing.options import ColorTransfer, MaskMode, MergeMode, MergeOptions
-from understudy.errors import Busy, EmptyFaceset, Interrupted, MissingFootage, MissingModel
+from understudy.errors import Busy, EmptyFaceset, Interrupted, MissingFootage, MissingModel, UnreadableFace
 from understudy.facesets import FaceMeta, encode_jpeg, read_meta, write_face
 from understudy.geometry import affine, alignment
 from understudy.media.options import VideoFormat
@@ -225,6 +225,17 @@ def test_a_face_that_cannot_be_used_leaves_its_frame_original(workspace: Workspa
             picture(workspace.merged / "00002.png"), picture(workspace.dst.frames / "00002.png")
         )
     assert result.frames == FRAMES
+
+
+@pytest.mark.parametrize("to_video", [None, VideoFormat.MP4])
+def test_when_no_face_can_be_used_the_merge_fails(workspace: Workspace, to_video: VideoFormat | None) -> None:
+    for face in workspace.dst.aligned.glob("*.jpg"):
+        write_face(face, face.read_bytes(), replace(read_meta(face), source_landmarks=np.full((68, 2), 30.0)))
+    old = workspace.root / "result.mp4"
+    old.write_bytes(b"an old result")
+    with pytest.raises(UnreadableFace, match="None of the 5 frames"):
+        merge(workspace, "hello", OPTIONS.but(to_video=to_video))
+    assert old.read_bytes() == b"an old result"
 
 
 def test_several_faces_of_a_frame_are_all_redrawn(workspace: Workspace) -> None:

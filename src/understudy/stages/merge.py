@@ -34,7 +34,8 @@ def merge(
 
     Frames that are up to date (same settings, model, faces and source) are not rendered again; others are replaced one
     by one. A frame that fails stays original and is named in the result. Raises MissingFootage, NoFrames, EmptyFaceset,
-    MissingModel, Busy when another process merges, Interrupted, DiskFull and ReadOnlyWorkspace.
+    MissingModel, UnreadableFace when no face at all could be redrawn, Busy when another process merges, Interrupted,
+    DiskFull and ReadOnlyWorkspace.
     """
     options = options or MergeOptions()
     started = time.perf_counter()

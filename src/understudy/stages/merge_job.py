@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import psutil
 from understudy.compositing.compose import Landmarks, Predict
 from understudy.compositing.options import MergeOptions
 from understudy.compositing.render import RenderedFrame, Swapper, render_frame
+from understudy.errors import UnreadableFace
 from understudy.facesets import Catalog, FaceEntry
 from understudy.imaging.types import Image, Mask
 from understudy.media import FootageInfo, Frame, FrameSource
@@ -154,6 +155,15 @@ def until(frames: Iterator[Frame], stop: Stop) -> Iterator[Frame]:
         if stop():
             return
         yield frame
+
+
+def require_some_done(failed: Sequence[Skipped], with_faces: int) -> None:
+    """Raise UnreadableFace when every frame that has faces was left original. with_faces: frames that were not."""
+    if failed and not with_faces:
+        raise UnreadableFace(
+            f"None of the {len(failed)} frames with faces could be merged: {failed[0].reason}",
+            hint="Find the faces again: understudy faceset extract dst --replace",
+        )
 
 
 def _source_identity(footage: FrameSource, frame_name: str) -> list[str | int]:

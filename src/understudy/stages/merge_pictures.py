@@ -16,7 +16,7 @@ from understudy.imaging.types import Mask
 from understudy.media import Frame, FrameFolderWriter, FrameSource
 from understudy.records import Skipped
 from understudy.report import Note, Pace
-from understudy.stages.merge_job import MergeJob, until
+from understudy.stages.merge_job import MergeJob, require_some_done, until
 from understudy.stages.merge_journal import MergeJournal, Rendered
 from understudy.stages.ordered import in_order
 
@@ -49,10 +49,12 @@ def merge_to_pictures(job: MergeJob, footage: FrameSource) -> Outcome:
     files.write_json(outputs.pictures / "options.json", job.settings(footage.info))
     rendered = list(journal.rendered.values())
     problems = [Skipped(frame.name, frame.problem) for frame in rendered if frame.problem]
+    with_faces = sum(frame.faces > 0 for frame in rendered)
+    require_some_done(problems, with_faces)
     return Outcome(
         frames=len(rendered),
         faces=sum(frame.faces for frame in rendered),
-        with_faces=sum(frame.faces > 0 for frame in rendered),
+        with_faces=with_faces,
         skipped=[*(item for item in journal.skipped if item.item not in journal.rendered), *problems],
         rate=rate,
         outputs=[outputs.pictures, outputs.masks],

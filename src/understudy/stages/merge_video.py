@@ -15,7 +15,7 @@ from understudy.media import EncodeOptions, Frame, VideoWriter, composite_onto
 from understudy.records import FootageFrom, Skipped
 from understudy.report import Note, Pace
 from understudy.stages.encode import DstFrames, frame_of_mask, mask_writer
-from understudy.stages.merge_job import MergeJob, until
+from understudy.stages.merge_job import MergeJob, require_some_done, until
 from understudy.stages.merge_pictures import Outcome, mask_levels
 from understudy.stages.ordered import in_order
 from understudy.workspace import Workspace
@@ -28,7 +28,8 @@ class _Done:
     frame: Frame
     mask: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
     faces: int
-    problem: str
+    problems: list[Skipped]
+    failed: list[Skipped]
 
 
 def merge_to_video(job: MergeJob) -> Outcome:
@@ -38,6 +39,7 @@ def merge_to_video(job: MergeJob) -> Outcome:
     encoding = EncodeOptions(format=options.to_video)
     result = workspace.root / f"result.{options.to_video}"
     problems: list[Skipped] = []
+    failed: list[Skipped] = []
     faces = with_faces = 0
     with contextlib.ExitStack() as stack:
         stack.enter_context(workspace.writing("result"))
@@ -50,7 +52,8 @@ def merge_to_video(job: MergeJob) -> Outcome:
             source, problem = retouched.of_frame(frame)
             rendered, count, failure = job.render(source)
             rendered.frame.native()  # encoded by the one thread that writes; made here by many
-            return _Done(rendered.frame, mask_levels(rendered.mask, deep=False), count, failure or problem)
+            failed, problems = ([Skipped(frame.name, text)] if text else [] for text in (failure, problem))
+            return _Done(rendered.frame, mask_levels(rendered.mask, deep=False), count, problems, failed)
 
         pace = Pace("Merging to video", dst.count, job.report)
         frames = until(dst.frames(), job.stop)
@@ -61,14 +64,15 @@ def merge_to_video(job: MergeJob) -> Outcome:
             video.write(item.frame)
             masks.write(frame_of_mask(item.mask, item.frame))
             faces, with_faces = faces + item.faces, with_faces + bool(item.faces)
-            if item.problem:
-                problems.append(Skipped(item.frame.name, item.problem))
+            failed += item.failed
+            problems += item.problems
             pace.advance()
         if job.stop():
             raise Interrupted(
                 f"Stopped after {pace.done} frames; the video was not written.",
                 hint="A video begins anew; merge without --to-video to keep what is done when stopping.",
             )
+        require_some_done(failed, with_faces)  # else the old result would go for a copy of dst
         pace.report_now()
     for text in video.notes:
         job.report(Note(f"{text[:1].upper()}{text[1:]}.", "warning", result.name))
@@ -77,7 +81,7 @@ def merge_to_video(job: MergeJob) -> Outcome:
         frames=video.count,
         faces=faces,
         with_faces=with_faces,
-        skipped=[*dst.skipped, *problems],
+        skipped=[*dst.skipped, *problems, *failed],
         rate=pace.rate,
         outputs=[result, masks.path],
     )
