@@ -23,6 +23,7 @@ from understudy.errors import UnreadableFace
 from understudy.facesets import Catalog, FaceEntry
 from understudy.imaging.types import Image, Mask
 from understudy.media import FootageInfo, Frame, FrameSource
+from understudy.records import Skipped
 from understudy.report import Report, Stop
 from understudy.stages.models import open_model
 from understudy.training.models import read_record
