@@ -17,6 +17,7 @@ from understudy.media.frames import Frame
 from understudy.media.info import ColourTags, FootageInfo, FootageKind
 
 _LOSSLESS_FIRST = (".exr", ".dpx", ".png", ".tif", ".tiff", ".bmp", ".webp", ".jpg", ".jpeg")
+_READ_AHEAD_BYTES = 256 << 20
 _SRGB = ColourTags("pc", None, "iec61966-2-1", "bt709")
 _LINEAR = ColourTags("pc", None, "linear", None)
 
@@ -71,13 +72,15 @@ class FolderSource(FrameSource):
         )  # fmt: skip
 
     def _read_ahead(self, files: list[tuple[int, Path]]) -> Iterator[tuple[int, Path, Picture | MediaError]]:
-        """Pictures in order, at most twice as many in memory as there are threads."""
+        """Pictures in order; at most twice as many in memory as there are threads, and fewer large ones."""
+        bytes_each = self.info.width * self.info.height * (12 if self.info.bit_depth > 8 else 3)
+        ahead = max(1, min(2 * self._threads, _READ_AHEAD_BYTES // max(bytes_each, 1)))
         waiting: deque[tuple[int, Path, Future[Picture | MediaError]]] = deque()
         with ThreadPoolExecutor(self._threads, "read-picture") as pool:
             try:
                 for index, path in files:
                     waiting.append((index, path, pool.submit(_read, path)))
-                    if len(waiting) > 2 * self._threads:
+                    if len(waiting) > ahead:
                         first, name, future = waiting.popleft()
                         yield first, name, future.result()
                 while waiting:
