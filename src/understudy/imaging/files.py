@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ Array = np.ndarray[Any, Any]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".dpx", ".webp", ".bmp")
 """Names that a folder of frames is searched for, lower case."""
+
+_quiet = threading.Lock()  # the filter of warnings is one for all threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +137,14 @@ def _needs_pillow(data: bytes, kind: str) -> bool:
 def _read_with_pillow(data: bytes) -> tuple[Array, Array | None]:
     from PIL import Image
 
-    image: Image.Image = Image.open(io.BytesIO(data))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA"))
-        return np.ascontiguousarray(rgba[..., :3]), _matte(rgba[..., 3])
-    return np.asarray(image.convert("RGB")), None
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd but readable tags; what cannot be read raises
+        image: Image.Image = Image.open(io.BytesIO(data))
+        has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+        pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    if not has_alpha:
+        return pixels, None
+    return np.ascontiguousarray(pixels[..., :3]), _matte(pixels[..., 3])
 
 
 def _read_exr(data: bytes, kind: str, path: Path | None) -> Picture:
