@@ -29,7 +29,11 @@ def hook() -> ModuleType:
 
 def sources_for(wheel: Path) -> dict[str, Any]:
     return {
-        **{"project": "no-such-project", "version": "1", "platform": "any", "python": "311", "wheel": wheel.name},
+        "project": "no-such-project",
+        "version": "1",
+        "platform": "any",
+        "python": "311",
+        "wheel": wheel.name,
         "wheel_sha256": hashlib.sha256(wheel.read_bytes()).hexdigest() if wheel.is_file() else "0" * 64,
         "files": {"small.tflite": {"member": "inside/small.tflite", "sha256": hashlib.sha256(CONTENT).hexdigest()}},
     }

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from PIL import Image
 
 from shots import small_shot
 from understudy.detection import ExtractOptions
-from understudy.errors import Interrupted, MissingFootage, NoFacesFound, UsageError
+from understudy.errors import DiskFull, Interrupted, MissingFootage, NoFacesFound, UsageError
 from understudy.facesets import read_face, read_meta
 from understudy.geometry import affine, transform
 from understudy.records import FaceType, Side
@@ -290,6 +291,37 @@ def test_a_workspace_that_cannot_be_written_is_named() -> None:
             closed.chmod(0o755)
         assert "READ-ONLY" in done.stdout, done.stderr
         assert not any(workspace.src.aligned.iterdir())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB, on which the frames and a few faces fit."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError:
+        pytest.skip("mounting is not possible here, so a full disk cannot be tried")
+    if done.returncode:
+        pytest.skip(f"mounting is not allowed here, so a full disk cannot be tried: {done.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_said_and_what_was_written_is_whole(small_disk: Path) -> None:
+    workspace = Workspace.create(small_disk)
+    small_shot(frames=FRAMES).write_video(workspace.root / "data_src.mp4")
+    large = ExtractOptions.of(image_size=1024, jpeg_quality=100, workers=2)
+    with pytest.raises(DiskFull) as full:
+        extract(workspace, Side.SRC, large)
+    assert full.value.hint
+    written = sorted(workspace.src.aligned.iterdir())
+    assert 0 < len(written) < FRAMES
+    for path in written:
+        assert read_face(path).rgb8.shape == (1024, 1024, 3)
+    subprocess.run(["mount", "-o", "remount,size=60m", str(small_disk)], check=True)
+    assert extract(workspace, Side.SRC, large).faces == FRAMES
 
 
 def test_progress_and_result_tell_the_same_counts(workspace: Workspace) -> None:

@@ -42,7 +42,7 @@ class ExtractOptions(Options):
         0, "Keep at most this many faces of a frame, largest first; 0 keeps all.", group="Faces", ge=0
     )
     min_face: int = option(
-        40, "Leave out faces whose box is narrower or lower than this.", group="Faces", unit="px", ge=0
+        24, "Leave out faces whose box is narrower or lower than this.", group="Faces", unit="px", ge=0
     )
     engine: FaceEngine = option(FaceEngine.MEDIAPIPE, "Networks that find faces and landmarks.", group="Engine")
     device: str = option("cpu", "Where the networks run.", group="Engine")

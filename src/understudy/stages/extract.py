@@ -235,9 +235,10 @@ def _require_fit(earlier: Journal, fresh: Journal, side: Side) -> None:
     if earlier.footage != fresh.footage:
         reason = f"were cut from other footage ({earlier.footage}; now: {fresh.footage})"
     else:
-        old = ", ".join(f"{name} {value}" for name, value in earlier.settings.items())
-        new = ", ".join(f"{name} {value}" for name, value in fresh.settings.items())
-        reason = f"were cut with {old}, not {new}"
+        changed = [name for name, value in fresh.settings.items() if earlier.settings.get(name) != value]
+        reason = "were cut with " + ", ".join(
+            f"{name} {earlier.settings.get(name)}, not {fresh.settings[name]}" for name in changed
+        )
     raise UsageError(
         f"The {earlier.faces} faces in data_{side}/aligned {reason}.",
         hint=f"Use the same settings to go on, or start anew (the old faces move to the trash): "
