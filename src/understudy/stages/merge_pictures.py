@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from understudy import files
 from understudy.compositing.render import RenderedFrame
@@ -87,10 +88,10 @@ class Pictures:
         return tuple(_size_of(folder / name) for folder in (self.pictures, self.masks)) == frame.sizes
 
 
-def mask_levels(mask: Mask, *, deep: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.uint16]]:
+def mask_levels(mask: Mask, *, deep: bool) -> NDArray[np.uint8 | np.uint16]:
     """A mask as grey levels: (H, W) uint8, or uint16 when deep."""
     kind = np.uint16 if deep else np.uint8
-    levels: np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.uint16]]
+    levels: NDArray[np.uint8 | np.uint16]
     levels = np.rint(mask * np.float32(np.iinfo(kind).max)).astype(kind)
     return levels
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from understudy import files
 from understudy.errors import Interrupted, MediaError
@@ -26,7 +28,7 @@ class _Done:
     """One frame ready to be encoded. mask: (H, W) uint8."""
 
     frame: Frame
-    mask: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+    mask: NDArray[Any]
     faces: int
     problems: list[Skipped]
     failed: list[Skipped]
