@@ -39,9 +39,9 @@ DISAGREEMENT = 0.2
 """Nose and mouth of BlazeFace and FaceMesh lie at most this far apart, over the size of the face: 0.03 as a rule,
 above 0.2 where FaceMesh has made a face of an ear in a full profile."""
 
-TILE = 512
+TILE = 600
 TILE_OVERLAP = 0.2
-"""The full-range detector sees faces from a twentieth of its square on, so tiles of 512 px show those of 26 px."""
+"""The full-range detector sees faces from a twentieth of its square on, so tiles of 600 px show those of 30 px."""
 
 TILES_IN_TURN = 8
 """A quick search looks at every eighth tile, so that each tile is seen at least every eighth frame."""
