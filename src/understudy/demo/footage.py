@@ -46,7 +46,7 @@ FACE_HEIGHTS = {Performer.ASTRONAUT: 0.49, Performer.ADMIRAL: 0.56}
 
 VOICES_HZ = {Performer.ASTRONAUT: 205.0, Performer.ADMIRAL: 165.0}
 
-ROLES = {Side.SRC: Performer.ADMIRAL, Side.DST: Performer.ASTRONAUT}
+ROLES = {Side.SRC: Performer.ASTRONAUT, Side.DST: Performer.ADMIRAL}
 
 
 @dataclass(frozen=True, eq=False)
