@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ _NOT_FOOTAGE = ("tty", "ansi", "bin", "lrc", "hls", "concat", "concatf", "ffmeta
 _SECURE = {"protocol_whitelist": "file"}
 
 _CONCEALING = ("h264", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3", "h263")
+BROKEN = (av.FFmpegError, IndexError)
+"""What reading packets of a damaged container raises; IndexError for a stream that appears on the way."""
+
 _WORTH_A_JUMP = 100  # frames; decoding fewer costs less than finding the place
 _CAREFUL_PIXELS = 2560 * 1440
 
@@ -150,7 +154,7 @@ class _Decoding:
         while True:
             try:
                 packet = next(packets, None)
-            except av.FFmpegError:
+            except BROKEN:
                 self.cut = True
                 return
             if packet is None:
@@ -296,15 +300,12 @@ def _describe(path: Path, *, count: bool) -> tuple[FootageInfo, Turn]:
 
 
 def _first_picture(container: av.container.InputContainer, path: Path) -> av.VideoFrame:
-    """The first frame; the container is wound back after it."""
-    stream = picture_stream(container)
-    for packet in container.demux(stream):
-        try:
-            pictures = packet.decode()
-        except av.FFmpegError:
-            continue
-        if pictures:
-            return pictures[0]
+    """The first frame; the container has been read as far as that."""
+    with contextlib.suppress(*BROKEN):
+        for packet in container.demux(picture_stream(container)):
+            with contextlib.suppress(av.FFmpegError):
+                if pictures := packet.decode():
+                    return pictures[0]
     raise NoFrames(
         "Not one frame of the video could be decoded.",
         hint="Try to play it; if it plays, convert it, for example to H.264 in MP4.", path=path,
@@ -332,7 +333,7 @@ def _times(container: av.container.InputContainer, stream: Any, limit: int | Non
                 if limit is not None and packets >= limit:
                     whole = False
                     break
-        except av.FFmpegError:
+        except BROKEN:
             cut = True
     return _Times(sorted(stamps), last_duration, packets, stream.frames, whole, cut)
 
