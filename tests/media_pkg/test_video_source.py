@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from clips import picture, write_clip
 
-from understudy.errors import MissingFootage, UnreadableMedia
+from understudy.errors import MediaError, MissingFootage, UnreadableMedia
 from understudy.media import ColourTags, open_footage, probe
 from understudy.media.planes import planes_of
 
@@ -128,3 +129,21 @@ def test_the_cover_of_an_album_is_no_footage(tmp_path: Path) -> None:
         container.mux(track.encode(None))
     with pytest.raises(UnreadableMedia, match="no picture"):
         open_footage(path)
+
+
+@pytest.mark.parametrize("form", ["mp4", "mkv", "ts", "avi"])
+def test_damaged_files_give_frames_or_a_clear_error(tmp_path: Path, form: str) -> None:
+    """Bytes changed and ends cut off anywhere: nothing but our own errors comes out."""
+    write_clip(tmp_path / f"a.{form}", list(range(20)), codec="libx264", size=(32, 16))
+    whole = (tmp_path / f"a.{form}").read_bytes()
+    draw = np.random.default_rng(7)
+    for count in [1, 3, 10, 40] * 5:
+        data = bytearray(whole)
+        for place in draw.integers(0, len(data), count):
+            data[place] = draw.integers(256)
+        broken = tmp_path / "broken.bin"
+        broken.write_bytes(data[: draw.integers(len(data) // 4, len(data))])
+        with contextlib.suppress(MediaError):
+            assert probe(broken).width > 0
+            with open_footage(broken) as footage:
+                assert all(frame.rgb8.ndim == 3 for frame in footage.frames())

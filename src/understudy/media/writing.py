@@ -446,7 +446,7 @@ class _Sound:
             while (packet := next(self._packets, None)) is not None:
                 if packet.size:
                     return packet
-        except av.FFmpegError:
+        except (av.FFmpegError, IndexError):  # IndexError: a stream that appears on the way
             self._note("the sound ends early: the file is damaged there")
         return None
 
