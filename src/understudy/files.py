@@ -33,7 +33,7 @@ def writing(path: Path) -> Iterator[Path]:
         try:
             yield temp
             _sync_file(temp)
-            os.replace(temp, path)
+            temp.replace(path)
             sync_folder(path.parent)
         finally:
             with contextlib.suppress(OSError):
@@ -50,7 +50,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     with os_errors(path):
         try:
             temp.write_bytes(data)
-            os.replace(temp, path)
+            temp.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
                 temp.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ def publishing_folder(path: Path) -> Iterator[Path]:
                 if item.is_file():
                     _sync_file(item)
             sync_folder(temp)
-            os.rename(temp, path)
+            temp.rename(path)
             sync_folder(path.parent)
         finally:
             shutil.rmtree(temp, ignore_errors=True)

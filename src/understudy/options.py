@@ -51,7 +51,7 @@ def option(
     hidden: bool = False,
     **limits: Any,
 ) -> Any:
-    """Declare an option. `live`: may change while the stage runs. `limits` are pydantic's ge, le, gt, lt, min_length."""
+    """Declare an option. `live`: may change while the stage runs. `limits` are pydantic's, such as ge and le."""
     meta: dict[str, JsonValue] = {"group": group, "unit": unit, "step": step, "live": live, "hidden": hidden}
     return Field(default, description=help, json_schema_extra={META_KEY: meta}, **limits)
 

@@ -68,8 +68,7 @@ def never() -> bool:
 class Pace:
     """Counts items and reports progress a few times a second, with a rate that leaves out start-up.
 
-    The clock starts at the first finished item, so loading networks does not dilute the rate. Thread-safe enough for one
-    consumer thread.
+    The clock starts at the first finished item, so loading networks does not dilute the rate. For one thread.
     """
 
     def __init__(

@@ -83,8 +83,8 @@ def preset(door: Door, table: str, model: type[Options]) -> dict[str, Any]:
         raise InvalidOption(f"{PRESET_FILE} is no valid TOML: {error}", hint=f"Mend or remove {path}.") from error
     if not isinstance(values, dict):
         raise InvalidOption(f"[{table}] in {PRESET_FILE} is no table.", hint=f"Mend {path}.")
-    fields = {flag_name(field)[2:]: field for field in model.model_fields}
-    return {fields.get(name.replace("_", "-"), name): value for name, value in values.items()}
+    fields: dict[str, str] = {flag_name(field)[2:]: field for field in model.model_fields}
+    return {fields.get(str(name).replace("_", "-"), str(name)): value for name, value in values.items()}
 
 
 def flag_name(field: str) -> str:
