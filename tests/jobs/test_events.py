@@ -61,6 +61,15 @@ def test_fast_progress_is_thinned_but_its_end_is_not_lost(tmp_path: Path) -> Non
     ]
 
 
+def test_the_end_of_a_step_is_not_held_back(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path, every_secs=60)
+    for event in (Progress("A", 1, 3), Progress("A", 2, 3), Progress("A", 3, 3), Progress("B", 1, 2)):
+        log(event)
+    assert EventTail(path).read() == [Progress("A", 1, 3), Progress("A", 3, 3), Progress("B", 1, 2)]
+    log.close()
+
+
 def test_a_note_comes_after_the_progress_that_was_reported_before_it(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     log = EventLog(path, every_secs=60)

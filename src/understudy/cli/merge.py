@@ -22,4 +22,4 @@ def merge(
     Works on the frames on disk or straight from the video. Run again, it continues where it stopped.
     """
     context.obj.workspace.model(name)  # a name that cannot be one is refused before anything heavy loads
-    run_stage(context.obj, "stages.merge:merge", f"Merged with {name}", name=name, options=options)
+    run_stage(context.obj, "stages.merge:merge", f"Merge with {name}", name=name, options=options)

@@ -22,7 +22,7 @@ def train(
     Ctrl-C saves and stops; the same command goes on from there, exactly.
     """
     context.obj.workspace.model(name)  # a name that cannot be one is refused before anything heavy loads
-    run_stage(context.obj, "stages.train:train", f"Trained {name}", name=name, options=options)
+    run_stage(context.obj, "stages.train:train", f"Training of {name}", name=name, options=options)
 
 
 def list_models(context: typer.Context) -> None:

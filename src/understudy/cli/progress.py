@@ -36,20 +36,19 @@ def drawing(*, verbose: bool) -> Iterator[Report]:
 
 
 class BarView:
-    """One bar per step; notes scroll past above, the newest metrics stand beside the bar."""
+    """One bar per step; notes scroll past above, the newest metrics stand beside the bar that counts iterations."""
 
     def __init__(self, bars: Bars, *, verbose: bool) -> None:
         self._bars, self._verbose = bars, verbose
         self._tasks: dict[str, TaskID] = {}
-        self._metrics = ""
+        self._learning: TaskID | None = None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progress):
             self._advance(event)
         elif isinstance(event, Metrics):
-            self._metrics = metrics_text(event)
-            for task in list(self._tasks.values())[-1:]:
-                self._bars.update(task, metrics=self._metrics)
+            if self._learning is not None:
+                self._bars.update(self._learning, metrics=metrics_text(event))
         elif (line := note_text(event, verbose=self._verbose)) is not None:
             warning = isinstance(event, Note) and event.level == "warning"
             self._bars.console.print(f"[yellow]{escape(line)}[/]" if warning else escape(line))
@@ -62,8 +61,9 @@ class BarView:
             completed=event.done,
             total=event.total,
             pace=pace_text(event),
-            metrics=self._metrics,
         )
+        if event.unit == "iterations":
+            self._learning = self._tasks[event.step]
 
 
 class PlainLines:
@@ -83,7 +83,7 @@ class PlainLines:
             if (ended or due) and event.step not in self._ended:
                 self._printed_at[event.step] = now
                 self._ended |= {event.step} if ended else set()
-                _line(progress_text(event, self._metrics))
+                _line(progress_text(event, self._metrics if event.unit == "iterations" else ""))
         elif isinstance(event, Metrics):
             self._metrics = metrics_text(event)
         elif (line := note_text(event, verbose=self._verbose)) is not None:

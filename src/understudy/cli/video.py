@@ -38,4 +38,4 @@ def frames(context: typer.Context, side: SideArgument, options: FramesOptions) -
 @flags(EncodeOptions, table="encode", bare="format")
 def encode(context: typer.Context, options: EncodeOptions) -> None:
     """Make a video of the merged frames, with the sound and timing of the dst."""
-    run_stage(context.obj, "stages.encode:encode", "Encoded", options=options)
+    run_stage(context.obj, "stages.encode:encode", "Encoding", options=options)

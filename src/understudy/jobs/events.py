@@ -44,8 +44,8 @@ class EventLog:
     """A report that appends events to a file, one line each, whole lines only.
 
     Progress and metrics come many times a second and only the newest matters, so each is written at most once in
-    `every_secs`; the last one held back is written before the next event of another kind and at the end. A log that
-    cannot be written (a full disk) never stops the work: the stage's own writes report that.
+    `every_secs`; the end of a step is written at once, and what was held back before the next note or preview.
+    A log that cannot be written (a full disk) never stops the work: the stage's own writes report that.
     """
 
     def __init__(self, path: Path, *, every_secs: float = 0.5) -> None:
@@ -72,7 +72,8 @@ class EventLog:
     def _write_paced(self, event: Progress | Metrics) -> None:
         stream = f"progress {event.step}" if isinstance(event, Progress) else "metrics"
         now = time.monotonic()
-        if now - self._written_at.get(stream, -1e9) < self._every_secs:
+        ends = isinstance(event, Progress) and event.total is not None and event.done >= event.total
+        if not ends and now - self._written_at.get(stream, -1e9) < self._every_secs:
             self._held[stream] = event
             return
         self._held.pop(stream, None)

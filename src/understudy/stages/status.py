@@ -133,7 +133,7 @@ def _next(
 ) -> tuple[str, str]:
     """The next useful command, and why. Files are compared by time: what is older than its source is made again."""
     if running:
-        return "understudy stop", f"{running[0].title} is running; wait for it, or stop it."
+        return "understudy status", f"{running[0].title} is running. Look again later, or stop it: understudy stop"
     for side in Side:
         if not sides[side].present:
             return (
