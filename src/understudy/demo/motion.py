@@ -12,7 +12,7 @@ from understudy.demo.rig import Floats, Gesture
 MAX_YAW = np.radians(35.0)
 MAX_PITCH = np.radians(13.0)
 MAX_ROLL = np.radians(8.0)
-WIDEST_MOUTH = 0.42
+WIDEST_MOUTH = 0.48
 """Eye distances between the inner lips at the loudest syllable."""
 CLOSED_MOUTH = 0.015
 
@@ -68,8 +68,8 @@ def write_script(*, frames: int, fps: int, seed: int) -> Script:
     turn_secs = 3.6 + 0.6 * random.random()
     turn = _wave(time, turn_secs, random.random())
     slow = _wave(time, 11.0, random.random())
-    gain = 1.0 + 0.1 * _wave(time, 4.3, random.random())
-    warmth = 0.05 * _wave(time, 6.1, random.random())
+    gain = 1.0 + 0.06 * _wave(time, 4.3, random.random())
+    warmth = 0.04 * _wave(time, 6.1, random.random())
     return Script(
         fps=fps,
         yaw=MAX_YAW * np.sin(np.pi / 2 * turn),  # lingers at the sides
@@ -107,7 +107,7 @@ def _speech(time: Floats, random: np.random.Generator) -> Floats:
     loudness = np.zeros_like(time)
     at, left_in_phrase = 0.1, 6
     while at < time[-1] + 0.3:
-        strength = float(random.choice([0.3, 0.5, 0.75, 1.0]))
+        strength = float(random.choice([0.35, 0.6, 0.85, 1.0]))
         loudness = np.maximum(loudness, strength * _bump(time, at, 0.14 + 0.08 * strength))
         left_in_phrase -= 1
         at += 0.2 + 0.12 * float(random.random()) + (0.45 if left_in_phrase == 0 else 0.0)

@@ -229,7 +229,7 @@ class Rig:
             np.add.at(normals, self.face_triangles[:, corner], facing)
         normals[468:] = np.tile(normals[list(FACE_OVAL)], (len(RING_RADII), 1))
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
-        return np.asarray(1.0 + 0.3 * light * normals[:, 0] * self._lit, np.float64)
+        return np.asarray(1.0 + 0.24 * light * normals[:, 0] * self._lit, np.float64)
 
 
 def _flatten_sides(mesh: Floats) -> Floats:
