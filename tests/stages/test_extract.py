@@ -26,7 +26,7 @@ from understudy.stages.extract import extract
 from understudy.stages.result import StageResult
 from understudy.workspace import Workspace
 
-FRAMES = 14  # more than one shot
+FRAMES = 14  # more than one stretch
 SMALL = ExtractOptions.of(image_size=256, workers=2)
 
 

@@ -2,9 +2,9 @@
 
     decode → find → align → encode → write, several frames at once → journal, progress
 
-Inside a shot (12 frames in a row) each frame's search is helped by the faces of the frame before; every shot starts
-without help. So shots do not depend on each other: any number of threads, and a run that was stopped and taken up
-again, write the same faces.
+Inside a stretch (12 frames in a row) each frame's search is helped by the faces of the frame before; every stretch
+starts without help. So stretches do not depend on each other: any number of threads, and a run that was stopped and
+taken up again, write the same faces.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from understudy.records import FaceType, Rect, Side, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.stages.extract_journal import Done, Journal, footage_key, settings_of
 from understudy.stages.result import StageResult
-from understudy.stages.shots import Shots, shot_length
+from understudy.stages.stretches import Stretches, stretch_length
 from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
 
 DEBUG_QUALITY = 50
@@ -82,17 +82,18 @@ def _extract(
     for folder in (paths.aligned, *([paths.aligned_debug] if options.debug_images else [])):
         with os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-    start = _first_to_do(journal, paths, shot_length(footage))
+    start = _first_to_do(journal, paths, stretch_length(footage))
     total = footage.estimated_count
     pace = Pace("Extracting", None if total is None else max(0, total - start), report)
     known = frozenset(journal.done)
-    with Shots(footage, start, lambda: _Cutter(paths, options, known), workers=options.workers, stop=stop) as shots:
-        for outcome in shots:
+    work = Stretches(footage, start, lambda: _Cutter(paths, options, known), workers=options.workers, stop=stop)
+    with work:
+        for outcome in work:
             if outcome.faces is not None and outcome.name not in known:
                 journal.add(outcome.name, Done(outcome.index, outcome.faces))
             journal.skip([*outcome.skipped, *footage.skipped])
             pace.advance()
-        if shots.stopped:
+        if work.stopped:
             raise _interrupted(journal, options)
     journal.skip(footage.skipped)
     journal.finish()
@@ -255,7 +256,7 @@ def _is_all_done(journal: Journal, paths: SidePaths) -> bool:
 
 
 def _first_to_do(journal: Journal, paths: SidePaths, length: int) -> int:
-    """Index of the first frame of the first shot that is not done."""
+    """Index of the first frame of the first stretch that is not done."""
     if journal.footage != "frames":
         return journal.next_index // length * length
     last = -1

@@ -1,4 +1,4 @@
-"""Frames through threads: in order inside a shot, in bounded memory, and errors come out."""
+"""Frames through threads: in order inside a stretch, in bounded memory, and errors come out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from understudy.errors import DiskFull
 from understudy.media import FrameSource
-from understudy.stages import shots
-from understudy.stages.shots import LONGEST_SHOT, Shots, shot_length
+from understudy.stages import stretches
+from understudy.stages.stretches import LONGEST_STRETCH, Stretches, stretch_length
 
 
 class Footage:
@@ -33,7 +33,7 @@ class Footage:
 
 
 class Worker:
-    """Reports (shot number of this worker, frame index)."""
+    """Reports (stretch number of this worker, frame index)."""
 
     def __init__(self, seconds: float = 0.0, fail_at: int = -1) -> None:
         self.seconds, self.fail_at, self.seen = seconds, fail_at, []  # type: ignore[var-annotated]
@@ -49,51 +49,56 @@ class Worker:
         return frame.index, list(self.seen)
 
 
-@pytest.mark.parametrize("start", [0, LONGEST_SHOT, 3])
+@pytest.mark.parametrize("start", [0, LONGEST_STRETCH, 3])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_worker_sees_the_frames_of_its_shot_in_order_and_no_others(workers: int, start: int) -> None:
-    with Shots(Footage(50).as_source(), start, Worker, workers=workers) as running:
+def test_a_worker_sees_the_frames_of_its_stretch_in_order_and_no_others(workers: int, start: int) -> None:
+    with Stretches(Footage(50).as_source(), start, Worker, workers=workers) as running:
         results = dict(running)
     assert sorted(results) == list(range(start, 50))
     for index, seen in results.items():
-        first = max(start, index // LONGEST_SHOT * LONGEST_SHOT)
+        first = max(start, index // LONGEST_STRETCH * LONGEST_STRETCH)
         assert seen == list(range(first, index + 1))
 
 
 def test_reading_waits_when_workers_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     frame_bytes = 640 * 480 * 6
-    monkeypatch.setattr(shots, "_memory_limit", lambda footage, frames: 5 * frame_bytes)
+    monkeypatch.setattr(stretches, "_memory_limit", lambda footage, frames: 5 * frame_bytes)
     footage = Footage(40)
-    with Shots(footage.as_source(), 0, lambda: Worker(0.002), workers=1) as running:
+    with Stretches(footage.as_source(), 0, lambda: Worker(0.002), workers=1) as running:
         for done, _result in enumerate(running):
             assert footage.read <= done + 8
     assert footage.read == 40
 
 
 def test_one_huge_frame_passes_however_small_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shots, "_memory_limit", lambda footage, frames: 1)
-    with Shots(Footage(3, width=20000, height=20000).as_source(), 0, Worker, workers=2) as running:
+    monkeypatch.setattr(stretches, "_memory_limit", lambda footage, frames: 1)
+    with Stretches(Footage(3, width=20000, height=20000).as_source(), 0, Worker, workers=2) as running:
         assert len(list(running)) == 3
 
 
 def test_an_error_in_any_thread_is_raised_to_the_caller_and_threads_end() -> None:
     before = threading.active_count()
-    with pytest.raises(DiskFull), Shots(Footage(500).as_source(), 0, lambda: Worker(0.001, 20), workers=2) as running:
+    with (
+        pytest.raises(DiskFull),
+        Stretches(Footage(500).as_source(), 0, lambda: Worker(0.001, 20), workers=2) as running,
+    ):
         list(running)
     assert threading.active_count() == before
 
 
 def test_stopping_ends_soon_and_says_so() -> None:
     done: list[int] = []
-    with Shots(Footage(5000).as_source(), 0, lambda: Worker(0.002), workers=2, stop=lambda: len(done) > 10) as running:
+    with Stretches(
+        Footage(5000).as_source(), 0, lambda: Worker(0.002), workers=2, stop=lambda: len(done) > 10
+    ) as running:
         for index, _seen in running:
             done.append(index)
         assert running.stopped
     assert len(done) < 200
 
 
-def test_large_frames_make_short_shots() -> None:
+def test_large_frames_make_short_stretches() -> None:
     lengths = [
-        shot_length(Footage(1, width=w, height=h).as_source()) for w, h in ((1920, 1080), (3840, 2160), (6000, 4000))
+        stretch_length(Footage(1, width=w, height=h).as_source()) for w, h in ((1920, 1080), (3840, 2160), (6000, 4000))
     ]
     assert lengths == [12, 3, 1]

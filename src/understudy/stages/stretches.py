@@ -1,8 +1,8 @@
-"""Frames through several threads in bounded memory, a shot (a few frames in a row) to a thread at a time.
+"""Frames through several threads in bounded memory, a stretch (a few frames in a row) to a thread at a time.
 
-    reader thread: decode → shot queues    worker threads: one shot each → results    caller: iterates the results
+    reader thread: decode → stretch queues    worker threads: one stretch each → results    caller: iterates the results
 
-A shot is a fixed stretch of frame indices, so what belongs together does not depend on the number of threads.
+A stretch is a fixed run of frame indices, so what belongs together does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import psutil
 from understudy.media import Frame, FrameSource
 from understudy.report import Stop, never
 
-LONGEST_SHOT = 12
-SHOT_PIXELS = 25_000_000
-"""Shots of large frames are shorter: 12 frames up to 1080p, 3 at 4K, 1 for photographs."""
+LONGEST_STRETCH = 12
+STRETCH_PIXELS = 25_000_000
+"""Stretches of large frames are shorter: 12 frames up to 1080p, 3 at 4K, 1 for photographs."""
 
 LEAST_MEMORY = 256 * 2**20
 POLL_SECS = 0.1
@@ -32,7 +32,7 @@ ResultOut = TypeVar("ResultOut", covariant=True)
 
 
 class Worker(Protocol[ResultOut]):
-    """What one thread does. `begin` comes before the frames of each shot; `work` gets them in order."""
+    """What one thread does. `begin` comes before the frames of each stretch; `work` gets them in order."""
 
     def begin(self) -> None: ...
 
@@ -48,13 +48,13 @@ class _End:
     """Marks the end of a queue."""
 
 
-def shot_length(footage: FrameSource) -> int:
-    """How many frames make a shot of this footage."""
+def stretch_length(footage: FrameSource) -> int:
+    """How many frames make a stretch of this footage."""
     pixels: int = max(1, footage.info.width * footage.info.height)
-    return max(1, min(LONGEST_SHOT, SHOT_PIXELS // pixels))
+    return max(1, min(LONGEST_STRETCH, STRETCH_PIXELS // pixels))
 
 
-class Shots(Generic[Result]):
+class Stretches(Generic[Result]):
     """Iterates over what workers made of each frame, in the order they finish. Use as a context manager.
 
     Iteration ends early when `stop()` turns true (`stopped` tells); an error in any thread is raised here.
@@ -72,9 +72,9 @@ class Shots(Generic[Result]):
         """start: index of the first frame to read. workers: threads, 0: one per core. make_worker: called in each."""
         self._footage, self._start, self._make_worker, self._stop = footage, start, make_worker, stop
         self._count = workers or os.cpu_count() or 1
-        self._length = shot_length(footage)
+        self._length = stretch_length(footage)
         self._budget = _Budget(_memory_limit(footage, self._count * self._length))
-        self._shots: SimpleQueue[SimpleQueue[Frame | _End] | _End] = SimpleQueue()
+        self._stretches: SimpleQueue[SimpleQueue[Frame | _End] | _End] = SimpleQueue()
         self._results: SimpleQueue[Result | _Failure | _End] = SimpleQueue()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -119,7 +119,7 @@ class Shots(Generic[Result]):
             self._results.put(_Failure(error))
 
     def _read(self) -> None:
-        shot: SimpleQueue[Frame | _End] = SimpleQueue()
+        stretch: SimpleQueue[Frame | _End] = SimpleQueue()
         number = -1
         try:
             for frame in self._footage.frames(self._start):
@@ -127,21 +127,21 @@ class Shots(Generic[Result]):
                     return
                 if frame.index // self._length != number:
                     number = frame.index // self._length
-                    shot.put(_End())
-                    shot = SimpleQueue()
-                    self._shots.put(shot)
+                    stretch.put(_End())
+                    stretch = SimpleQueue()
+                    self._stretches.put(stretch)
                 self._budget.take(_bytes_of(frame))
-                shot.put(frame)
+                stretch.put(frame)
         finally:
-            shot.put(_End())
+            stretch.put(_End())
             for _ in range(self._count):
-                self._shots.put(_End())
+                self._stretches.put(_End())
 
     def _run(self) -> None:
         worker = self._make_worker()
-        while not isinstance(shot := self._shots.get(), _End):
+        while not isinstance(stretch := self._stretches.get(), _End):
             worker.begin()
-            while not isinstance(frame := shot.get(), _End):
+            while not isinstance(frame := stretch.get(), _End):
                 if not self._stopping.is_set():
                     self._results.put(worker.work(frame))
                 self._budget.give_back(_bytes_of(frame))
