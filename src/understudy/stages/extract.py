@@ -9,15 +9,13 @@ taken up again, write the same faces.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from understudy.detection.cutting import CutFace, cut_face
@@ -28,6 +26,7 @@ from understudy.detection.options import ExtractOptions
 from understudy.errors import Interrupted, MediaError, NoFacesFound, NoFrames, UsageError
 from understudy.facesets import Catalog, FaceMeta, encode_jpeg, write_face
 from understudy.files import os_errors, write_bytes
+from understudy.imaging.threads import one_thread_per_call
 from understudy.masks.hull import face_hull
 from understudy.media import Frame, FrameSource
 from understudy.records import FaceType, Rect, Side, Skipped
@@ -61,7 +60,7 @@ def extract(
         journal = _take_up(workspace, side, footage, options, report)
         rate = None
         if not _is_all_done(journal, paths):
-            with journal, _one_thread_per_call():
+            with journal, one_thread_per_call():
                 rate = _extract(paths, footage, journal, options, report, stop)
     _require_faces(journal, side)
     return StageResult(
@@ -307,14 +306,3 @@ def _move_to_trash(workspace: Workspace, side: Side, report: Report) -> None:
                 folder.rename(trash / folder.name)
     if count:
         report(Note(f"Moved {count} earlier faces to {trash.relative_to(workspace.root)}."))
-
-
-@contextlib.contextmanager
-def _one_thread_per_call() -> Iterator[None]:
-    """Keep OpenCV from starting threads of its own: frames are already spread over the cores."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

@@ -13,9 +13,10 @@ import time
 
 from understudy.compositing.options import MergeOptions
 from understudy.facesets import Catalog
+from understudy.imaging.threads import one_thread_per_call
 from understudy.records import Side
 from understudy.report import Note, Report, Stop, never, silent
-from understudy.stages.merge_job import DstFaces, MergeJob, Model, in_own_thread, one_thread_per_call
+from understudy.stages.merge_job import DstFaces, MergeJob, Model, in_own_thread
 from understudy.stages.merge_pictures import merge_to_pictures
 from understudy.stages.merge_video import merge_to_video
 from understudy.stages.result import StageResult

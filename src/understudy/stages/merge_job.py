@@ -139,17 +139,6 @@ def in_own_thread(predictor: Predictor) -> Iterator[Predict]:
         yield lambda crop: thread.submit(run, crop).result()
 
 
-@contextlib.contextmanager
-def one_thread_per_call() -> Iterator[None]:
-    """Keep OpenCV from starting threads of its own: frames are already spread over the cores."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
-
-
 def until(frames: Iterator[Frame], stop: Stop) -> Iterator[Frame]:
     """The frames up to the moment when `stop()` turns true."""
     for frame in frames:
