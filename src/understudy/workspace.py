@@ -108,6 +108,11 @@ class Workspace:
         return self.root / ".understudy"
 
     @property
+    def catalogs(self) -> Path:
+        """What is known of every faceset, for `Catalog.open(…, cache=…)`: quick to make again, slow to do without."""
+        return self.private / "catalogs"
+
+    @property
     def merged(self) -> Path:
         return self.dst.frames / "merged"
 

@@ -193,7 +193,7 @@ def _held_out(workspace: Workspace) -> list[int]:
     """Indexes of the dst frames whose faces were not trained on."""
     from understudy.facesets import Catalog
 
-    with Catalog.open(workspace.dst.aligned, cache=workspace.private / "catalogs") as catalog:
+    with Catalog.open(workspace.dst.aligned, cache=workspace.catalogs) as catalog:
         faces = catalog.require_faces()
     kept = {id(face) for face in kept_for_training(faces, HOLD_OUT)}
     return sorted(int(Path(face.frame or face.name).stem.split("_")[0]) - 1 for face in faces if id(face) not in kept)

@@ -114,7 +114,7 @@ class Catalog:
     def open(cls, folder: Path, *, cache: Path | None = None, report: Report = silent, stop: Stop = never) -> Catalog:
         """The catalog of `folder`, brought up to date.
 
-        cache: folder in which the cache lies, such as workspace.private / "catalogs"; None keeps it in memory.
+        cache: folder in which the cache lies, such as workspace.catalogs; None keeps it in memory.
         When `stop` turns true the rest of the files is left for the next time.
         Raises EmptyFaceset when the folder does not exist, and UnreadableFace for a broken faceset.pak.
         """

@@ -209,7 +209,7 @@ def _take_up(
 
 def _from_faceset(fresh: Journal, workspace: Workspace, side: Side) -> Journal:
     """A journal for faces that came here without one: every frame that has a face is done."""
-    with Catalog.open(workspace.side(side).aligned, cache=workspace.private / "cache") as catalog:
+    with Catalog.open(workspace.side(side).aligned, cache=workspace.catalogs) as catalog:
         faces = catalog.faces()
     count = Counter(face.source_filename for face in faces if face.source_filename)
     # A mixed faceset fits anything: it cannot become any more mixed.

@@ -24,7 +24,7 @@ def faceset_info(workspace: Workspace, side: Side, *, report: Report = silent, s
     """
     started = time.perf_counter()
     folder = workspace.side(side).aligned
-    with Catalog.open(folder, cache=workspace.private / "catalogs", report=report, stop=stop) as catalog:
+    with Catalog.open(folder, cache=workspace.catalogs, report=report, stop=stop) as catalog:
         faces = catalog.require_faces()
         looking = Counter(direction(face) for face in track(faces, "Looking at faces", report, stop, unit="faces"))
         notes = {

@@ -43,7 +43,7 @@ def merge(
     with contextlib.ExitStack() as stack:
         stack.enter_context(workspace.writing("merge"))
         footage = stack.enter_context(workspace.footage(Side.DST, options.from_))
-        catalog = Catalog.open(workspace.dst.aligned, cache=workspace.private / "catalogs", report=report, stop=stop)
+        catalog = Catalog.open(workspace.dst.aligned, cache=workspace.catalogs, report=report, stop=stop)
         faces = DstFaces(stack.enter_context(catalog))
         model = Model.load(workspace, name, options, report)
         stack.enter_context(one_thread_per_call())

@@ -123,8 +123,8 @@ def _faces(workspace: Workspace, config: Config, options: TrainOptions, report: 
     skipped: list[Skipped] = []
     held_out = {}
     for side in (Side.SRC, Side.DST):
-        cache = workspace.private / "catalogs"
-        with Catalog.open(workspace.side(side).aligned, cache=cache, report=report, stop=stop) as catalog:
+        folder = workspace.side(side).aligned
+        with Catalog.open(folder, cache=workspace.catalogs, report=report, stop=stop) as catalog:
             faces = catalog.require_faces()
             kept = kept_for_training(faces, options.hold_out)
             bank = FaceBank.load(kept, size=config.size, face_type=config.face_type, report=report, stop=stop)
