@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from understudy.media import FrameSource
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".exr", ".dpx", ".webp", ".bmp")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mxf", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts"),
+    *(".vob", ".wmv", ".flv", ".3gp", ".ogv", ".gif", ".y4m"),
+)
+"""Names of video files; others are opened too, where no file of such a name stands beside them."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +54,24 @@ class SidePaths:
 
     @property
     def video(self) -> Path | None:
-        """`data_src.*`: the first file of that stem by name order, letter case aside; None when there is none."""
+        """`data_src.*`, letter case aside; None when there is none.
+
+        Of several files the first by name that is called like a video: cameras leave thumbnails and notes beside it.
+        """
         if not self.root.is_dir():
             return None
         stem = f"data_{self.side}"
         files = sorted(path for path in self.root.iterdir() if path.is_file() and path.stem.lower() == stem)
-        return files[0] if files else None
+        return min(files, default=None, key=lambda path: path.suffix.lower() not in VIDEO_SUFFIXES)
 
     def frame_files(self) -> list[Path]:
-        """Image files in the frames folder, sorted by name."""
+        """Image files in the frames folder, sorted by name. Hidden ones, such as unfinished writes, are not frames."""
         if not self.frames.is_dir():
             return []
         return sorted(
-            path for path in self.frames.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+            path
+            for path in self.frames.iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
         )
 
 

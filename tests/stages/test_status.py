@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
 from shots import small_shot
+from understudy.cli.tables import side_line
+from understudy.facesets import Catalog
+from understudy.files import TEMP_PREFIX
 from understudy.jobs import JobState, Request
 from understudy.jobs.folder import create
+from understudy.records import Side
 from understudy.stages.status import status
 from understudy.workspace import Workspace
 
@@ -62,6 +67,49 @@ def test_merged_frames_newer_than_the_result_are_delivered_again(workspace: Work
     later = time.time() + 100
     os.utime(workspace.merged / "00001.png", (later, later))
     assert status(workspace).next == "understudy video encode mp4"
+
+
+def test_of_several_results_the_newest_counts(workspace: Workspace) -> None:
+    """An older delivery in another container does not ask for a new one for ever."""
+    test_the_seven_commands_are_suggested_in_order(workspace)
+    touch(workspace.root / "result.avi", workspace.root / "result_mask.avi")
+    os.utime(workspace.root / "result.avi", (1.0, 1.0))
+    found = status(workspace)
+    assert found.next == "understudy open result"
+    assert [path.name for path in found.results] == ["result.mp4", "result.avi", "result_mask.avi"]
+
+
+def test_a_src_faceset_needs_no_footage(workspace: Workspace) -> None:
+    """Facesets travel without the videos that they were cut from."""
+    touch(workspace.src.aligned / "00001_0.jpg")
+    found = status(workspace)
+    assert "data_dst" in found.next
+    assert side_line(found.sides[Side.SRC]) == "  src     no footage · 1 faces"
+    assert side_line(found.sides[Side.DST]) == "  dst     no footage"
+
+
+def test_packed_faces_and_those_of_several_persons_are_counted(workspace: Workspace, golden: Path) -> None:
+    touch(workspace.dst.aligned / "anna" / "00001_0.jpg", workspace.dst.aligned / "ben" / "00001_0.jpg")
+    shutil.copy(golden / "files" / "faceset.pak", workspace.src.aligned)
+    with Catalog.open(workspace.src.aligned) as catalog:
+        packed = len(catalog)
+    sides = status(workspace).sides
+    assert (sides[Side.SRC].faces, sides[Side.DST].faces) == (packed, 2)
+    (workspace.src.aligned / "faceset.pak").write_bytes(b"no pack")
+    assert "faceset.pak" in status(workspace).sides[Side.SRC].problem
+
+
+def test_unfinished_writes_are_no_frames(workspace: Workspace) -> None:
+    """A frame that a killed process left under its temporary name neither counts nor keeps a step from being done."""
+    touch(workspace.dst.frames / "00001.png", workspace.dst.frames / f"{TEMP_PREFIX}12345678-00002.png")
+    assert status(workspace).sides[Side.DST].frames == 1
+
+
+def test_a_note_beside_the_video_is_not_the_video(workspace: Workspace) -> None:
+    touch(*(workspace.root / f"data_dst.{suffix}" for suffix in ("AAE", "jpg", "MOV", "srt")))
+    video = workspace.dst.video
+    assert video is not None
+    assert video.name == "data_dst.MOV"
 
 
 def test_footage_and_counts_are_said(workspace: Workspace) -> None:

@@ -148,7 +148,7 @@ def _misused(door: Door, error: Any) -> int:
     hint = f"See: {context.command_path} --help" if context is not None else "See: understudy --help"
     if type(error).__name__ == "NoArgsIsHelpError" and not door.json:
         return 2  # the help has been printed
-    message = error.format_message() or "A command is missing."
+    message = error.format_message().replace(": Value error, ", ": ") or "A command is missing."
     return _failed(door, {"code": "usage-error", "message": message, "hint": hint}, 2)
 
 

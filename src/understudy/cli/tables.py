@@ -33,14 +33,14 @@ def status_text(found: WorkspaceStatus) -> str:
 
 def side_line(side: SideStatus) -> str:
     """Such as `src     data_src.mp4 1920x1080 25 fps 318 frames · 106 frames on disk · 104 faces`."""
-    if not side.present:
-        return f"  {side.side}     no footage"
-    parts = []
+    parts = [] if side.video is not None or side.frames else ["no footage"]
     if side.video is not None:
-        parts.append(side.video.name + (f" ({side.problem})" if side.problem else footage_words(side)))
+        parts.append(side.video.name + footage_words(side))
     if side.frames:
         parts.append(f"{side.frames} frames on disk")
-    parts.append(f"{side.faces} faces" if side.faces else "no faces yet")
+    if side.faces or side.present:
+        parts.append(f"{side.faces} faces" if side.faces else "no faces yet")
+    parts += [f"({side.problem})"] if side.problem else []
     return f"  {side.side}     " + " · ".join(parts)
 
 

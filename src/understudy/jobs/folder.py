@@ -209,8 +209,8 @@ def find(jobs: Path, job_id: str) -> Job:
     close = [job for job in known if job.id.startswith(job_id) or job.id.endswith(job_id)]
     found = exact or close
     if len(found) != 1:
-        what = "no job" if not found else f"{len(found)} jobs"
-        raise UsageError(f"{what} of this workspace match {job_id!r}.", hint="See the ids with: understudy status")
+        what = "No job of this workspace matches" if not found else f"{len(found)} jobs of this workspace match"
+        raise UsageError(f"{what} {job_id!r}.", hint="See the ids with: understudy status")
     return found[0]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import UnderstudyError
+from understudy.facesets.packs import PACK_NAME, list_pack
 from understudy.jobs import Job, JobState, jobs_in
 from understudy.media import probe
 from understudy.records import Side
@@ -15,6 +16,7 @@ from understudy.training.models import ModelSummary
 from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
 
 RECENT_JOBS = 5
+_DELIVERED = ("result", "result_mask")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class SideStatus:
 
     @property
     def present(self) -> bool:
-        return self.video is not None or self.frames > 0
+        """Whether there is what the side is needed for: of src its faces are enough."""
+        return self.video is not None or self.frames > 0 or (self.side is Side.SRC and self.faces > 0)
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,9 @@ def status(workspace: Workspace) -> WorkspaceStatus:
 
 
 def results(workspace: Workspace) -> list[Path]:
-    """Delivered files, the picture before its mask."""
-    return [path for stem in ("result", "result_mask") for path in sorted(workspace.root.glob(f"{stem}.*"))]
+    """Delivered files, the newest first, pictures before masks."""
+    found = ([(path.stat().st_mtime, path) for path in workspace.root.glob(f"{stem}.*")] for stem in _DELIVERED)
+    return [path for files in found for _, path in sorted(files, reverse=True)]
 
 
 def image_count(folder: Path) -> int:
@@ -101,14 +105,27 @@ def image_count(folder: Path) -> int:
     return sum(path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") for path in folder.iterdir())
 
 
+def face_count(folder: Path) -> int:
+    """How many faces a faceset holds: packed, else loose, else in one sub-folder per person. Raises UnreadableFace."""
+    if (folder / PACK_NAME).is_file():
+        return len(list_pack(folder / PACK_NAME))
+    loose = image_count(folder)
+    if loose or not folder.is_dir():
+        return loose
+    return sum(image_count(person) for person in folder.iterdir() if not person.name.startswith("."))
+
+
 def _look_at(paths: SidePaths) -> SideStatus:
-    footage, problem = None, ""
-    if paths.video is not None:
-        try:
-            footage = probe(paths.video).as_json()
-        except UnderstudyError as error:
-            problem = error.message
-    return SideStatus(paths.side, paths.video, footage, len(paths.frame_files()), image_count(paths.aligned), problem)
+    footage, faces, problems = None, 0, []
+    try:
+        footage = probe(paths.video).as_json() if paths.video is not None else None
+    except UnderstudyError as error:
+        problems.append(error.message)
+    try:
+        faces = face_count(paths.aligned)
+    except UnderstudyError as error:
+        problems.append(error.message)
+    return SideStatus(paths.side, paths.video, footage, len(paths.frame_files()), faces, " ".join(problems))
 
 
 def _job(job: Job) -> JobStatus:
