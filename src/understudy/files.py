@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,20 @@ def publishing_folder(path: Path) -> Iterator[Path]:
             sync_folder(path.parent)
         finally:
             shutil.rmtree(temp, ignore_errors=True)
+
+
+def sync_files(paths: Sequence[Path]) -> None:
+    """Make whole files that were written without it survive a power cut. One that was deleted since is passed over.
+
+    Raises DiskFull where a disk finds only now that it has no room.
+    """
+    folders = dict.fromkeys(path.parent for path in paths)
+    for path in paths:
+        # PermissionError: on Windows, another program has the file open
+        with os_errors(path), contextlib.suppress(FileNotFoundError, PermissionError):
+            _sync_file(path)
+    for folder in folders:
+        sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

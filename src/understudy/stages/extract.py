@@ -31,7 +31,7 @@ from understudy.masks.hull import face_hull
 from understudy.media import Frame, FrameSource
 from understudy.records import FaceType, Rect, Side, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
-from understudy.stages.extract_journal import Done, Journal, footage_key, settings_of
+from understudy.stages.extract_journal import Done, ExtractJournal, footage_key, settings_of
 from understudy.stages.result import StageResult
 from understudy.stages.stretches import Stretches, stretch_length
 from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
@@ -75,7 +75,7 @@ def extract(
 
 
 def _extract(
-    paths: SidePaths, footage: FrameSource, journal: Journal, options: ExtractOptions, report: Report, stop: Stop
+    paths: SidePaths, footage: FrameSource, journal: ExtractJournal, options: ExtractOptions, report: Report, stop: Stop
 ) -> float | None:
     """Do every frame that is not in the journal. Gives frames per second."""
     for folder in (paths.aligned, *([paths.aligned_debug] if options.debug_images else [])):
@@ -89,7 +89,8 @@ def _extract(
     with work:
         for outcome in work:
             if outcome.faces is not None and outcome.name not in known:
-                journal.add(outcome.name, Done(outcome.index, outcome.faces))
+                made = [_face_file(paths, outcome.name, number) for number in range(outcome.faces)]
+                journal.add(outcome.name, Done(outcome.index, outcome.faces), made)
             journal.skip([*outcome.skipped, *footage.skipped])
             pace.advance()
         if work.stopped:
@@ -149,16 +150,21 @@ class _Cutter:
         return faces[: options.max_faces] if options.max_faces else faces
 
     def _write(self, frame: Frame, faces: Sequence[FoundFace]) -> int:
-        options, stem = self._options, Path(frame.name).stem
+        options, paths = self._options, self._paths
         cuts = [cut_face(frame.rgb8, face, size=options.size, face_type=options.face_type) for face in faces]
         usable = [cut for cut in cuts if cut is not None]
         for number, cut in enumerate(usable):
             jpeg = encode_jpeg(cut.rgb8, options.jpeg_quality)
-            write_face(self._paths.aligned / f"{stem}_{number}.jpg", jpeg, _meta(frame, cut, options.face_type))
+            write_face(_face_file(paths, frame.name, number), jpeg, _meta(frame, cut, options.face_type))
         if options.debug_images:
             picture = _debug_picture(frame, usable, options.size)
-            write_bytes(self._paths.aligned_debug / f"{stem}.jpg", encode_jpeg(picture, DEBUG_QUALITY), durable=False)
+            path = paths.aligned_debug / f"{Path(frame.name).stem}.jpg"
+            write_bytes(path, encode_jpeg(picture, DEBUG_QUALITY), durable=False)
         return len(usable)
+
+
+def _face_file(paths: SidePaths, frame_name: str, number: int) -> Path:
+    return paths.aligned / f"{Path(frame_name).stem}_{number}.jpg"
 
 
 def _meta(frame: Frame, cut: CutFace, face_type: FaceType) -> FaceMeta:
@@ -188,15 +194,15 @@ def _debug_picture(frame: Frame, cuts: Sequence[CutFace], size: int) -> np.ndarr
 
 def _take_up(
     workspace: Workspace, side: Side, footage: FrameSource, options: ExtractOptions, report: Report
-) -> Journal:
+) -> ExtractJournal:
     """The journal to go on with: an earlier run's, one made from the faces that are there, or an empty one."""
     paths = workspace.side(side)
     path = workspace.private / "extract" / f"{side}.jsonl"
-    fresh = Journal(path, footage_key(footage), settings_of(options))
+    fresh = ExtractJournal(path, footage_key(footage), settings_of(options))
     if options.replace:
         _move_to_trash(workspace, side, report)
         return fresh
-    earlier = Journal.read(path)
+    earlier = ExtractJournal.read(path)
     if not _face_files(paths.aligned):
         unfinished = earlier is not None and not earlier.is_complete and earlier.faces == 0
         return earlier if earlier is not None and unfinished and _fits(earlier, fresh) else fresh
@@ -207,7 +213,7 @@ def _take_up(
     return journal
 
 
-def _from_faceset(fresh: Journal, workspace: Workspace, side: Side) -> Journal:
+def _from_faceset(fresh: ExtractJournal, workspace: Workspace, side: Side) -> ExtractJournal:
     """A journal for faces that came here without one: every frame that has a face is done."""
     with Catalog.open(workspace.side(side).aligned, cache=workspace.catalogs) as catalog:
         faces = catalog.faces()
@@ -216,7 +222,7 @@ def _from_faceset(fresh: Journal, workspace: Workspace, side: Side) -> Journal:
     kinds = {(str(face.face_type), face.width) for face in faces}
     settings = dict(zip(("face_type", "image_size"), kinds.pop(), strict=True)) if len(kinds) == 1 else fresh.settings
     done = {name: Done(_index_in_name(name), faces) for name, faces in count.items()}
-    return Journal(fresh.path, fresh.footage, settings, done=done)
+    return ExtractJournal(fresh.path, fresh.footage, settings, done=done)
 
 
 def _index_in_name(name: str) -> int:
@@ -224,11 +230,11 @@ def _index_in_name(name: str) -> int:
     return int(stem) - 1 if stem.isdecimal() else -1
 
 
-def _fits(earlier: Journal, fresh: Journal) -> bool:
+def _fits(earlier: ExtractJournal, fresh: ExtractJournal) -> bool:
     return earlier.footage == fresh.footage and earlier.settings == fresh.settings
 
 
-def _require_fit(earlier: Journal, fresh: Journal, side: Side) -> None:
+def _require_fit(earlier: ExtractJournal, fresh: ExtractJournal, side: Side) -> None:
     """Raise UsageError when going on would mix two kinds of faces in one faceset."""
     if _fits(earlier, fresh):
         return
@@ -246,7 +252,7 @@ def _require_fit(earlier: Journal, fresh: Journal, side: Side) -> None:
     )
 
 
-def _is_all_done(journal: Journal, paths: SidePaths) -> bool:
+def _is_all_done(journal: ExtractJournal, paths: SidePaths) -> bool:
     """Whether there is nothing left to do, without decoding anything."""
     if not journal.is_complete:
         return False
@@ -254,7 +260,7 @@ def _is_all_done(journal: Journal, paths: SidePaths) -> bool:
     return journal.footage != "frames" or all(file.name in seen for file in paths.frame_files())
 
 
-def _first_to_do(journal: Journal, paths: SidePaths, length: int) -> int:
+def _first_to_do(journal: ExtractJournal, paths: SidePaths, length: int) -> int:
     """Index of the first frame of the first stretch that is not done."""
     if journal.footage != "frames":
         return journal.next_index // length * length
@@ -267,7 +273,7 @@ def _first_to_do(journal: Journal, paths: SidePaths, length: int) -> int:
     return (last + 1) // length * length
 
 
-def _require_faces(journal: Journal, side: Side) -> None:
+def _require_faces(journal: ExtractJournal, side: Side) -> None:
     if not journal.done and not journal.skipped:
         raise NoFrames(f"The {side} footage has no frames.", hint="Look at it with: understudy video probe FILE")
     if journal.faces == 0:
@@ -280,7 +286,7 @@ def _require_faces(journal: Journal, side: Side) -> None:
         )
 
 
-def _interrupted(journal: Journal, options: ExtractOptions) -> Interrupted:
+def _interrupted(journal: ExtractJournal, options: ExtractOptions) -> Interrupted:
     again = "run the command again without --replace" if options.replace else "run the same command again"
     return Interrupted(
         f"Stopped after {len(journal.done)} frames with {journal.faces} faces.",

@@ -40,7 +40,7 @@ def merge_to_pictures(job: MergeJob, footage: FrameSource) -> Outcome:
     journal = MergeJournal.read(job.workspace.private / "merge" / "journal.jsonl")
     current = {} if job.options.replace else _up_to_date(journal, job, footage, outputs)
     if len(current) < len(journal.rendered):
-        journal = MergeJournal(journal.path, dict(current), list(journal.skipped) if current else [])
+        journal = MergeJournal(journal.path, dict(current), skipped=list(journal.skipped) if current else [])
     rate = None
     if not (journal.is_complete and current and _has_all(journal, job, footage)):
         if current:
@@ -84,8 +84,12 @@ class Pictures:
 
     def are_whole(self, frame: Rendered) -> bool:
         """Whether both files of a frame are there with the sizes that were written."""
-        name = f"{Path(frame.name).stem}.png"
-        return tuple(_size_of(folder / name) for folder in (self.pictures, self.masks)) == frame.sizes
+        return tuple(map(_size_of, self.files_of(frame.name))) == frame.sizes
+
+    def files_of(self, frame_name: str) -> tuple[Path, Path]:
+        """The picture and the mask of a frame."""
+        name = f"{Path(frame_name).stem}.png"
+        return self.pictures / name, self.masks / name
 
 
 def mask_levels(mask: Mask, *, deep: bool) -> NDArray[np.uint8 | np.uint16]:
@@ -109,11 +113,11 @@ def _render_missing(
 
     total = footage.estimated_count
     pace = Pace("Merging", None if total is None else max(0, total - len(current)), job.report)
-    missing = (frame for frame in footage.frames(_first_missing(journal)) if frame.name not in current)
+    missing = (frame for frame in footage.frames(journal.next_index) if frame.name not in current)
     results = in_order(until(missing, job.stop), work, workers=job.workers, ahead=job.ahead(footage.info))
     with contextlib.closing(results):
         for frame in results:
-            journal.add(frame)
+            journal.add(frame, outputs.files_of(frame.name))
             journal.skip(footage.skipped)
             pace.advance()
     if job.stop():
@@ -124,8 +128,6 @@ def _render_missing(
     journal.skip(footage.skipped)
     if not journal.rendered:
         raise NoFrames("The dst footage has no usable frame.", hint="Look at it with: understudy video probe FILE")
-    files.sync_folder(outputs.pictures)
-    files.sync_folder(outputs.masks)
     journal.finish()
     pace.report_now()
     return pace.rate
@@ -138,12 +140,6 @@ def _up_to_date(journal: MergeJournal, job: MergeJob, footage: FrameSource, outp
         for frame in journal.rendered.values()
         if frame.key == job.key_of(footage, frame.name) and outputs.are_whole(frame)
     }
-
-
-def _first_missing(journal: MergeJournal) -> int:
-    """Index of the first frame that is not rendered."""
-    indices = {frame.index for frame in journal.rendered.values()}
-    return next(index for index in range(len(indices) + 1) if index not in indices)
 
 
 def _has_all(journal: MergeJournal, job: MergeJob, footage: FrameSource) -> bool:
