@@ -28,7 +28,7 @@ from understudy.records import Skipped
 Entry = dict[str, Any]
 
 BATCH_SECS = 2.0
-"""What a crash costs at most. Waiting for the disk takes about 4 ms per file (ext4 on an SSD); it is done for all files of
+"""What a crash costs at most. Waiting for the disk takes about 4 ms per file (ext4, SSD); it is done for all files of
 these seconds together, by a thread that has nothing else to do, so that no frame waits."""
 
 
