@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from understudy.devices import best_device
 from understudy.networks.quick96 import Quick96
+from understudy.records import PrecisionChoice
 from understudy.training.optimisers import RMSprop
-from understudy.training.precision import PrecisionChoice, choose
+from understudy.training.precision import choose
 from understudy.training.samples import BatchSource, FaceBank
 from understudy.training.step import prepare, train_step
 

@@ -16,8 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from understudy.devices import best_device, cpu_model, matmul_peak
 from understudy.networks.quick96 import Quick96
+from understudy.records import PrecisionChoice
 from understudy.training.optimisers import RMSprop
-from understudy.training.precision import Precision, PrecisionChoice, choose
+from understudy.training.precision import Precision, choose
 from understudy.training.samples import BatchSource, FaceBank
 from understudy.training.step import forward, prepare
 

@@ -20,6 +20,15 @@ class FootageFrom(StrEnum):
     FRAMES = "frames"
 
 
+class PrecisionChoice(StrEnum):
+    """What a person may ask for with `--precision`: the number type that networks compute in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
 class FaceType(StrEnum):
     """How much of the head an aligned square covers. The value is the name in face files (spec: alignment, 1).
 

@@ -17,13 +17,13 @@ from small_faces import workspace_with_faces
 from understudy.errors import IncompatibleModel, MissingModel
 from understudy.facesets import pickles
 from understudy.interop.flat import FlatModel, find_flat_models
+from understudy.records import PrecisionChoice
 from understudy.report import Event, Note
 from understudy.stages.models import list_models, open_model
 from understudy.stages.train import train
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.models import read_record
 from understudy.training.options import TrainOptions
-from understudy.training.precision import PrecisionChoice
 from understudy.training.predictor import load_predictor
 from understudy.workspace import Workspace
 

@@ -16,12 +16,20 @@ import pytest
 
 from shots import small_shot
 from understudy.compositing.options import ColorTransfer, MaskMode, MergeMode, MergeOptions
-from understudy.errors import Busy, EmptyFaceset, Interrupted, MissingFootage, MissingModel, UnreadableFace
+from understudy.errors import (
+    Busy,
+    EmptyFaceset,
+    Interrupted,
+    InvalidOption,
+    MissingFootage,
+    MissingModel,
+    UnreadableFace,
+)
 from understudy.facesets import FaceMeta, encode_jpeg, read_meta, write_face
 from understudy.geometry import affine, alignment
 from understudy.media.options import VideoFormat
 from understudy.networks.quick96 import Quick96Config
-from understudy.records import FaceType, FootageFrom, Rect
+from understudy.records import FaceType, FootageFrom, PrecisionChoice, Rect
 from understudy.report import Event, Note, Progress
 from understudy.stages.merge import merge
 from understudy.training.new import adopt_model, new_network
@@ -178,6 +186,25 @@ def test_other_settings_render_everything_again(workspace: Workspace) -> None:
     after = outputs(workspace)
     unchanged = [name for name in before if before[name] == after[name]]
     assert sorted(unchanged) == [f"merged/{WITHOUT_FACE + 1:05d}.png", f"merged_mask/{WITHOUT_FACE + 1:05d}.png"]
+
+
+def test_another_number_type_renders_everything_again(workspace: Workspace) -> None:
+    merge(workspace, "hello", OPTIONS)
+    old, pictures = stamps(workspace), outputs(workspace)
+    merge(workspace, "hello", OPTIONS.but(precision=PrecisionChoice.BF16))
+    assert [name for name, stamp in stamps(workspace).items() if stamp == old[name]] == []
+    after = outputs(workspace)
+    assert after["merged/00001.png"] != pictures["merged/00001.png"]
+    assert after["merged_mask/00001.png"] == pictures["merged_mask/00001.png"], "the mask here is the hull"
+
+
+@pytest.mark.parametrize("unknown", [{"device": "cuda:99"}, {"device": "cpu", "precision": "fp16"}])
+def test_a_device_and_a_number_type_that_are_not_there_are_refused(
+    workspace: Workspace, unknown: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidOption):
+        merge(workspace, "hello", OPTIONS.but(**unknown))
+    assert not outputs(workspace)
 
 
 def test_changed_faces_render_only_their_frames(workspace: Workspace) -> None:

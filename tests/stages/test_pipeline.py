@@ -16,7 +16,7 @@ from understudy.detection.options import ExtractOptions
 from understudy.facesets import Catalog, FaceMeta
 from understudy.geometry import affine
 from understudy.media.options import EncodeOptions, FramesOptions
-from understudy.records import FaceType, Side
+from understudy.records import FaceType, PrecisionChoice, Side
 from understudy.stages.encode import encode
 from understudy.stages.extract import extract
 from understudy.stages.extract_frames import extract_frames
@@ -24,7 +24,6 @@ from understudy.stages.init import init
 from understudy.stages.merge import merge
 from understudy.stages.train import train
 from understudy.training.options import TrainOptions
-from understudy.training.precision import PrecisionChoice
 from understudy.workspace import Workspace
 
 FRAMES = 8

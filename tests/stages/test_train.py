@@ -31,7 +31,7 @@ from understudy.errors import (
     UsageError,
 )
 from understudy.networks.quick96 import Quick96
-from understudy.records import Side
+from understudy.records import PrecisionChoice, Side
 from understudy.report import Event, Metrics, Note, Preview, Progress
 from understudy.stages.models import list_models
 from understudy.stages.train import kept_for_training, train
@@ -39,7 +39,6 @@ from understudy.training.checkpoints import MANIFEST, WEIGHTS, CheckpointStore
 from understudy.training.models import read_record
 from understudy.training.new import adopt_model
 from understudy.training.options import TrainOptions
-from understudy.training.precision import PrecisionChoice
 from understudy.training.predictor import load_predictor
 from understudy.workspace import Workspace
 

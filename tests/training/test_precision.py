@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from understudy.errors import InvalidOption
+from understudy.records import PrecisionChoice
 from understudy.training import precision
-from understudy.training.precision import Measurement, Precision, PrecisionChoice, choose
+from understudy.training.precision import Measurement, Precision, choose
 
 
 @pytest.fixture(autouse=True)

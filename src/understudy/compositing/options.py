@@ -7,7 +7,7 @@ from typing import Any
 
 from understudy.media.options import VideoFormat
 from understudy.options import Options, option
-from understudy.records import FootageFrom
+from understudy.records import FootageFrom, PrecisionChoice
 
 
 class MergeMode(StrEnum):
@@ -78,6 +78,12 @@ class MergeOptions(Options):
         group="Input",
     )
     device: str = option("auto", "Where the network runs: auto, cpu, cuda:0, mps.", group="Machine")
+    precision: PrecisionChoice = option(
+        PrecisionChoice.FP32,
+        "Arithmetic of the network. fp32 draws finest; bf16 and fp16 may be faster and differ a little; auto takes "
+        "what suits this machine.",
+        group="Machine",
+    )
     workers: int = option(0, "Threads that lay faces over frames; 0: one per core.", group="Machine", ge=0, le=256)
 
     @property
@@ -100,4 +106,6 @@ LOOK = (
     "blur_mask_modifier",
     "faithful",
 )
-"""Names of the options that change pixels; the others only say where to read, write and compute."""
+"""Names of the options that change pixels; the others only say where to read, write and compute.
+
+`precision` changes pixels too, but `auto` differs by machine: a frame remembers the number type that it came to."""

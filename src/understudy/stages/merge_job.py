@@ -27,7 +27,6 @@ from understudy.records import Skipped
 from understudy.report import Report, Stop
 from understudy.stages.models import open_model
 from understudy.training.models import read_record
-from understudy.training.precision import PrecisionChoice
 from understudy.training.predictor import Predictor, load_predictor
 from understudy.workspace import Workspace
 
@@ -48,8 +47,7 @@ class Model:
     def load(cls, workspace: Workspace, name: str, options: MergeOptions, report: Report) -> Model:
         """The newest whole state of the model; flat files of that name are imported first."""
         folder = open_model(workspace, name, report=report)
-        # in fp32 whatever is fastest here: the last picture matters more than the last frame per second
-        predictor = load_predictor(folder, options.device, PrecisionChoice.FP32, report=report)
+        predictor = load_predictor(folder, options.device, options.precision, report=report)
         record = read_record(folder)
         if options.faithful is None:
             options = options.but(faithful=record.imported)
@@ -58,7 +56,7 @@ class Model:
     @property
     def identity(self) -> dict[str, Any]:
         """Everything about model and settings that a picture depends on."""
-        model = [self.name, self.created, self.predictor.iteration]
+        model = [self.name, self.created, self.predictor.iteration, self.predictor.dtype]
         return {"model": model, "settings": self.options.look}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from understudy.options import Options, option
-from understudy.training.precision import PrecisionChoice
+from understudy.records import PrecisionChoice
 
 
 class ModelClass(StrEnum):

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import psutil
 from understudy import files
 from understudy.devices import cpu_model, physical_cores
 from understudy.errors import InvalidOption, UnderstudyError
+from understudy.records import PrecisionChoice
 
 if TYPE_CHECKING:
     import torch
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 SCHEMA = 2
 WORTHWHILE = 1.15
 """How much faster bfloat16 must be to be chosen: below that its coarser numbers buy nothing."""
-
-
-class PrecisionChoice(StrEnum):
-    """What a person may ask for with `--precision`."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
 
 
 _DTYPES = {PrecisionChoice.FP32: "float32", PrecisionChoice.BF16: "bfloat16", PrecisionChoice.FP16: "float16"}
@@ -90,7 +81,7 @@ def choose(device: str = "cpu", choice: PrecisionChoice = PrecisionChoice.AUTO, 
 
     A GPU takes bfloat16 where its hardware has it, else float32; nothing is timed there. A processor is measured for a
     second or two the first time and the result kept; measure=False only looks it up, and takes float32 when there is
-    none. Raises InvalidOption for a number type that the device cannot train in.
+    none. Raises InvalidOption for a number type that the device does not have.
     """
     kind = device.partition(":")[0]
     if choice is not PrecisionChoice.AUTO:
@@ -158,7 +149,7 @@ def _record() -> Path:
 def _require(kind: str, choice: PrecisionChoice) -> None:
     if choice is PrecisionChoice.FP16 and kind != "cuda":
         raise InvalidOption(
-            f"fp16 cannot train on {kind}: its range is too small without a GPU's support.",
+            f"fp16 cannot be used on {kind}: only CUDA graphics cards compute well in it.",
             hint="Use --precision bf16 or fp32, or auto to let understudy choose.",
         )
 

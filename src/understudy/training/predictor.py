@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from understudy.devices import device_named
 from understudy.errors import MissingModel, UsageError
-from understudy.records import FaceType
+from understudy.records import FaceType, PrecisionChoice
 from understudy.report import Report, silent
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.models import read_record
-from understudy.training.precision import PrecisionChoice, choose
+from understudy.training.precision import choose
 from understudy.training.recipes import Net, config_from_plain, recipe_for
 from understudy.training.session import load_weights
 from understudy.training.step import prepare
@@ -34,7 +34,7 @@ class Predictor:
     """Redraws dst faces as src. Thread-safe: the network is only read.
 
     size: side of the square faces in pixels. face_type: how much of the head they cover. iteration: how far the network
-    was trained.
+    was trained. dtype: what it computes in, such as "float32".
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Predictor:
         self._net = net
         self._device = torch.device(device)
         self._dtype = dtype
+        self.dtype = str(dtype).removeprefix("torch.")
         self.size = size
         self.face_type = face_type
         self.iteration = iteration

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from understudy.errors import IncompatibleModel
+from understudy.records import PrecisionChoice
 from understudy.report import Note, Preview, Report, silent
 from understudy.training.bank import FaceBank
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
@@ -23,7 +24,7 @@ from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.models import ModelRecord
 from understudy.training.optimisers import RMSprop
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision, PrecisionChoice, choose, machine
+from understudy.training.precision import Precision, choose, machine
 from understudy.training.preview import PreviewFaces, save_previews, spread
 from understudy.training.recipes import Net, Recipe, config_from_plain, recipe_for
 from understudy.training.samples import Augmentation, Batch, BatchSource
