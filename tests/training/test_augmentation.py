@@ -89,3 +89,15 @@ def test_draws_cover_their_ranges_and_no_more() -> None:
     assert 0.35 < np.mean([drawn.flip for drawn in draws]) < 0.45
     assert {drawn.cell for drawn in draws} == {32, 16, 8}
     assert max(np.abs(drawn.noise).max() for drawn in draws) <= 1
+
+
+def test_a_share_of_the_ranges_moves_faces_that_much_less() -> None:
+    """`--random-transform 0.2` must turn, grow and move faces a fifth as far, and 0 not at all."""
+    still = draw(96, Ranges().times(0), np.random.default_rng(5))
+    np.testing.assert_allclose(still.matrix, np.eye(3)[:2], atol=1e-12)
+    for seed in range(20):
+        drawn = draw(96, Ranges().times(0.2), np.random.default_rng(seed))
+        angle = np.degrees(np.arctan2(drawn.matrix[1, 0], drawn.matrix[0, 0]))
+        assert abs(angle) <= 2.0
+        middle = drawn.matrix @ np.array([48, 48, 1])
+        assert np.abs(middle - 48).max() <= 96 * 0.01 + 1e-6

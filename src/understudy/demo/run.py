@@ -144,6 +144,8 @@ def _train(workspace: Workspace, options: DemoOptions, clock: Clock, report: Rep
         chosen = TrainOptions(
             model=ModelClass.QUICK96,
             target_iter=iteration,
+            random_warp=False,  # a single shot and a few minutes: what it shows is all that must be learned
+            random_transform=0.2,
             hold_out=HOLD_OUT,
             seed=options.seed,
             batch_size=options.batch_size,

@@ -45,6 +45,22 @@ class TrainOptions(Options):
         ge=1,
         le=512,
     )
+    random_warp: bool = option(
+        True,
+        "Bend the faces that the network sees, which teaches it more than the footage shows. Without it a network "
+        "learns its own footage sooner and other light and expressions worse: for the end, or for a quick look.",
+        group="Samples",
+        live=True,
+    )
+    random_transform: float = option(
+        1.0,
+        "How far faces are turned, moved and resized at random, as a share of the full ranges (10 degrees, 5 %).",
+        group="Samples",
+        unit="share",
+        ge=0.0,
+        le=1.0,
+        live=True,
+    )
     hold_out: float = option(
         0.0,
         "Share of each faceset, the last faces in frame order, that is never trained on.",

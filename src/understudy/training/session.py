@@ -189,13 +189,14 @@ def _batches(
     recipe: Recipe, record: ModelRecord, options: TrainOptions, src: FaceBank, dst: FaceBank, device: torch.device
 ) -> BatchSource:
     faithful = record.imported if options.faithful is None else options.faithful
+    ranges = Ranges(scale=recipe.scale_range).times(options.random_transform)
     return BatchSource(
         src,
         dst,
         batch_size=options.batch_size,
         seed=options.seed,
-        augmentation=Augmentation(ranges=Ranges(scale=recipe.scale_range), faithful=faithful),
-        repeat_every=recipe.repeat_every,
+        augmentation=Augmentation(ranges=ranges, random_warp=options.random_warp, faithful=faithful),
+        repeat_every=recipe.repeat_every if options.random_warp else 0,  # the repeat is there to show unbent faces
         device=device,
     )
 

@@ -7,7 +7,7 @@ Pixel centres lie at integer coordinates, as in OpenCV, and bicubic means its a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +28,12 @@ class Ranges:
     scale: float = 0.05
     shift: float = 0.05
     flip_share: float = 0.0
+
+    def times(self, share: float) -> Ranges:
+        """Ranges of this share of the size; flips stay."""
+        return replace(
+            self, rotation_degrees=self.rotation_degrees * share, scale=self.scale * share, shift=self.shift * share
+        )
 
 
 @dataclass(frozen=True, eq=False)
