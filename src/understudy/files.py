@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import DiskFull, ReadOnlyWorkspace
+from understudy.errors import DiskFull, ReadOnlyWorkspace, UsageError
 
 TEMP_PREFIX = ".tmp-"
 """Names that start so are unfinished writes of a process that died; they may be deleted at any time."""
@@ -102,6 +102,17 @@ def sync_files(paths: Sequence[Path]) -> None:
         sync_folder(folder)
 
 
+def sweep(folder: Path, names: str = "*") -> None:
+    """Delete the unfinished writes that killed processes left in `folder`. names: of what they were to become.
+
+    For the one writer of these files only, since a living process's writes look the same.
+    """
+    if folder.is_dir():
+        for left_over in folder.glob(f"{TEMP_PREFIX}????????-{names}"):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut, where the system offers it."""
     with contextlib.suppress(OSError, PermissionError):
@@ -114,7 +125,10 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def os_errors(path: Path) -> Iterator[None]:
-    """Turn "no space" and "not allowed" into DiskFull and ReadOnlyWorkspace that name `path`."""
+    """Turn "no space", "not allowed" and "too long a name" into errors of ours that name `path`.
+
+    Raises DiskFull, ReadOnlyWorkspace, UsageError.
+    """
     try:
         yield
     except OSError as error:
@@ -129,6 +143,10 @@ def os_errors(path: Path) -> Iterator[None]:
                 f"No permission to write {path.name}.",
                 hint=f"Make {path.parent} writable for this user, or choose another workspace with -w.",
                 path=path,
+            ) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(
+                f"A name is too long for this disk: {path.name[:40]}…", hint="Choose a shorter name.", path=path
             ) from error
         raise
 

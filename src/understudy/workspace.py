@@ -32,6 +32,9 @@ VIDEO_SUFFIXES = (
 )
 """Names of video files; others are opened too, where no file of such a name stands beside them."""
 
+MODEL_NAME_BYTES = 200
+"""File systems allow 255 in a name; this leaves room for what names of locks and unfinished writes add."""
+
 
 @dataclass(frozen=True)
 class SidePaths:
@@ -136,6 +139,8 @@ class Workspace:
             raise UsageError(
                 f"{name!r} cannot be a model name.", hint="Use letters, digits, spaces, - and _; no folder separators."
             )
+        if len(name.encode()) > MODEL_NAME_BYTES:
+            raise UsageError(f"The model name {name[:40]}… is too long.", hint="Choose a shorter name.")
         return self.models / name
 
     def footage(self, side: Side, prefer: FootageFrom | None = None) -> FrameSource:

@@ -84,6 +84,15 @@ def test_a_model_name_that_would_leave_the_workspace(workspace: Workspace) -> No
     assert error["code"] == "usage-error"
 
 
+def test_names_that_no_disk_takes(workspace: Workspace) -> None:
+    """No traceback: too long a name is wrong usage, whether of a model or of a folder."""
+    long_name = "n" * 300
+    for line in (["train", long_name], ["merge", long_name], ["init", str(workspace.root / long_name)]):
+        error = error_of(understudy("-w", workspace.root, "--json", *line), 2)
+        assert "too long" in error["message"]
+        assert "shorter" in error["hint"]
+
+
 def test_a_read_only_workspace(long_footage: Workspace) -> None:
     settings = as_ordinary_user()
     folders = [long_footage.root, *(path for path in long_footage.root.rglob("*") if path.is_dir())]

@@ -279,6 +279,17 @@ def test_names_that_are_no_text_are_listed(faceset: MakeFaceset) -> None:
         assert [skipped.item for skipped in catalog.skipped] == [r"\udcff\udcfe.jpg"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_that_lead_nowhere(faceset: MakeFaceset) -> None:
+    """A dangling link is no file; one that leads to itself is named, and does not end the command."""
+    folder = faceset(count=2)
+    (folder / "dangling.jpg").symlink_to("nowhere")
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    with Catalog.open(folder) as catalog:
+        assert len(catalog) == 2
+        assert [item.item for item in catalog.skipped] == ["loop.jpg"]
+
+
 def test_uppercase_and_unusual_names(tmp_path: Path) -> None:
     for name in ("FACE.JPG", "näme with späces.jpeg", "-dash.jpg", "100%.jpg"):
         write_face(tmp_path / name, encode_jpeg(np.zeros((64, 64, 3), np.uint8), 90), make_meta())

@@ -358,10 +358,14 @@ def _pictures(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
         for entry in entries:
             if not entry.name.lower().endswith(_IMAGE_SUFFIXES) or entry.name.startswith((".", TEMP_PREFIX)):
                 continue
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 if entry.is_file():
                     stat = entry.stat()
                     yield _as_text(entry.name), (stat.st_size, stat.st_mtime_ns)
+            except FileNotFoundError:
+                continue
+            except OSError:  # such as a link that leads to itself: listed, and then refused with the reason
+                yield _as_text(entry.name), (0, 0)
 
 
 def _as_text(name: str) -> str:
