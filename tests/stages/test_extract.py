@@ -112,7 +112,9 @@ def test_a_killed_run_is_taken_up_again(workspace: Workspace) -> None:
     journal.write_text("".join(lines[:6]) + lines[6][:17])
     for path in sorted(workspace.src.aligned.iterdir())[6:]:
         path.unlink()
+    (workspace.src.aligned / ".tmp-0123abcd-00007_0.jpg").write_bytes(b"half a face")
     extract(workspace, Side.SRC, SMALL)
+    assert not list(workspace.src.aligned.glob(".*"))
     assert faces_of(workspace) == whole
 
 
@@ -173,8 +175,12 @@ def test_replacing_moves_the_old_faces_to_the_trash(workspace: Workspace) -> Non
 def test_unreadable_frames_are_skipped_and_named(workspace: Workspace) -> None:
     (workspace.src.frames / "00003.png").write_bytes(b"not a picture")
     (workspace.src.frames / "00007.png").write_bytes(b"")
-    result = extract(workspace, Side.SRC, SMALL)
+    events: list[Event] = []
+    result = extract(workspace, Side.SRC, SMALL, report=events.append)
     assert {item.item for item in result.skipped} >= {"00003.png", "00007.png"}
+    warnings = {event.item: event.message for event in events if isinstance(event, Note) and event.level == "warning"}
+    assert "00003.png" in warnings
+    assert "00003.png" not in warnings["00003.png"], "the name is shown before the message"
     assert result.faces == FRAMES - 2
     again = extract(workspace, Side.SRC, SMALL)
     assert {item.item for item in again.skipped} == {item.item for item in result.skipped}

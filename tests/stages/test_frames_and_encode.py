@@ -218,6 +218,31 @@ def test_foreign_frames_are_shown_at_the_rate_of_the_video(workspace: Workspace)
     assert any(isinstance(event, Note) and "constant" in event.message for event in events)
 
 
+def test_a_video_in_place_of_the_one_that_the_frames_were_taken_from(workspace: Workspace) -> None:
+    """Same name, other content: the merged frames are shown, at a constant rate, and not those of the new video."""
+    extract_frames(workspace, Side.DST, FramesOptions())
+    merge_by_hand(workspace)
+    count = len(workspace.dst.frame_files())
+    make_video(workspace.root / "data_dst.mp4", times=[Fraction(n, 25) for n in range(count + 5)])
+    events: list[Event] = []
+    assert encode(workspace, LOSSLESS.but(format="mkv"), report=events.append).frames == count
+    assert any(isinstance(event, Note) and "constant" in event.message for event in events)
+
+
+def test_what_a_killed_process_left_is_swept_away(workspace: Workspace) -> None:
+    """Half a result can be many gigabytes; a file that is not ours stays."""
+    left = [workspace.dst.frames / ".tmp-0123abcd-00001.png", workspace.root / ".tmp-0123abcd-result.mp4"]
+    foreign = workspace.root / ".tmp-0123abcd-data_dst.mp4"
+    for path in (*left, foreign):
+        path.write_bytes(b"half")
+    extract_frames(workspace, Side.DST, FramesOptions())
+    assert not left[0].exists()
+    merge_by_hand(workspace)
+    encode(workspace, LOSSLESS)
+    assert not left[1].exists()
+    assert foreign.exists()
+
+
 def test_encoding_needs_merged_frames_and_can_be_stopped(workspace: Workspace) -> None:
     """Nothing merged: said so. Stopped: the old result stands and nothing lies about."""
     with pytest.raises(NoFrames) as refusal:

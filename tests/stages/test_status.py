@@ -88,6 +88,17 @@ def test_a_src_faceset_needs_no_footage(workspace: Workspace) -> None:
     assert side_line(found.sides[Side.DST]) == "  dst     no footage"
 
 
+def test_a_trained_model_needs_no_src(workspace: Workspace) -> None:
+    """A model that came from elsewhere merges with dst alone."""
+    test_the_seven_commands_are_suggested_in_order(workspace)
+    for path in (workspace.root / "data_src.mp4", workspace.root / "result.mp4", workspace.merged / "00001.png"):
+        path.unlink()
+    shutil.rmtree(workspace.src.frames)
+    assert status(workspace).next == "understudy merge hello"
+    (workspace.dst.aligned / "00001_0.jpg").unlink()
+    assert status(workspace).next == "understudy faceset extract dst"
+
+
 def test_packed_faces_and_those_of_several_persons_are_counted(workspace: Workspace, golden: Path) -> None:
     touch(workspace.dst.aligned / "anna" / "00001_0.jpg", workspace.dst.aligned / "ben" / "00001_0.jpg")
     shutil.copy(golden / "files" / "faceset.pak", workspace.src.aligned)

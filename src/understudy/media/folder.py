@@ -92,16 +92,19 @@ class FolderSource(FrameSource):
 
     def _describe(self, path: Path) -> FootageInfo:
         """By the first picture that can be read."""
+        reason = ""
         for _, file in self._listing.files:
             picture = _read(file)
             if isinstance(picture, Picture):
                 break
             if self._listing.kind is FootageKind.IMAGE:
                 raise picture
+            reason = reason or f"{file.name}: {picture.message}"
         else:
             raise NoFrames(
-                f"None of the {len(self._listing.files)} pictures could be read.", hint="Look at the files.", path=path
-            )
+                f"None of the {len(self._listing.files)} pictures could be read. {reason}",
+                hint="Look at the files, or copy them again.", path=path,
+            )  # fmt: skip
         frame = Frame(0, file.name, picture.rgb, tags=_LINEAR if picture.rgb.dtype.kind == "f" else _SRGB)
         positions = self._listing.files[-1][0] + 1 if self._listing.kind is FootageKind.SEQUENCE else None
         return FootageInfo(

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from understudy.errors import Interrupted, MediaError, NoFrames
+from understudy.files import sweep
 from understudy.imaging.files import SUFFIXES, read_image
 from understudy.media import ColourTags, EncodeOptions, FootageInfo, Frame, FrameSource, VideoWriter, composite_onto
 from understudy.records import FootageFrom, Side, Skipped
@@ -41,6 +42,7 @@ def encode(
     options = options or EncodeOptions()
     started = time.perf_counter()
     with workspace.writing("result"), contextlib.ExitStack() as stack:
+        sweep(workspace.root, "result*")
         merged = Merged.of(workspace)
         dst = stack.enter_context(DstFrames.open(workspace, options, report))
         result = workspace.root / f"result.{options.format}"
@@ -159,7 +161,7 @@ class DstFrames:
     @classmethod
     def _of_video(cls, footage: FrameSource, record: FrameRecord | None, files: int) -> DstFrames | None:
         info = footage.info
-        if record is not None and record.video == info.path.name and not record.square_pixels:
+        if record is not None and record.is_of(info.path) and not record.square_pixels:
             if record.fps and record.complete:
                 return cls(footage, info, record, info.path, len(record.times))
             if not record.fps:

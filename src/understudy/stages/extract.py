@@ -25,7 +25,7 @@ from understudy.detection.loading import load_engine
 from understudy.detection.options import ExtractOptions
 from understudy.errors import Interrupted, MediaError, NoFacesFound, NoFrames, UsageError
 from understudy.facesets import Catalog, FaceMeta, encode_jpeg, write_face
-from understudy.files import os_errors, write_bytes
+from understudy.files import os_errors, sweep, write_bytes
 from understudy.imaging.threads import one_thread_per_call
 from understudy.masks.hull import face_hull
 from understudy.media import Frame, FrameSource
@@ -81,6 +81,7 @@ def _extract(
     for folder in (paths.aligned, *([paths.aligned_debug] if options.debug_images else [])):
         with os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
     start = _first_to_do(journal, paths, stretch_length(footage))
     total = footage.estimated_count
     pace = Pace("Extracting", None if total is None else max(0, total - start), report)
@@ -99,7 +100,7 @@ def _extract(
     journal.finish()
     pace.report_now()
     for item in journal.skipped:
-        report(Note(f"{item.item}: {item.reason}", level="warning", item=item.item))
+        report(Note(item.reason, level="warning", item=item.item))
     return pace.rate
 
 

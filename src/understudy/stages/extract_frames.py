@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 
 from understudy.errors import Interrupted, UsageError
-from understudy.files import TEMP_PREFIX, os_errors
+from understudy.files import TEMP_PREFIX, os_errors, sweep
 from understudy.media import Frame, FrameFolderWriter, FramesOptions, FrameSource
 from understudy.records import FootageFrom, Side
 from understudy.report import Note, Pace, Report, Stop, never, silent
@@ -34,6 +34,7 @@ def extract_frames(
     started = time.perf_counter()
     paths = workspace.side(side)
     with workspace.writing(f"frames-{side}"), workspace.footage(side, FootageFrom.VIDEO) as footage:
+        sweep(paths.frames)
         record = FrameRecord.of(footage.info, options)
         _make_room(workspace, paths, record, options, report)
         for problem in footage.info.problems:

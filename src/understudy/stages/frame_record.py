@@ -51,6 +51,10 @@ class FrameRecord:
             return "with square pixels" if self.square_pixels else "with the pixels of the video"
         return ""
 
+    def is_of(self, video: Path) -> bool:
+        """Whether the frames were made from this very file, by its name and size."""
+        return (self.video, self.size) == (video.name, video.stat().st_size)
+
     def save(self, path: Path) -> None:
         """Write the record atomically."""
         write_json(path, {"schema": SCHEMA, **asdict(self), "time_base": str(self.time_base)})

@@ -51,7 +51,7 @@ def merge(
         job = MergeJob(workspace, faces, model, predict, report, stop)
         outcome = merge_to_video(job) if options.to_video else merge_to_pictures(job, footage)
     for item in outcome.skipped:
-        report(Note(f"{item.item}: {item.reason}", level="warning", item=item.item))
+        report(Note(item.reason, level="warning", item=item.item))
     if outcome.frames and not outcome.with_faces:
         report(Note("No face belongs to any of these frames: nothing was changed.", level="warning"))
     return StageResult(

@@ -80,6 +80,8 @@ class Pictures:
         """Make the folders; gives what writes the pictures."""
         with files.os_errors(self.masks):
             self.masks.mkdir(parents=True, exist_ok=True)
+        files.sweep(self.pictures)
+        files.sweep(self.masks)
         return FrameFolderWriter(self.pictures)
 
     def are_whole(self, frame: Rendered) -> bool:

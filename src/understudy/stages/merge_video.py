@@ -45,6 +45,7 @@ def merge_to_video(job: MergeJob) -> Outcome:
     faces = with_faces = 0
     with contextlib.ExitStack() as stack:
         stack.enter_context(workspace.writing("result"))
+        files.sweep(workspace.root, "result*")
         dst = stack.enter_context(DstFrames.open(workspace, encoding, job.report))
         retouched = Retouched.of(workspace, dst, options.from_)
         video = stack.enter_context(VideoWriter(result, dst.info, options=encoding, audio_from=dst.sound))

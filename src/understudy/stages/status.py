@@ -151,20 +151,22 @@ def _next(
     """The next useful command, and why. Files are compared by time: what is older than its source is made again."""
     if running:
         return "understudy status", f"{running[0].title} is running. Look again later, or stop it: understudy stop"
-    for side in Side:
+    models = [model for model in models if model.supported]
+    trained = max((model for model in models if model.iteration), default=None, key=lambda model: model.updated)
+    # src has done its part once a model is trained, which may have come without it
+    needed = [side for side in Side if side is Side.DST or trained is None]
+    for side in needed:
         if not sides[side].present:
             return (
                 f"copy a video to {workspace.root / f'data_{side}.mp4'}",
                 f"There is no {side} footage: copy the video of {_who(side)} here (any extension).",
             )
-    src, dst = sides[Side.SRC], sides[Side.DST]
-    if not src.faces and not src.frames:
+    src = sides[Side.SRC]
+    if trained is None and not src.faces and not src.frames:
         return "understudy video frames src --fps 10", "Ten frames a second of the src are enough to learn a face from."
-    for found in (src, dst):
+    for found in (sides[side] for side in needed):
         if not found.faces:
             return f"understudy faceset extract {found.side}", f"No faces of {found.side} have been found yet."
-    models = [model for model in models if model.supported]
-    trained = max((model for model in models if model.iteration), default=None, key=lambda model: model.updated)
     if trained is None:
         name = models[0].name if models else "hello"
         return (
