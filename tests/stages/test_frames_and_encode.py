@@ -11,13 +11,18 @@ import numpy as np
 import pytest
 
 from disks import fill, small_disk
-from understudy.errors import DiskFull, Interrupted, MissingFootage, NoFrames, UsageError
+from shots import small_shot
+from understudy.compositing.options import MergeOptions
+from understudy.detection.options import ExtractOptions
+from understudy.errors import DiskFull, Interrupted, MissingFootage, MissingModel, NoFrames, UsageError
 from understudy.imaging.files import encode_jpg, encode_png, read_image
 from understudy.media import EncodeOptions, FootageInfo, Frame, FramesOptions, VideoWriter, open_footage
 from understudy.records import Side
 from understudy.report import Event, Note
 from understudy.stages.encode import encode
+from understudy.stages.extract import extract
 from understudy.stages.extract_frames import extract_frames
+from understudy.stages.merge import merge
 from understudy.workspace import Workspace
 
 LOSSLESS = EncodeOptions.of(lossless=True, preset="ultrafast")
@@ -192,6 +197,27 @@ def test_a_result_of_fewer_frames_keeps_their_true_times(tmp_path: Path) -> None
     assert encode(made, LOSSLESS).frames == 5
     with open_footage(made.root / "result.mp4") as result:
         assert [frame.time for frame in result.frames()] == [Fraction(tick, 100) for tick in (0, 20, 41, 130, 140)]
+
+
+def test_faces_and_frames_must_be_numbered_alike(tmp_path: Path) -> None:
+    """Faces cut from every second frame would be laid over the wrong frames of the video, without a word."""
+    made = Workspace.create(tmp_path / "shot")
+    small_shot(frames=8).write_video(made.root / "data_dst.mp4")
+    extract_frames(made, Side.DST, FramesOptions.of(fps=12))
+    extract(made, Side.DST)
+    with pytest.raises(UsageError, match="numbers"):
+        merge(made, "hello", MergeOptions.of(from_="video"))
+    with pytest.raises(MissingModel):
+        merge(made, "hello")
+    extract_frames(made, Side.DST, FramesOptions.of(replace=True))
+    for spoiled in (lambda: extract(made, Side.DST), lambda: merge(made, "hello")):
+        with pytest.raises(UsageError) as refusal:
+            spoiled()
+        assert "--replace" in refusal.value.hint
+    extract(made, Side.DST, ExtractOptions.of(replace=True))
+    for footage in ("video", "frames"):
+        with pytest.raises(MissingModel):
+            merge(made, "hello", MergeOptions.of(from_=footage))
 
 
 def test_a_folder_of_pictures_becomes_a_video(tmp_path: Path) -> None:

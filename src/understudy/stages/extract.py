@@ -31,7 +31,8 @@ from understudy.masks.hull import face_hull
 from understudy.media import Frame, FrameSource
 from understudy.records import FaceType, Rect, Side, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
-from understudy.stages.extract_journal import Done, ExtractJournal, footage_key, settings_of
+from understudy.stages.extract_journal import Done, ExtractJournal, footage_key, journal_path, settings_of
+from understudy.stages.frame_record import read_record, record_path
 from understudy.stages.result import StageResult
 from understudy.stages.stretches import Stretches, stretch_length
 from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
@@ -198,8 +199,8 @@ def _take_up(
 ) -> ExtractJournal:
     """The journal to go on with: an earlier run's, one made from the faces that are there, or an empty one."""
     paths = workspace.side(side)
-    path = workspace.private / "extract" / f"{side}.jsonl"
-    fresh = ExtractJournal(path, footage_key(footage), settings_of(options))
+    path = journal_path(workspace, side)
+    fresh = ExtractJournal(path, footage_key(footage, read_record(record_path(workspace, side))), settings_of(options))
     if options.replace:
         _move_to_trash(workspace, side, report)
         return fresh
@@ -258,12 +259,12 @@ def _is_all_done(journal: ExtractJournal, paths: SidePaths) -> bool:
     if not journal.is_complete:
         return False
     seen = {*journal.done, *(item.item for item in journal.skipped)}
-    return journal.footage != "frames" or all(file.name in seen for file in paths.frame_files())
+    return not journal.is_of_folder or all(file.name in seen for file in paths.frame_files())
 
 
 def _first_to_do(journal: ExtractJournal, paths: SidePaths, length: int) -> int:
     """Index of the first frame of the first stretch that is not done."""
-    if journal.footage != "frames":
+    if not journal.is_of_folder:
         return journal.next_index // length * length
     last = -1
     for file in paths.frame_files():

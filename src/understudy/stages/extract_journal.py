@@ -17,15 +17,36 @@ from typing import Any
 
 from understudy.detection.options import ExtractOptions
 from understudy.media import FrameSource
+from understudy.records import Side
+from understudy.stages.frame_record import FrameRecord
 from understudy.stages.journal import Entry, Journal, first_missing, read_entries
+from understudy.workspace import Workspace
 
 SCHEMA = "understudy-extract/1"
 
 
-def footage_key(footage: FrameSource) -> str:
-    """What tells one piece of footage from another: a video's name and size, or that it is a folder of frames."""
+FOLDER = "frames"
+
+
+def journal_path(workspace: Workspace, side: Side) -> Path:
+    """Where the journal of a side is kept."""
+    return workspace.private / "extract" / f"{side}.jsonl"
+
+
+def footage_key(footage: FrameSource, record: FrameRecord | None) -> str:
+    """What tells one piece of footage from another: a video's name and size, or which frames the folder holds.
+
+    record: of the side's frames, where there is one.
+    """
     path = footage.info.path
-    return f"{path.name} {path.stat().st_size}" if path.is_file() else "frames"
+    if path.is_file():
+        return f"{path.name} {path.stat().st_size}"
+    return f"{FOLDER} {record.selection if record is not None else ''}".strip()
+
+
+def selection_of(key: str) -> str:
+    """Which frames of the video a footage key stands for; empty for all, whether in a folder or in the video."""
+    return key.removeprefix(FOLDER).strip() if key.startswith(FOLDER) else ""
 
 
 def settings_of(options: ExtractOptions) -> dict[str, Any]:
@@ -60,6 +81,10 @@ class ExtractJournal(Journal):
         journal = cls(path, str(head.get("footage")), dict(head.get("settings") or {}))
         journal.take(rest)
         return journal
+
+    @property
+    def is_of_folder(self) -> bool:
+        return self.footage.startswith(FOLDER)
 
     @property
     def faces(self) -> int:

@@ -51,6 +51,12 @@ class FrameRecord:
             return "with square pixels" if self.square_pixels else "with the pixels of the video"
         return ""
 
+    @property
+    def selection(self) -> str:
+        """Why a frame is not the frame of that number of the video; empty where all were taken, as they are."""
+        fps = f"--fps {self.fps:g}" if self.fps else ""
+        return f"{fps} {'--square-pixels' if self.square_pixels else ''}".strip()
+
     def is_of(self, video: Path) -> bool:
         """Whether the frames were made from this very file, by its name and size."""
         return (self.video, self.size) == (video.name, video.stat().st_size)

@@ -12,10 +12,14 @@ import contextlib
 import time
 
 from understudy.compositing.options import MergeOptions
+from understudy.errors import UsageError
 from understudy.facesets import Catalog
 from understudy.imaging.threads import one_thread_per_call
+from understudy.media import FrameSource
 from understudy.records import Side
 from understudy.report import Note, Report, Stop, never, silent
+from understudy.stages.extract_journal import ExtractJournal, footage_key, journal_path, selection_of
+from understudy.stages.frame_record import read_record, record_path
 from understudy.stages.merge_job import DstFaces, MergeJob, Model, in_own_thread
 from understudy.stages.merge_pictures import merge_to_pictures
 from understudy.stages.merge_video import merge_to_video
@@ -43,6 +47,7 @@ def merge(
     with contextlib.ExitStack() as stack:
         stack.enter_context(workspace.writing("merge"))
         footage = stack.enter_context(workspace.footage(Side.DST, options.from_))
+        _require_same_frames(workspace, footage)
         catalog = Catalog.open(workspace.dst.aligned, cache=workspace.catalogs, report=report, stop=stop)
         faces = DstFaces(stack.enter_context(catalog))
         model = Model.load(workspace, name, options, report)
@@ -63,3 +68,19 @@ def merge(
         outputs=outcome.outputs,
         notes={"frames_with_faces": outcome.with_faces, "iteration": model.predictor.iteration},
     )
+
+
+def _require_same_frames(workspace: Workspace, footage: FrameSource) -> None:
+    """Raise UsageError when these frames are numbered otherwise than those of the faces, which would be misplaced."""
+    journal = ExtractJournal.read(journal_path(workspace, Side.DST))
+    if journal is None:
+        return
+    cut_from = selection_of(journal.footage)
+    now = selection_of(footage_key(footage, read_record(record_path(workspace, Side.DST))))
+    if cut_from != now:
+        taken, there = (f"frames taken with {text}" if text else "every frame of the video" for text in (cut_from, now))
+        raise UsageError(
+            f"The dst faces were cut from {taken}; these are {there}: the numbers do not fit together.",
+            hint="Choose the frames that the faces were cut from with --from video or --from frames, or cut them anew: "
+            "understudy faceset extract dst --replace",
+        )
