@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress as Bars
 
-from understudy.cli.jobs import summary
+from understudy.cli.jobs import resume_line, summary
 from understudy.cli.progress import BarView, PlainLines, drawing, duration_text, pace_text, progress_text
 from understudy.report import Metrics, Note, Preview, Progress
 
@@ -95,3 +95,9 @@ def test_previews_are_named_for_those_who_want_details(capsys: pytest.CaptureFix
 
     PlainLines(verbose=True)(Preview("faces", Path("faces.png"), 3))
     assert capsys.readouterr().err == "faces: faces.png\n"
+
+
+def test_the_line_that_resumes_does_not_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second --replace would move away what the stopped run had done."""
+    monkeypatch.setattr("sys.argv", ["understudy", "-w", "my shot", "faceset", "extract", "dst", "--replace"])
+    assert resume_line() == "understudy -w 'my shot' faceset extract dst"

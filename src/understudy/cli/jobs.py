@@ -60,7 +60,7 @@ def show(door: Door, job: Job, result: JobResult, shown: Shown) -> None:
         return
     error = body["error"]
     if result.exit_code == 130:
-        error = {**error, "hint": f"The same command resumes: {resume_line()}"}
+        error = {**error, "hint": f"{error['hint']} To go on: {resume_line()}".strip()}
     elif error["code"] == "internal-error" and not error["hint"]:
         error = {**error, "hint": f"This is a fault of the program; its traceback is in {job.log}."}
     print(error["message"], file=sys.stderr)
@@ -70,10 +70,10 @@ def show(door: Door, job: Job, result: JobResult, shown: Shown) -> None:
 
 
 def resume_line() -> str:
-    """The command line as it was typed."""
+    """The command line as it was typed, without --replace, which would begin anew."""
     import shlex
 
-    return shlex.join(["understudy", *sys.argv[1:]])
+    return shlex.join(["understudy", *(word for word in sys.argv[1:] if word != "--replace")])
 
 
 def summary(title: str, body: dict[str, Any], *, most_skipped: int = 10) -> str:

@@ -3,7 +3,7 @@
     result = run_demo(Path("demo"))      # or: python run.py demo
 
 Every step is the stage that its command runs, with the options that the command would set. Everything can be run again:
-what is done stays, a model is trained on only until the iteration that the first run chose.
+what is done stays, and a model is trained no further than the first run took it.
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ MODEL = "demo"
 SRC_FPS = 12.5
 HOLD_OUT = 0.25
 """The last quarter of both facesets is never trained on; the result is judged there."""
-TRIAL_ITERATIONS = 12
-"""Trained first, to learn how many fit."""
-FEWEST_ITERATIONS, MOST_ITERATIONS = 100, 6000
+LEAST_TRAINING_SECS = 60.0
+"""Trained even when the time is up before training begins."""
 AFTER_TRAINING_SECS = 75.0
 """Kept for merging, encoding, judging and the sheet on 2 cores."""
 INSTALL_VARIABLE = "UNDERSTUDY_INSTALL_SECONDS"
@@ -92,7 +91,7 @@ def run_demo(
     clock = Clock(install=float(os.environ.get(INSTALL_VARIABLE) or 0.0))
     folder = Path(folder).absolute()
     workspace = _prepare(folder, options, clock, report, stop)
-    trained = _train(workspace, options, clock, report, stop)
+    iteration = _train(workspace, options, clock, report, stop)
     rendered = _deliver(workspace, clock, report, stop)
     with clock.step("judging and contact sheet"):
         held_out = _held_out(workspace)
@@ -103,7 +102,7 @@ def run_demo(
         sheet = _contact_sheet(workspace, truth, held_out)
     notes = {
         "verdict": verdict.as_json(),
-        "iteration": trained.notes.get("iteration"),
+        "iteration": iteration,
         "steps": {name: round(seconds, 1) for name, seconds in clock.steps.items()},
         "install_secs": round(clock.install, 1),
         "total_secs": round(clock.total, 1),
@@ -111,7 +110,7 @@ def run_demo(
     write_json(workspace.private / "demo" / "summary.json", notes)
     return StageResult(
         frames=rendered.frames,
-        faces=trained.faces,
+        faces=rendered.faces,
         skipped=rendered.skipped,
         seconds=sum(clock.steps.values()),
         outputs=[workspace.root / "result.mp4", *sheet],
@@ -137,43 +136,50 @@ def _prepare(folder: Path, options: DemoOptions, clock: Clock, report: Report, s
     return workspace
 
 
-def _train(workspace: Workspace, options: DemoOptions, clock: Clock, report: Report, stop: Stop) -> StageResult:
-    """Train to the iteration that fits the time; the choice is kept, so that a second run trains no further."""
-
-    def train_to(iteration: int) -> StageResult:
-        chosen = TrainOptions(
-            model=ModelClass.QUICK96,
-            target_iter=iteration,
-            random_warp=False,  # a single shot and a few minutes: what it shows is all that must be learned
-            random_transform=0.2,
-            hold_out=HOLD_OUT,
-            seed=options.seed,
-            batch_size=options.batch_size,
-            save_minutes=3,
-        )
-        return train(workspace, MODEL, chosen, report=report, stop=stop)
-
+def _train(workspace: Workspace, options: DemoOptions, clock: Clock, report: Report, stop: Stop) -> int:
+    """Train for the time that is left; a second run trains no further. Gives the iteration that was reached."""
     plan = workspace.private / "demo" / "plan.json"
     with clock.step("train"):
         target = options.iterations or _planned(plan)
-        if not target:
-            trial = train_to(TRIAL_ITERATIONS)
-            left = options.minutes * 60 - clock.total - AFTER_TRAINING_SECS
-            target = fitting(left, trial.rate or 1.0)
-            report(Note(f"One iteration takes {1 / (trial.rate or 1.0):.2f} s here: training to iteration {target}."))
-        write_json(plan, {"target_iter": target})
-        return train_to(target)
+        if target:
+            train(workspace, MODEL, _train_options(options, target), report=report, stop=stop)
+        else:
+            target = _train_for_the_time(workspace, options, clock, report, stop)
+    write_json(plan, {"target_iter": target})
+    return target
+
+
+def _train_for_the_time(workspace: Workspace, options: DemoOptions, clock: Clock, report: Report, stop: Stop) -> int:
+    """Train until the demo's time is up but for what comes after. Gives the iteration that was reached."""
+    end = max(clock.total + LEAST_TRAINING_SECS, options.minutes * 60 - AFTER_TRAINING_SECS)
+    report(Note(f"Training for {(end - clock.total) / 60:.1f} minutes, the time that the demo has for it."))
+    until_stopped = _train_options(options, 0)
+    try:
+        train(workspace, MODEL, until_stopped, report=report, stop=lambda: stop() or clock.total >= end)
+    except Interrupted as ended:
+        if stop():
+            raise
+        return int(ended.context["iteration"])
+    raise AssertionError("training without a target ends only when it is stopped")
+
+
+def _train_options(options: DemoOptions, target_iter: int) -> TrainOptions:
+    return TrainOptions(
+        model=ModelClass.QUICK96,
+        target_iter=target_iter,
+        random_warp=False,  # a single shot and a few minutes: what it shows is all that must be learned
+        random_transform=0.2,
+        hold_out=HOLD_OUT,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        save_minutes=3,
+    )
 
 
 def _planned(plan: Path) -> int:
     if not plan.is_file():
         return 0
     return int(json.loads(plan.read_text(encoding="utf-8"))["target_iter"])
-
-
-def fitting(seconds: float, rate: float) -> int:
-    """Whole tens of iterations that fit `seconds`, with a tenth in hand."""
-    return int(np.clip(0.9 * seconds * rate // 10 * 10, FEWEST_ITERATIONS, MOST_ITERATIONS))
 
 
 def _deliver(workspace: Workspace, clock: Clock, report: Report, stop: Stop) -> StageResult:
@@ -248,4 +254,6 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 
 def _interrupted(folder: Path) -> Interrupted:
-    return Interrupted("The demo was stopped; what is done stays.", hint=f"Continue with: understudy demo {folder}")
+    return Interrupted(
+        "The demo was stopped; what is done stays.", hint=f"Run it again in {folder}, and it goes on from there."
+    )

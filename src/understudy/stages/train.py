@@ -67,7 +67,7 @@ def train(
     if resolved.target_iter == 0 or not state.reached(resolved.target_iter):
         raise Interrupted(
             f"Training of {name} stopped at iteration {state.iteration}; everything is saved.",
-            hint=f"Continue with: understudy train {name}",
+            hint="Train it again, and it goes on from there.",
             iteration=state.iteration,
         )
     if state.iteration == before:
