@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from understudy.demo import run
 from understudy.demo.options import DemoOptions
-from understudy.demo.run import FEWEST_ITERATIONS, INSTALL_VARIABLE, fitting, run_demo
+from understudy.demo.run import INSTALL_VARIABLE, run_demo
 from understudy.demo.sheet import WIDTH, Row, draw_sheet, label
 from understudy.demo.summary import summary_text
 from understudy.errors import Interrupted
@@ -61,9 +62,14 @@ def test_stopping_says_how_to_continue(tmp_path: Path) -> None:
     assert stopped.value.hint
 
 
-def test_training_gets_the_time_that_is_left() -> None:
-    assert fitting(100.0, rate=10.0) == 900
-    assert fitting(-5.0, rate=10.0) == FEWEST_ITERATIONS
+def test_training_ends_when_its_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a number of iterations the clock decides, and what was reached is kept for the next run."""
+    monkeypatch.setattr(run, "LEAST_TRAINING_SECS", 8.0)
+    result = run_demo(tmp_path / "ws", SMALL.but(iterations=0, minutes=0.01))
+    assert result.notes["iteration"] >= 1
+    assert result.notes["steps"]["train"] < 60
+    plan = json.loads((tmp_path / "ws" / ".understudy" / "demo" / "plan.json").read_text())
+    assert plan == {"target_iter": result.notes["iteration"]}
 
 
 def test_every_picture_of_the_sheet_is_labelled() -> None:

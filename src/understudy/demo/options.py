@@ -9,7 +9,7 @@ class DemoOptions(Options):
     """How long the demo may take and how much of everything it makes."""
 
     minutes: float = option(
-        15.0, "Time for all of it, installing included; training gets what the rest leaves.", group="Demo",
+        14.0, "Time for all of it, installing included; training gets what the rest leaves.", group="Demo",
         unit="min", gt=0, le=24 * 60,
     )  # fmt: skip
     iterations: int = option(
