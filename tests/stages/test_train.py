@@ -27,6 +27,7 @@ from understudy.errors import (
     DiskFull,
     EmptyFaceset,
     Interrupted,
+    InvalidOption,
     TrainingDiverged,
     UsageError,
 )
@@ -36,7 +37,7 @@ from understudy.report import Event, Metrics, Note, Preview, Progress
 from understudy.stages.models import list_models
 from understudy.stages.train import kept_for_training, train
 from understudy.training.checkpoints import MANIFEST, WEIGHTS, CheckpointStore
-from understudy.training.models import read_record
+from understudy.training.models import read_record, write_record
 from understudy.training.new import adopt_model
 from understudy.training.options import TrainOptions
 from understudy.training.predictor import load_predictor
@@ -281,7 +282,7 @@ def test_stopping_saves_and_says_how_to_go_on(workspace: Workspace) -> None:
     small_model(workspace)
     interrupted = stop_at(workspace, 2)
     assert "iteration 2" in interrupted.message
-    assert "understudy train small" in interrupted.hint
+    assert "goes on" in interrupted.hint
     assert generation(workspace, 2).is_dir()
 
 
@@ -300,6 +301,24 @@ def test_options_not_given_are_those_of_the_last_run(workspace: Workspace) -> No
     train(workspace, "small", TrainOptions(target_iter=2))
     stored = read_record(folder).options
     assert (stored["batch_size"], stored["target_iter"], stored["precision"]) == (3, 2, "fp32")
+
+
+def test_a_device_asked_for_in_vain_is_not_kept(workspace: Workspace) -> None:
+    """Else every later run would fail until someone thinks of --device."""
+    small_model(workspace)
+    with pytest.raises(InvalidOption, match="cuda:77"):
+        train(workspace, "small", FAST.but(target_iter=1, device="cuda:77"))
+    assert train(workspace, "small", FAST.but(target_iter=1)).notes["iteration"] == 1
+
+
+def test_a_model_from_a_machine_with_another_device(workspace: Workspace) -> None:
+    folder = small_model(workspace)
+    train(workspace, "small", FAST.but(target_iter=1, device="cpu"))
+    record = read_record(folder)
+    write_record(folder, record.with_options({**record.options, "device": "cuda:77"}))
+    events: list[Event] = []
+    train(workspace, "small", TrainOptions(target_iter=2), report=events.append)
+    assert any("cuda:77" in event.message for event in events if isinstance(event, Note))
 
 
 def test_options_survive_the_way_through_json() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import Interrupted, UsageError
+from understudy.devices import device_named
+from understudy.errors import Interrupted, InvalidOption, UsageError
 from understudy.facesets import Catalog, FaceEntry
 from understudy.interop.flat import find_flat_model
 from understudy.records import Side, Skipped
@@ -49,16 +50,16 @@ def train(
     started = time.perf_counter()
     with workspace.writing(f"model-{name}"):
         record = _existing(workspace, folder, options, report)
-        resolved = resolve(record, options)
+        resolved = on_this_machine(resolve(record, options), options, report)
         recipe = recipe_for(record.model_class)
         faces = _faces(workspace, config_from_plain(recipe, record.config), resolved, report, stop)
         if not is_model(folder):
             _make(folder, record, resolved, report)
             record = read_record(folder)
-        write_record(folder, record.with_options(_stored(resolved)))
         session = open_session(
             folder, record, resolved, faces.src, faces.dst, fabric=launch(resolved.device), report=report
         )
+        write_record(folder, record.with_options(_stored(resolved)))  # now that they have proved to work here
         report(Note(_opening(name, session, faces)))
         before = session.state.iteration
         trained_from = time.perf_counter()
@@ -98,6 +99,21 @@ def resolve(record: ModelRecord, typed: TrainOptions) -> TrainOptions:
     defaults = {name: getattr(TrainOptions(), name) for name in TrainOptions.model_fields}
     before = {name: value for name, value in record.options.items() if name in defaults}
     return TrainOptions.of(**{**defaults, **before, **typed.model_dump(), "model": record.model_class.lower()})
+
+
+def on_this_machine(resolved: TrainOptions, typed: TrainOptions, report: Report) -> TrainOptions:
+    """The options with a device that is there: the model's last run may have been on another machine.
+
+    Raises InvalidOption when the device was asked for now.
+    """
+    try:
+        device_named(resolved.device)
+    except InvalidOption:
+        if "device" in typed.model_fields_set:
+            raise
+        report(Note(f"{resolved.device}, used last time, is not here: another device is chosen.", "warning"))
+        return resolved.but(device="auto")
+    return resolved
 
 
 @dataclass(frozen=True, eq=False)
