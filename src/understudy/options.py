@@ -66,6 +66,7 @@ def meta_of(field: FieldInfo) -> dict[str, Any]:
 def _readable(error: ValidationError) -> str:
     parts = []
     for item in error.errors():
-        name = ".".join(str(part) for part in item["loc"]) or "options"
-        parts.append(f"{name}: {item['msg']} (given: {item.get('input')!r})")
+        name, message = ".".join(str(part) for part in item["loc"]), item["msg"].removeprefix("Value error, ")
+        # what concerns no single option speaks of several, and of nothing but their names
+        parts.append(f"{name}: {message} (given: {item.get('input')!r})" if name else message)
     return "; ".join(parts)

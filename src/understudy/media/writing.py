@@ -276,8 +276,8 @@ def plan(like: FootageInfo, options: EncodeOptions) -> Plan:
         codec = _fitting_codec(like, pix_fmt, options)
     if codec not in _HOLDS[options.format]:
         raise EncodingFailed(
-            f"A {options.format} file does not hold {codec}.",
-            hint=f"Choose one of {', '.join(_HOLDS[options.format])}, or --format mkv.",
+            f"{options.format} files do not hold {codec}.",
+            hint=f"Choose one of {', '.join(_HOLDS[options.format])}, or the format mkv.",
         )
     encoder = _ENCODERS[codec]
     if options.lossless and not _encodes(encoder, pix_fmt, like):
