@@ -295,7 +295,7 @@ def test_jobs_are_found_by_either_end_of_their_id(begin: Any, workspace: Workspa
     jobs.follow(job)
     folder = workspace.private / "jobs"
     assert jobs.find(folder, job.id) == jobs.find(folder, job.id[:20]) == jobs.find(folder, "count") == job
-    with pytest.raises(UsageError, match="match 'nothing'"):
+    with pytest.raises(UsageError, match="matches 'nothing'"):
         jobs.find(folder, "nothing")
 
 
