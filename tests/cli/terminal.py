@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -42,9 +43,13 @@ def understudy(*arguments: str | Path, secs: float = 120, **settings: Any) -> En
 
 
 def begin(*arguments: str | Path) -> subprocess.Popen[str]:
-    """Start one command and leave it running."""
+    """Start one command and leave it running, as a terminal does: with no signal ignored.
+
+    What starts the tests may ignore some (`nohup`, a background job of a script), and programs inherit that.
+    """
     line = [*COMMAND, *map(str, arguments)]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ready = None if os.name == "nt" else _heed_signals
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ready)
 
 
 def ended(process: subprocess.Popen[str], *, secs: float = 60) -> Ended:
@@ -65,6 +70,11 @@ def as_ordinary_user() -> dict[str, Any]:
     if not sys.platform.startswith("linux"):
         pytest.skip("this test runs as root here, and root may write anywhere: run it as an ordinary user")
     return {"preexec_fn": _give_up_root_powers}
+
+
+def _heed_signals() -> None:
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
 
 
 def _give_up_root_powers() -> None:
