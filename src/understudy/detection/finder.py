@@ -46,6 +46,9 @@ TILE_OVERLAP = 0.2
 TILES_IN_TURN = 8
 """A quick search looks at every eighth tile, so that each tile is seen at least every eighth frame."""
 
+WHOLE_IN_TURN = 3
+"""A quick search asks the full-range detector about the whole picture every third time, and whenever a face is gone."""
+
 SHIFTS = ((0.015, 0.008), (-0.015, -0.008))
 """Two more looks, shifted by so much of the square; the mean of three trembles a fifth less than one (in the guide)."""
 
@@ -70,18 +73,27 @@ class MediapipeEngine:
     ) -> list[FoundFace]:
         """See `found.Engine.find`."""
         picture = Picture(rgb8)
+        self._turn = 0 if previous is None else self._turn + 1
+        is_far_due = not previous or self._turn % WHOLE_IN_TURN == 0
         faces: list[FoundFace] = []
-        for place in places(self._candidates(picture, previous)):
+        self._add(faces, picture, self._candidates(picture, previous, far=is_far_due))
+        if previous and not is_far_due and len(faces) < len(previous):
+            self._add(faces, picture, self._far.find(picture, picture.whole, threshold=SCORE))
+        faces.sort(key=lambda face: -face.rect.area)
+        return faces[:max_faces] if max_faces else faces
+
+    def _add(self, faces: list[FoundFace], picture: Picture, candidates: Sequence[Candidate]) -> None:
+        """Add to `faces` those that the candidates show and that are not there yet."""
+        for place in places(candidates):
             if not any(same_face(face.rect, _box(place[0].square)) for face in faces):
                 face = self._confirm(picture, place)
                 if face is not None and all(may_stand_beside(other.rect, face) for other in faces):
                     faces.append(face)
-        faces.sort(key=lambda face: -face.rect.area)
-        return faces[:max_faces] if max_faces else faces
 
-    def _candidates(self, picture: Picture, previous: Sequence[FoundFace] | None) -> list[Candidate]:
+    def _candidates(self, picture: Picture, previous: Sequence[FoundFace] | None, *, far: bool) -> list[Candidate]:
         found = self._near.find(picture, picture.whole, threshold=SCORE)
-        found += self._far.find(picture, picture.whole, threshold=SCORE)
+        if far:
+            found += self._far.find(picture, picture.whole, threshold=SCORE)
         for face in previous or ():
             if face.mesh is not None:
                 found += self._near.find(picture, square_around(face.mesh), threshold=SCORE_NEAR_PREVIOUS)
@@ -91,7 +103,6 @@ class MediapipeEngine:
 
     def _further_squares(self, picture: Picture, *, thorough: bool) -> Iterator[Square]:
         """Tiles and turned pictures for a thorough search, some of the tiles for a quick one."""
-        self._turn = 0 if thorough else self._turn + 1
         for number, tile in enumerate(tiles(picture.width, picture.height)):
             if thorough or (number + self._turn) % TILES_IN_TURN == 0:
                 yield tile
