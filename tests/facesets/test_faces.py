@@ -240,3 +240,12 @@ def test_a_mask_that_claims_to_be_huge_costs_nothing() -> None:
 def test_masks_that_are_no_pictures(data: bytes) -> None:
     with pytest.raises(UnreadableFace):
         decode_mask(data)
+
+
+def test_a_mask_with_a_chunk_longer_than_itself_is_refused_before_decoding() -> None:
+    """The PNG decoder makes room for what a chunk claims before it reads: 4 kB cost seconds and gigabytes."""
+    made = bytearray(encode_mask(np.eye(64, dtype=np.float32)))
+    at = made.index(b"IDAT") - 4
+    made[at : at + 4] = struct.pack(">I", 0x7FFFFFF0)
+    with pytest.raises(UnreadableFace, match="cut off"):
+        decode_mask(bytes(made))

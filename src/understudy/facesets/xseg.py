@@ -84,9 +84,22 @@ def _encoded(suffix: str, levels: npt.NDArray[np.uint8], parameters: list[int]) 
 
 def _claimed_size(data: bytes) -> tuple[int, int]:
     if data.startswith(_PNG) and len(data) >= 24:
+        _require_whole_chunks(data)
         width, height = struct.unpack(">II", data[16:24])
         return int(height), int(width)
     size = parse_header(data).size if data.startswith(b"\xff\xd8\xff") else None
     if size is None:
         raise UnreadableFace("The stored mask is neither PNG nor JPEG.", hint="Apply the mask again.")
     return size
+
+
+def _require_whole_chunks(data: bytes) -> None:
+    """Refuse a PNG with a chunk that claims more bytes than are left: the decoder would make room for them first."""
+    at, end = len(_PNG), len(data)
+    while at < end:
+        length = int.from_bytes(data[at : at + 4], "big")
+        if at + 12 + length > end:
+            raise UnreadableFace("The stored mask is cut off.", hint="Apply the mask again.")
+        if data[at + 4 : at + 8] == b"IEND":
+            return
+        at += 12 + length
