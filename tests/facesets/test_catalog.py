@@ -19,6 +19,7 @@ from understudy.facesets import Catalog, encode_jpeg, pickles, write_face, write
 from understudy.facesets import catalog as catalog_module
 from understudy.facesets.catalog import cache_name
 from understudy.facesets.metadata import to_dict
+from understudy.records import Rect
 from understudy.report import Progress
 
 MakeFaceset = Callable[[int], Path]
@@ -100,6 +101,52 @@ def test_refresh_sees_changes_of_the_open_folder(faceset: MakeFaceset) -> None:
         assert [face.name for face in catalog] == ["00002_0.jpg", "new.jpg"]
         with pytest.raises(UnreadableFace, match="left the faceset"):
             _ = gone.meta
+
+
+def test_what_only_we_store_is_known_of_every_entry(faceset: MakeFaceset) -> None:
+    folder = faceset(1)
+    meta = make_meta(3).but(confidence=0.25, track=7, group="ada")
+    write_face(folder / "known.jpg", make_jpeg(), meta)
+    with Catalog.open(folder) as catalog:
+        plain, known = catalog.faces()
+        assert (plain.confidence, plain.track, plain.group, plain.who) == (None, None, None, None)
+        assert (known.confidence, known.track, known.group, known.who) == (0.25, 7, "ada", "ada")
+        assert known.source_rect == meta.source_rect == Rect(250, 260, 560, 580)
+        assert (known.meta.confidence, known.meta.track, known.meta.group) == (0.25, 7, "ada")
+
+
+def test_renamed_files_are_not_read_again(faceset: MakeFaceset, tmp_path: Path, opened: list[Path]) -> None:
+    """A permutation, a new name and a name that stood there before: the catalog follows without opening anything."""
+    folder, cache = faceset(4), tmp_path / "cache"
+    moves = [("00001_0.jpg", "00002_0.jpg"), ("00002_0.jpg", "00001_0.jpg"), ("00003_0.jpg", "00004_0.jpg")]
+    moves += [("unknown.jpg", "also.jpg")]
+    with Catalog.open(folder, cache=cache) as catalog:
+        for old, _ in moves[:3]:
+            (folder / old).rename(folder / f"between-{old}")
+        for old, new in moves[:3]:
+            (folder / f"between-{old}").replace(folder / new)
+        opened.clear()
+        catalog.renamed(moves)
+        assert {face.name: face.source_filename for face in catalog} == {
+            "00001_0.jpg": "00002.png",
+            "00002_0.jpg": "00001.png",
+            "00004_0.jpg": "00003.png",
+        }
+        catalog.refresh()
+        assert len(catalog) == 3
+    with Catalog.open(folder, cache=cache) as catalog:
+        assert [face.meta.source_filename for face in catalog] == ["00002.png", "00001.png", "00003.png"]
+    assert opened == []
+
+
+def test_renaming_into_a_person_makes_it_theirs(faceset: MakeFaceset) -> None:
+    folder = faceset(2)
+    with Catalog.open(folder) as catalog:
+        catalog.renamed([("00001_0.jpg", "ada/1.jpg"), ("00002_0.jpg", "bob/1.jpg")])
+        assert [(face.person, face.who, face.name) for face in catalog] == [
+            ("ada", "ada", "1.jpg"),
+            ("bob", "bob", "1.jpg"),
+        ]
 
 
 def test_unreadable_pictures_are_named_and_read_once(

@@ -11,7 +11,7 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +24,10 @@ from understudy.facesets.faces import FACE_SUFFIXES, Face, meta_of, parse_face, 
 from understudy.facesets.metadata import FaceMeta
 from understudy.facesets.packs import PACK_NAME, PackedFace, list_pack, read_packed
 from understudy.files import TEMP_PREFIX
-from understudy.records import FaceType, Skipped
+from understudy.records import FaceType, Rect, Skipped
 from understudy.report import Pace, Report, Stop, never, silent
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _IMAGE_SUFFIXES = (*FACE_SUFFIXES, ".png", ".tif", ".tiff")
 _BATCH = 500
@@ -38,17 +38,25 @@ _SCHEMA = """
 create table if not exists faces (
     key text primary key, size integer, mtime_ns integer, offset integer, length integer,
     person text, face_type text, source text, height integer, width integer, labelled integer, masked integer,
+    confidence real, track integer, person_group text,
+    rect_left real, rect_top real, rect_right real, rect_bottom real,
     meta blob, reason text
 );
 """
+
+_ENTRY_COLUMNS = (
+    "key, person, face_type, source, height, width, labelled, masked, confidence, track, person_group,"
+    " rect_left, rect_top, rect_right, rect_bottom, offset, length"
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FaceEntry:
     """One face of a catalog; light enough to hold by the hundred thousand.
 
-    key: file name, after its person's name and "/" in a faceset of several people. source_filename: the frame it was
-    cut from. height, width: of the aligned picture. packed_at: offset and length in faceset.pak, None for a loose file.
+    key: file name, after its person's name and "/" in a faceset of several people. person: that sub-folder's name.
+    source_filename: the frame it was cut from. height, width: of the aligned picture. confidence, track, group,
+    source_rect: as in FaceMeta. packed_at: offset and length in faceset.pak, None for a loose file.
     """
 
     key: str
@@ -59,6 +67,10 @@ class FaceEntry:
     width: int
     is_labelled: bool
     has_mask: bool
+    confidence: float | None
+    track: int | None
+    group: str | None
+    source_rect: Rect | None
     packed_at: tuple[int, int] | None
     _catalog: Catalog
 
@@ -66,6 +78,11 @@ class FaceEntry:
     def name(self) -> str:
         """The file name."""
         return self.key.rsplit("/", 1)[-1]
+
+    @property
+    def who(self) -> str | None:
+        """The person: the sub-folder's name, else the name of the group."""
+        return self.person or self.group
 
     @property
     def path(self) -> Path:
@@ -143,6 +160,19 @@ class Catalog:
             else:
                 self._refresh_files(report, stop)
 
+    def renamed(self, moves: Sequence[tuple[str, str]]) -> None:
+        """Follow files that were renamed inside the folder: (old key, new key) pairs, which may be a permutation.
+
+        Nothing is read again: a rename keeps size and time. Unknown old keys are passed over, what stood under a new
+        key is forgotten. A cache that cannot be written to is brought up to date by the next `refresh`.
+        """
+        between = [(f"\0{old}", old) for old, _ in moves]  # names that no file has, so that permutations do not meet
+        after = [(new, new.split("/", 1)[0] if "/" in new else None, f"\0{old}") for old, new in moves]
+        with self._lock, contextlib.suppress(sqlite3.OperationalError), self._database:
+            self._database.executemany("update faces set key = ? where key = ?", between)
+            self._database.executemany("delete from faces where key = ?", [(new,) for _, new in moves])
+            self._database.executemany("update or replace faces set key = ?, person = ? where key = ?", after)
+
     def close(self) -> None:
         """Let go of the cache file."""
         with self._lock:
@@ -172,8 +202,7 @@ class Catalog:
         wanted = "" if person is None else " and person = ?"
         order = "offset" if self._is_packed() else "person, key"
         rows = self._query(
-            "select key, person, face_type, source, height, width, labelled, masked, offset, length"
-            f" from faces where reason is null{wanted} order by {order}",
+            f"select {_ENTRY_COLUMNS} from faces where reason is null{wanted} order by {order}",
             () if person is None else (person,),
         )
         return [self._entry(row) for row in rows]
@@ -260,7 +289,7 @@ class Catalog:
             pace.advance(len(batch))
 
     def _store(self, rows: list[tuple[Any, ...]]) -> None:
-        places = ",".join("?" * 14)
+        places = ",".join("?" * 21)
         self._database.executemany(f"insert or replace into faces values ({places})", rows)
 
     def _query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -271,7 +300,8 @@ class Catalog:
         return bool(self._query("select 1 from faces where offset is not null limit 1"))
 
     def _entry(self, row: tuple[Any, ...]) -> FaceEntry:
-        key, person, face_type, source, height, width, labelled, masked, offset, length = row
+        key, person, face_type, source, height, width, labelled, masked, *rest = row
+        confidence, track, group, left, top, right, bottom, offset, length = rest
         return FaceEntry(
             key=key,
             person=person,
@@ -281,6 +311,10 @@ class Catalog:
             width=width,
             is_labelled=bool(labelled),
             has_mask=bool(masked),
+            confidence=confidence,
+            track=track,
+            group=group,
+            source_rect=None if left is None else Rect(left, top, right, bottom),
             packed_at=None if offset is None else (offset, length),
             _catalog=self,
         )
@@ -400,9 +434,11 @@ def _columns(meta: FaceMeta, size: tuple[int, int]) -> tuple[Any, ...]:
     if not meta.has_landmarks:
         raise UnreadableFace("This face has no landmarks.")
     blob = pickles.dumps(metadata.to_dict(meta, compact=True), protocol=4)
-    labelled, masked = int(meta.is_labelled), int(meta.xseg_mask is not None)
-    return (str(meta.face_type), meta.source_filename, *size, labelled, masked, blob, None)
+    rect = meta.source_rect
+    edges = (None,) * 4 if rect is None else (rect.left, rect.top, rect.right, rect.bottom)
+    known = (int(meta.is_labelled), int(meta.xseg_mask is not None), meta.confidence, meta.track, meta.group)
+    return (str(meta.face_type), meta.source_filename, *size, *known, *edges, blob, None)
 
 
 def _refused(head: tuple[Any, ...], error: UnderstudyError) -> tuple[Any, ...]:
-    return (*head, None, None, None, None, 0, 0, None, error.context.get("reason", error.message))
+    return (*head, None, None, None, None, 0, 0, *(None,) * 8, error.context.get("reason", error.message))

@@ -43,6 +43,8 @@ class FaceMeta:
     source_landmarks: (68, 2) float64 in frame pixels. image_to_face_mat: (2, 3) float64, frame → aligned pixels.
     xseg_mask: the applied mask as a PNG or JPEG string, of its own resolution (see `facesets.xseg`).
     polygons: outlines, includes first. eyebrows_expand_mod: how far a hull mask reaches above the brows.
+    confidence: 0..1, how sure the engine was. track: number of the run of frames through which this face was followed.
+    group: name of the person that grouping by appearance took it for. These three are ours; other programs keep them.
     extra: everything else the file held, kept as it was.
     """
 
@@ -55,6 +57,9 @@ class FaceMeta:
     xseg_mask: bytes | None = None
     polygons: tuple[Polygon, ...] = ()
     eyebrows_expand_mod: float = 1.0
+    confidence: float | None = None
+    track: int | None = None
+    group: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -113,6 +118,8 @@ def to_dict(meta: FaceMeta, *, compact: bool = False) -> dict[str, Any]:
         made["seg_ie_polys"] = polygons_to_dict(meta.polygons)
     if meta.eyebrows_expand_mod != 1.0:
         made["eyebrows_expand_mod"] = float(meta.eyebrows_expand_mod)
+    ours = {CONFIDENCE_KEY: meta.confidence, TRACK_KEY: meta.track, GROUP_KEY: meta.group}
+    made.update((key, value) for key, value in ours.items() if value is not None)
     made.update((key, value) for key, value in meta.extra.items() if value is not None and key not in _KNOWN)
     return made
 
@@ -132,13 +139,18 @@ def from_dict(stored: Mapping[str, Any]) -> FaceMeta:
         xseg_mask=_mask_bytes(stored.get("xseg_mask")),
         polygons=polygons_from(stored.get("seg_ie_polys")),
         eyebrows_expand_mod=_factor(stored.get("eyebrows_expand_mod")),
+        confidence=_confidence(stored.get(CONFIDENCE_KEY)),
+        track=_track(stored.get(TRACK_KEY)),
+        group=_group(stored.get(GROUP_KEY)),
         extra={key: value for key, value in stored.items() if key not in _KNOWN and isinstance(key, str)},
     )
 
 
+CONFIDENCE_KEY, TRACK_KEY, GROUP_KEY = "understudy_confidence", "understudy_track", "understudy_person"
+
 _KNOWN = frozenset(
     {"face_type", "landmarks", "source_filename", "source_rect", "source_landmarks", "image_to_face_mat"}
-    | {"xseg_mask", "seg_ie_polys", "eyebrows_expand_mod"}
+    | {"xseg_mask", "seg_ie_polys", "eyebrows_expand_mod", CONFIDENCE_KEY, TRACK_KEY, GROUP_KEY}
 )
 
 
@@ -228,6 +240,20 @@ def _rect_array(rect: Rect) -> npt.NDArray[Any]:
 
 def _factor(value: Any) -> float:
     return 1.0 if value is None else float(_numbers([value], (1,), "eyebrows_expand_mod")[0])
+
+
+def _confidence(value: Any) -> float | None:
+    """A number of 0..1, else None: what we only add must not make a face unusable."""
+    is_number = isinstance(value, (int, float, np.floating)) and 0 <= value <= 1
+    return float(value) if is_number else None
+
+
+def _track(value: Any) -> int | None:
+    return int(value) if isinstance(value, (int, np.integer)) and 0 <= value < 2**63 else None
+
+
+def _group(value: Any) -> str | None:
+    return value if isinstance(value, str) and value and _is_text(value) else None
 
 
 def _mask_bytes(value: Any) -> bytes | None:
