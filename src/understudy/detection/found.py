@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.errors import UsageError
 from understudy.records import Rect
 
 
@@ -40,3 +42,35 @@ class Engine(Protocol):
         reported only on this picture's evidence.
         """
         ...
+
+    def find_batch(self, pictures: Sequence[NDArray[np.uint8]], *, max_faces: int = 0) -> list[list[FoundFace]]:
+        """`find` without a hint for several pictures at once, which networks on a GPU do faster than one by one."""
+        ...
+
+    def landmarks_in(self, rgb8: NDArray[np.uint8], rect: Rect, *, turn: float | None = None) -> FoundFace:
+        """Landmarks of the face that someone says is in `rect`: about forehead to chin, in frame pixels.
+
+        turn: how far the head is turned in the picture, in radians clockwise on screen; None: found out. There is
+        always an answer; its confidence is low where the networks see no face. Raises UsageError for a rectangle
+        without area or outside the picture.
+        """
+        ...
+
+
+def checked_rect(rect: Rect, width: int, height: int) -> Rect:
+    """`rect` with its sides in order. Raises UsageError when it has no area or nothing of it is in the picture."""
+    left, right = sorted((rect.left, rect.right))
+    top, bottom = sorted((rect.top, rect.bottom))
+    corners = (left, top, right, bottom)
+    if not all(math.isfinite(value) for value in corners) or right - left < 1 or bottom - top < 1:
+        raise UsageError(f"The rectangle {_words(corners)} has no area.", hint=RECT_HINT)
+    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+        raise UsageError(f"The rectangle {_words(corners)} is outside the frame of {width}x{height}.", hint=RECT_HINT)
+    return Rect(left, top, right, bottom)
+
+
+RECT_HINT = "A rectangle is left, top, right, bottom in pixels of the frame."
+
+
+def _words(corners: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in corners)

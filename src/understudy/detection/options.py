@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from understudy.options import Options, option
 from understudy.records import FaceType, FootageFrom
 
 
-class FaceEngine(StrEnum):
-    """Which networks look for faces."""
+class Accuracy(StrEnum):
+    """How often landmarks are looked for once a face is found."""
 
-    MEDIAPIPE = "mediapipe"
+    HIGH = "high"
+    FAST = "fast"
 
 
 IMAGE_SIZE, HEAD_IMAGE_SIZE = 512, 768
@@ -44,7 +46,16 @@ class ExtractOptions(Options):
     min_face: int = option(
         24, "Leave out faces whose box is narrower or lower than this.", group="Faces", unit="px", ge=0
     )
-    engine: FaceEngine = option(FaceEngine.MEDIAPIPE, "Networks that find faces and landmarks.", group="Engine")
+    engine: str = option(
+        "mediapipe",
+        "Networks that find faces and landmarks: a name that `engines list` shows, or a folder with ONNX files.",
+        group="Engine",
+    )
+    accuracy: Accuracy = option(
+        Accuracy.HIGH,
+        "high: several looks at each face, averaged; fast: one. The guide says what it does for each engine.",
+        group="Engine",
+    )
     device: str = option("cpu", "Where the networks run.", group="Engine")
     workers: int = option(0, "Threads that look for faces; 0: one per core.", group="Engine", ge=0, le=256)
     from_: FootageFrom | None = option(
@@ -58,6 +69,13 @@ class ExtractOptions(Options):
     replace: bool = option(
         False, "Start anew: move the faces that are there to the trash, instead of continuing.", group="Output"
     )
+
+    @field_validator("engine")
+    @classmethod
+    def _engine_is_found_from_anywhere(cls, engine: str) -> str:
+        """A path counts from the folder where it was typed, also in the job that runs elsewhere."""
+        is_path = "/" in engine or "\\" in engine or Path(engine).suffix.lower() == ".onnx"
+        return str(Path(engine).expanduser().absolute()) if is_path else engine
 
     @model_validator(mode="after")
     def _size_is_usable(self) -> ExtractOptions:

@@ -120,7 +120,7 @@ class _Cutter:
 
     def __init__(self, paths: SidePaths, options: ExtractOptions, known: frozenset[str]) -> None:
         self._paths, self._options, self._known = paths, options, known
-        self._engine = load_engine(options.engine, device=options.device)
+        self._engine = load_engine(options.engine, device=options.device, accuracy=options.accuracy)
         self.begin()
 
     def begin(self) -> None:
