@@ -36,6 +36,7 @@ TREE: dict[str, Leaf | Branch] = {
         {
             "probe": Leaf("video:probe", "Say what a video file or a folder of pictures is."),
             "frames": Leaf("video:frames", "Cut the footage of one side into numbered frames."),
+            "shots": Leaf("video:shots", "Find the cuts in the footage of one side, and list its shots."),
             "encode": Leaf("video:encode", "Make a video of the merged frames, with the sound and timing of the dst."),
         },
     ),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from understudy.cli.flags import flags
 from understudy.cli.jobs import run_stage
 from understudy.media.options import EncodeOptions, FramesOptions
-from understudy.records import Side
+from understudy.records import FootageFrom, Side
 
 SideArgument = Annotated[Side, typer.Argument(help="src: the face to take; dst: the footage to put it into.")]
 
@@ -39,3 +39,32 @@ def frames(context: typer.Context, side: SideArgument, options: FramesOptions) -
 def encode(context: typer.Context, options: EncodeOptions) -> None:
     """Make a video of the merged frames, with the sound and timing of the dst."""
     run_stage(context.obj, "stages.encode:encode", "Encoding", options=options)
+
+
+def shots(
+    context: typer.Context,
+    side: SideArgument,
+    footage: Annotated[
+        FootageFrom | None, typer.Option("--from", help="Which frames to look at; else those on disk if there are any.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Look even where the shots are known.")] = False,
+) -> None:
+    """Find the cuts in the footage of one side, and list its shots.
+
+    Draws a sheet of the first and last frame of each shot. Tracking, curation and merging use what is found here.
+    """
+    run_stage(
+        context.obj, "stages.shots:find_shots", f"Shots of {side}", shown=_shot_list, side=side, prefer=footage,
+        again=again,
+    )  # fmt: skip
+
+
+def _shot_list(body: dict[str, Any]) -> str:
+    rows = body["shots"]
+    lines = [f"{len(rows)} shot{'s' if len(rows) != 1 else ''} in {body['frames']} frames"]
+    lines += [
+        f"{row['shot']:5}  {row['first_frame']} to {row['last_frame']}  {row['frames']:6} frames  "
+        f"{row['from']} to {row['to']}"
+        for row in rows
+    ]
+    return "\n".join([*lines, *(f"  {path}" for path in body["outputs"])])

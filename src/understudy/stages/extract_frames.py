@@ -89,6 +89,7 @@ def _kept(footage: FrameSource, fps: float, record: FrameRecord) -> Iterator[Fra
     A frame is kept when it is the first one at or after a multiple of 1/fps seconds, by its own time.
     """
     wanted = Fraction(fps).limit_denominator(1001)
+    slack = _slack(footage)
     record.times.clear()
     first: Fraction | None = None
     last_slot = -1
@@ -96,12 +97,18 @@ def _kept(footage: FrameSource, fps: float, record: FrameRecord) -> Iterator[Fra
         moment = frame.time if frame.time is not None else frame.index / (footage.info.rate or Fraction(25))
         first = moment if first is None else first
         if fps:
-            slot = int((moment - first + frame.time_base) * wanted)
+            slot = int((moment - first + slack) * wanted)
             if slot <= last_slot:
                 continue
             last_slot = slot
         record.times.append(round(moment / record.time_base))
         yield frame.named(f"{len(record.times):05d}.png")
+
+
+def _slack(footage: FrameSource) -> Fraction:
+    """By how much a stored time may be too early: a tick, as containers round, but never much of a frame."""
+    base, rate = footage.info.time_base, footage.info.rate
+    return min(base, 1 / (4 * rate)) if rate else base
 
 
 def _write(writer: FrameFolderWriter, frame: Frame, sar: Fraction | None) -> Path:

@@ -1,0 +1,69 @@
+"""A picture of the shots of a piece of footage: the first and the last frame of each, with its number and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from understudy.media.frames import Frame
+from understudy.media.timecode import clock
+
+Array = np.ndarray[Any, Any]
+
+HEIGHT = 96
+CAPTION = 22
+GAP = 10
+ACROSS = 4
+MOST = 240
+"""Shots on one sheet; more are left out and the last caption says so."""
+
+
+@dataclass(frozen=True, eq=False)
+class Thumb:
+    """A small picture of a frame. time: seconds since the first frame."""
+
+    index: int
+    stem: str
+    time: Fraction
+    rgb8: Array
+
+    @classmethod
+    def of(cls, frame: Frame, time: Fraction, sar: Fraction) -> Thumb:
+        """HEIGHT px high with natural proportions, no wider than 2.4 heights."""
+        aspect = frame.width * float(sar) / frame.height
+        width, height = max(1, round(HEIGHT * aspect)), HEIGHT
+        if width > 2.4 * HEIGHT:
+            width, height = round(2.4 * HEIGHT), max(1, round(2.4 * HEIGHT / aspect))
+        step = max(1, frame.height // (3 * height))
+        pixels = np.ascontiguousarray(frame.rgb8[::step, ::step])
+        return cls(
+            frame.index, Path(frame.name).stem, time, cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        )  # fmt: skip
+
+
+def draw_sheet(shots: Sequence[tuple[Thumb, Thumb]]) -> Array:
+    """(H, W, 3) uint8 RGB: per shot its first and last frame side by side, in rows of four, at most MOST shots."""
+    shown = shots[:MOST]
+    width = max(first.rgb8.shape[1] + last.rgb8.shape[1] for first, last in shown) + 2
+    width = max(width, 220)
+    across = min(ACROSS, len(shown))
+    down = -(-len(shown) // across)
+    cell = (HEIGHT + CAPTION + GAP, width + GAP)
+    sheet = np.full((down * cell[0] + GAP, across * cell[1] + GAP, 3), 32, np.uint8)
+    for number, (first, last) in enumerate(shown):
+        top, left = GAP + number // across * cell[0], GAP + number % across * cell[1]
+        x = left
+        for thumb in (first, last):
+            height, wide = thumb.rgb8.shape[:2]
+            sheet[top : top + height, x : x + wide] = thumb.rgb8
+            x += wide + 2
+        more = f" (+{len(shots) - MOST} more)" if number == MOST - 1 < len(shots) - 1 else ""
+        text = f"{number + 1}: {first.stem}-{last.stem}  {clock(first.time)}{more}"
+        cv2.putText(sheet, text, (left, top + HEIGHT + 15), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (235,) * 3, 1, cv2.LINE_AA)
+    return sheet
