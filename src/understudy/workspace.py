@@ -56,6 +56,11 @@ class SidePaths:
         return self.frames / "aligned_debug"
 
     @property
+    def aligned_trash(self) -> Path:
+        """Where faces go that were sorted out; nothing is deleted from here."""
+        return self.frames / "aligned_trash"
+
+    @property
     def video(self) -> Path | None:
         """`data_src.*`, letter case aside; None when there is none.
 
@@ -124,6 +129,10 @@ class Workspace:
     def catalogs(self) -> Path:
         """What is known of every faceset, for `Catalog.open(…, cache=…)`: quick to make again, slow to do without."""
         return self.private / "catalogs"
+
+    def changes(self, side: Side) -> Path:
+        """The records by which `facesets.changes` undoes what was renamed and moved in a faceset."""
+        return self.private / "changes" / str(side)
 
     @property
     def merged(self) -> Path:

@@ -11,7 +11,8 @@ import pytest
 from shots import small_shot
 from understudy.demo.footage import Performer, Truth, draw_shot, footage_paths, make_demo_footage
 from understudy.detection import load_engine
-from understudy.evaluation.likeness import correlation, mouth_opening
+from understudy.evaluation.likeness import correlation
+from understudy.geometry.expression import mouth_opening
 from understudy.records import Side
 
 

@@ -10,7 +10,8 @@ from understudy.demo.drawing import Camera
 from understudy.demo.footage import Performer, draw_shot
 from understudy.demo.rig import Gesture
 from understudy.detection.mesh import landmarks_68
-from understudy.evaluation.likeness import correlation, eye_opening, head_yaw, mouth_opening
+from understudy.evaluation.likeness import correlation, head_yaw
+from understudy.geometry.expression import eye_opening, mouth_opening
 
 
 def landmarks(**gesture: float) -> np.ndarray:

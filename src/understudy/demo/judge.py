@@ -15,7 +15,8 @@ from understudy.demo.footage import Truth
 from understudy.demo.rig import Floats
 from understudy.demo.summary import GOOD_CORRELATION
 from understudy.detection import load_engine
-from understudy.evaluation.likeness import correlation, head_yaw, mouth_opening
+from understudy.evaluation.likeness import correlation, head_yaw
+from understudy.geometry.expression import mouth_opening
 from understudy.masks import face_hull
 from understudy.report import Report, Stop, never, silent, track
 
