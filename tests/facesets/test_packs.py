@@ -155,5 +155,5 @@ def test_damaged_packs_say_so(path: Path) -> None:
             Catalog.open(path.parent)
         assert name
     pack(path, {"not": "a list"}, [])
-    with pytest.raises(UnreadableFace, match="another kind"):
+    with pytest.raises(UnsafeFile, match="no list"):
         Catalog.open(path.parent)

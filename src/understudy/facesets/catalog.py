@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -15,14 +16,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from understudy.errors import EmptyFaceset, UnderstudyError, UnreadableFace
 from understudy.facesets import metadata, pickles
-from understudy.facesets.container import decode_jpeg, parse_header
-from understudy.facesets.faces import FACE_SUFFIXES, Face, meta_of, parse_face, read_header
+from understudy.facesets.container import decode_jpeg
+from understudy.facesets.faces import FACE_SUFFIXES, Face, header_from, meta_of, parse_face, read_header
 from understudy.facesets.metadata import FaceMeta
-from understudy.facesets.packs import PACK_NAME, PackedFace, list_pack, read_packed
+from understudy.facesets.packs import PACK_NAME, PackedFace, count_packed, each_packed, read_packed
 from understudy.files import TEMP_PREFIX
 from understudy.records import FaceType, Rect, Skipped
 from understudy.report import Pace, Report, Stop, never, silent
@@ -122,16 +123,26 @@ class Catalog:
     several threads. Close it, or use it in a `with` block.
     """
 
-    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, database: sqlite3.Connection, *, loose: bool = False) -> None:
         self.folder = folder
+        self._loose = loose
         self._database = database
         self._lock = threading.RLock()
 
     @classmethod
-    def open(cls, folder: Path, *, cache: Path | None = None, report: Report = silent, stop: Stop = never) -> Catalog:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        cache: Path | None = None,
+        loose: bool = False,
+        report: Report = silent,
+        stop: Stop = never,
+    ) -> Catalog:
         """The catalog of `folder`, brought up to date.
 
-        cache: folder in which the cache lies, such as workspace.catalogs; None keeps it in memory.
+        cache: folder in which the cache lies, such as workspace.catalogs; None keeps it in memory. loose: look at the
+        loose files although there is a pack; only without a cache, which remembers what everybody else sees.
         When `stop` turns true the rest of the files is left for the next time.
         Raises EmptyFaceset when the folder does not exist, and UnreadableFace for a broken faceset.pak.
         """
@@ -142,8 +153,8 @@ class Catalog:
                 hint="Make one with: understudy faceset extract src (or dst)",
                 folder=folder,
             )
-        path = None if cache is None else cache / cache_name(folder)
-        catalog = cls(folder, _connect(path))
+        path = None if cache is None or loose else cache / cache_name(folder)
+        catalog = cls(folder, _connect(path), loose=loose)
         try:
             catalog._refresh_or_rebuild(path, report, stop)
         except BaseException:
@@ -155,7 +166,7 @@ class Catalog:
         """Look at the folder again: new and changed files are read, vanished ones forgotten."""
         with self._lock, self._database:
             pack = self.folder / PACK_NAME
-            if pack.is_file():
+            if pack.is_file() and not self._loose:
                 self._refresh_pack(pack, report, stop)
             else:
                 self._refresh_files(report, stop)
@@ -278,15 +289,15 @@ class Catalog:
         if known == [stamp] and self._is_packed():
             return
         self._database.execute("delete from faces")
-        packed = list_pack(pack)
-        pace = Pace("Reading faces", len(packed), report, unit="faces")
-        for start in range(0, len(packed), _BATCH):
-            if stop():
-                self._database.execute("delete from faces")
-                return
-            batch = packed[start : start + _BATCH]
-            self._store([_row_of_packed(pack, face, stamp) for face in batch])
-            pace.advance(len(batch))
+        pace = Pace("Reading faces", count_packed(pack), report, unit="faces")
+        packed = each_packed(pack)
+        with pack.open("rb") as handle:
+            while batch := list(itertools.islice(packed, _BATCH)):
+                if stop():
+                    self._database.execute("delete from faces")
+                    return
+                self._store([_row_of_packed(handle, face, stamp) for face in batch])
+                pace.advance(len(batch))
 
     def _store(self, rows: list[tuple[Any, ...]]) -> None:
         places = ",".join("?" * 21)
@@ -418,11 +429,11 @@ def _row_of_file(folder: Path, key: str, stamp: tuple[int, int]) -> tuple[Any, .
         return _refused(head, error)
 
 
-def _row_of_packed(pack: Path, face: PackedFace, stamp: tuple[int, int]) -> tuple[Any, ...]:
-    key = face.name if face.person is None else f"{face.person}/{face.name}"
-    head = (key, *stamp, face.offset, face.size, face.person)
+def _row_of_packed(pack: BinaryIO, face: PackedFace, stamp: tuple[int, int]) -> tuple[Any, ...]:
+    head = (face.key, *stamp, face.offset, face.size, face.person)
     try:
-        header = parse_header(read_packed(pack, face.offset, face.size))
+        pack.seek(face.offset)
+        header = header_from(pack, face.size)
         if header.size is None:
             raise UnreadableFace("This JPEG has no picture in it.")
         return head + _columns(meta_of(header) if header.payloads else face.meta(), header.size)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -97,18 +99,23 @@ def meta_of(header: JpegHeader) -> FaceMeta:
 def parse_header_of(path: Path) -> JpegHeader:
     """The JPEG header of a file, reading no more of it than needed."""
     try:
-        with path.open("rb") as handle:
-            data = handle.read(_HEAD_BYTES)
-            while True:
-                header = _complete_header(data)
-                if header is not None:
-                    return header
-                more = handle.read(len(data))
-                if not more or len(data) > _MAX_FILE_BYTES:
-                    return parse_header(data)
-                data += more
+        with path.open("rb", buffering=0) as handle:
+            return header_from(handle, _MAX_FILE_BYTES)
     except OSError as error:
         raise UnreadableFace(f"The file cannot be read: {error.strerror or error}.") from None
+
+
+def header_from(handle: RawIOBase | BinaryIO, size: int) -> JpegHeader:
+    """The JPEG header that begins where `handle` stands, reading no more of its `size` bytes than needed."""
+    data = handle.read(min(_HEAD_BYTES, size)) or b""
+    while True:
+        header = _complete_header(data)
+        if header is not None:
+            return header
+        more = handle.read(min(len(data), size - len(data)))
+        if not more:
+            return parse_header(data)
+        data += more
 
 
 def _complete_header(data: bytes) -> JpegHeader | None:

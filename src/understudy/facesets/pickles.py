@@ -9,13 +9,14 @@ from 3.4 and any NumPy can load: array globals carry their old module name `nump
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import mmap
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any, Literal, NoReturn
+from typing import Any, BinaryIO, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +56,42 @@ def loads(data: bytes | bytearray | memoryview | mmap.mmap, *, limit: int | None
             content.release()
 
 
+def stream(source: BinaryIO, size: int, kind: type[list[Any]] | type[dict[Any, Any]]) -> Iterator[Any]:
+    """The items of a pickled list, or the (key, value) pairs of a pickled dictionary, few at a time.
+
+    source: stands at the beginning of the pickle, which has `size` bytes. Pickles are written in batches of about a
+    thousand items; no more than a few of those are held at once, unless items share lists or dictionaries with others.
+    Raises UnsafeFile as `loads` does, also when the value is of another kind.
+    """
+    start = source.tell()
+    window = _Window(source, size)
+    machine = _Machine(memoryview(window.data), size=size, streams=kind)
+    done = 0
+    try:
+        for batch in machine.batches(window):
+            done += len(batch)
+            yield from batch
+        return
+    except _SharedError:
+        source.seek(start)
+    value = loads(source.read(size))
+    yield from itertools.islice(value if isinstance(value, list) else value.items(), done, None)
+
+
+def dump_items(items: Iterable[Any], protocol: int = 4) -> Iterator[bytes]:
+    """The pickle of a list, piece by piece, without holding all of it."""
+    yield b"\x80" + bytes([protocol]) + b"]"
+    yield from (b"(" + dumps(item, protocol)[2:-1] + b"e" for item in items)
+    yield b"."
+
+
+def dump_entries(entries: Iterable[tuple[Any, Any]], protocol: int = 3) -> Iterator[bytes]:
+    """The pickle of a dictionary, piece by piece, without holding all of it."""
+    yield b"\x80" + bytes([protocol]) + b"}"
+    yield from (b"(" + dumps(key, protocol)[2:-1] + dumps(value, protocol)[2:-1] + b"u" for key, value in entries)
+    yield b"."
+
+
 def dumps(value: Any, protocol: int = 3, *, limit: int | None = None) -> bytes:
     """A pickle (protocol 3 or 4) of None, numbers, text, bytes, lists, tuples, dictionaries, arrays and codes as above.
 
@@ -76,11 +113,27 @@ class _DamagedError(Exception):
     """Raised inside the machine; the door turns it into UnsafeFile."""
 
 
+class _CutOffError(_DamagedError):
+    """The bytes at hand end before the pickle does; there may be more of them in the file."""
+
+
+class _SharedError(Exception):
+    """An item of a stream refers to a part of an item that has been handed out and forgotten."""
+
+
 def _refuse(why: str) -> NoReturn:
     raise _DamagedError(why)
 
 
-_MARK = object()
+@contextlib.contextmanager
+def _as_unsafe() -> Iterator[None]:
+    """Turn what a bad pickle makes of the machine into UnsafeFile."""
+    try:
+        yield
+    except _DamagedError as error:
+        raise UnsafeFile(f"Refused: {error}.", hint=_HINT) from None
+    except (LookupError, ValueError, TypeError, ArithmeticError, struct.error, MemoryError) as error:
+        raise UnsafeFile(f"This is no readable data: {error}.", hint=_HINT) from None
 
 
 class _Global:
@@ -133,6 +186,9 @@ class _Blob:
 
 _LARGE = 4096
 
+_BATCH = 500
+"""Items that a stream hands out together, at least."""
+
 
 class _ArrayInMaking:
     """An array between its `_reconstruct` and its BUILD; `resolve` puts the array in its place."""
@@ -155,27 +211,103 @@ Read at once they make a face's metadata four times as fast to open.
 """
 
 
-class _Machine:
-    """The stack, the memo and one method per opcode."""
+class _Window:
+    """The part of a pickled file that is being looked at: grows when an item does not fit, moves on after each."""
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, source: BinaryIO, size: int, step: int = 8 << 20) -> None:
+        self.source, self.left, self.step = source, size, step
+        self.data = b""
+        self.grow()
+
+    def grow(self) -> bool:
+        """Take in as much again; False at the end of the pickle."""
+        more = self.source.read(min(self.left, max(self.step, len(self.data))))
+        self.left = self.left - len(more) if more else 0
+        self.data += more
+        return bool(more)
+
+    def move(self, start: int) -> None:
+        """Forget the bytes before `start`."""
+        self.data = self.data[start:]
+        if len(self.data) < self.step:
+            self.grow()
+
+
+class _Machine:
+    """The stack, the memo and one method per opcode.
+
+    streams: the kind of container at the bottom of the stack whose items are handed out as they come.
+    """
+
+    def __init__(self, data: memoryview, *, size: int | None = None, streams: type | None = None) -> None:
         self.data = data
+        self.size = len(data) if size is None else size
         self.at = 0
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self.room = 4 * len(data) + 4096  # bytes that arrays may take in all
+        self.room = 4 * self.size + 4096  # bytes that arrays may take in all
+        self.streams = streams
+        self.batch_is_ready = False
+        self.passed: dict[int, Any] = {}
+        self.memorised = 0
 
     def run(self) -> Any:
-        try:
-            value = self._run()
-            return _Resolver(self.data).resolve(value, 0)
-        except _DamagedError as error:
-            raise UnsafeFile(f"Refused: {error}.", hint=_HINT) from None
-        except (LookupError, ValueError, TypeError, ArithmeticError, struct.error, MemoryError) as error:
-            raise UnsafeFile(f"This is no readable data: {error}.", hint=_HINT) from None
+        with _as_unsafe():
+            self._run()
+            return _Resolver(self.data).resolve(self.pop(), 0)
 
-    def _run(self) -> Any:
+    def batches(self, window: _Window) -> Iterator[list[Any]]:
+        """Items of the container at the bottom, resolved, a batch at a time."""
+        ended = False
+        while not ended:
+            with _as_unsafe():
+                ended = self._run_a_batch(window)
+                batch = self._items()
+            yield batch
+            window.move(self.at)
+            self._look_at(window, at=0)
+            self._pass_on()
+
+    def _run_a_batch(self, window: _Window) -> bool:
+        """Run to the end of a batch or, which is True, of the pickle; from its beginning again with a larger window."""
+        before, room, memorised = self.at, self.room, self.memorised
+        bottom = list(self.stack)
+        while True:
+            try:
+                return self._run()
+            except (_CutOffError, IndexError):
+                if not window.grow():
+                    raise
+            self._look_at(window, at=before)
+            self.stack, self.marks, self.memo = list(bottom), [], {}
+            self.room, self.memorised, self.batch_is_ready = room, memorised, False
+            if bottom:
+                bottom[0].clear()
+
+    def _look_at(self, window: _Window, *, at: int) -> None:
+        self.data.release()
+        self.data, self.at = memoryview(window.data), at
+
+    def _items(self) -> list[Any]:
+        bottom = self.stack[0] if self.stack else None
+        if type(bottom) is not self.streams or len(self.stack) > 1:
+            _refuse(f"this is no {self.streams.__name__ if self.streams else 'container'}")
+        assert isinstance(bottom, (list, dict))
+        whole: Any = list(bottom.items()) if isinstance(bottom, dict) else list(bottom)
+        resolver = _Resolver(self.data)
+        made = [resolver.resolve(item, 1) for item in whole]
+        bottom.clear()
+        return made
+
+    def _pass_on(self) -> None:
+        """Forget what only the items handed out had need of; small values may be referred to by later ones."""
+        self.passed.update((index, value) for index, value in self.memo.items() if _is_small(value))
+        self.memo = {}
+        self.batch_is_ready = False
+
+    def _run(self) -> bool:
+        """Run to the end of the pickle; of a stream to the end of a batch, which is False."""
         data, steps = self.data, _STEPS
         while True:
             opcode = data[self.at]
@@ -183,18 +315,20 @@ class _Machine:
             if opcode == 0x2E:  # STOP
                 if self.marks:
                     _refuse("the pickle ends inside a list")
-                return self.pop()
+                return True
             step = steps[opcode]
             if step is None:
                 _refuse(f"opcode {opcode:#04x} is not needed for plain data")
             step(self)
+            if self.batch_is_ready:
+                return False
 
     # -- bytes and stack
 
     def take(self, count: int) -> bytes:
         end = self.at + count
         if count < 0 or end > len(self.data):
-            _refuse("the pickle is cut off")
+            raise _CutOffError("the pickle is cut off")
         piece = self.data[self.at : end].tobytes()
         self.at = end
         return piece
@@ -204,7 +338,7 @@ class _Machine:
         if count < _LARGE:
             return self.take(count)
         if self.at + count > len(self.data):
-            _refuse("the pickle is cut off")
+            raise _CutOffError("the pickle is cut off")
         self.at += count
         return _Blob(self.at - count, count)
 
@@ -213,7 +347,9 @@ class _Machine:
         return int(struct.unpack(form, self.take(size))[0])
 
     def line(self) -> bytes:
-        piece = self.data[self.at : self.at + 256].tobytes().split(b"\n", 1)[0]
+        piece, end, _ = self.data[self.at : self.at + 256].tobytes().partition(b"\n")
+        if not end:
+            raise _CutOffError("the pickle is cut off")
         self.at += len(piece) + 1
         return piece
 
@@ -260,12 +396,13 @@ class _Machine:
         pairs = np.hstack([xs, ys]).tolist()
         if head > 1:
             self.memo.update(zip(self._memo_indices(rows, head), pairs, strict=True))
+            self.memorised += len(rows)
         self.stack.extend(pairs)
         self.at = found.end()
 
     def _memo_indices(self, rows: npt.NDArray[np.uint8], head: int) -> list[int]:
         if head == 2:
-            return list(range(len(self.memo), len(self.memo) + len(rows)))
+            return list(range(self.memorised, self.memorised + len(rows)))
         if head == 3:
             return [int(index) for index in rows[:, 2]]
         indices: list[int] = np.ascontiguousarray(rows[:, 2:6]).view("<u4")[:, 0].tolist()
@@ -283,10 +420,17 @@ class _Machine:
     def append(self) -> None:
         value = self.pop()
         self._list().append(value)
+        self._note_batch()
 
     def appends(self) -> None:
         items = self.pop_to_mark()
         self._list().extend(items)
+        self._note_batch()
+
+    def _note_batch(self) -> None:
+        """Whether the container at the bottom has grown, and so much that its items are worth handing out."""
+        if self.streams and len(self.stack) == 1 and not self.marks:
+            self.batch_is_ready = len(self.stack[0]) >= _BATCH
 
     def _list(self) -> list[Any]:
         target = self.top()
@@ -309,14 +453,23 @@ class _Machine:
             if not isinstance(key, (str, int, float, bytes)):
                 _refuse("a dictionary key is neither text nor number")
         target.update(zip(items[::2], items[1::2], strict=True))
+        self._note_batch()
 
     def remember(self, index: int) -> None:
-        if index > len(self.data):
+        if index > self.size:
             _refuse("a memo number beyond all reason")
+        self.memorised += index not in self.memo
         self.memo[index] = self.top()
 
     def recall(self, index: int) -> None:
-        self.stack.append(self.memo[index])
+        if index in self.memo:
+            self.stack.append(self.memo[index])
+        elif index in self.passed:
+            self.stack.append(self.passed[index])
+        elif self.streams and index < self.memorised:
+            raise _SharedError
+        else:
+            _refuse("a memo number that nothing was remembered under")
 
     def find_global(self, module: str, name: str) -> None:
         known = _GLOBALS.get((module, name))
@@ -379,6 +532,13 @@ class _Machine:
         """A copy of raw bytes as an array of the machine's own byte order."""
         native = raw.view(dtype).astype(dtype.newbyteorder("="), order="C")
         return np.asarray(native.reshape(shape, order=order))
+
+
+def _is_small(value: Any) -> bool:
+    """Whether a value holds no list, dictionary or array, and no bytes that were left in the pickle."""
+    if type(value) is tuple:
+        return all(type(item) is not tuple and _is_small(item) for item in value)
+    return value is None or isinstance(value, (str, int, float, bytes, np.generic, _Global, _DtypeInMaking))
 
 
 # -- what the known globals make of their arguments; none of these calls anything that the pickle chose
@@ -510,7 +670,7 @@ def _steps() -> list[Callable[[_Machine], None] | None]:
         b"u": _Machine.set_items,
         b"q": lambda m: m.remember(m.number("<B")),
         b"r": lambda m: m.remember(m.number("<I")),
-        b"\x94": lambda m: m.remember(len(m.memo)),
+        b"\x94": lambda m: m.remember(m.memorised),
         b"h": lambda m: m.recall(m.number("<B")),
         b"j": lambda m: m.recall(m.number("<I")),
         b"c": _Machine.global_lines,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import UnderstudyError
-from understudy.facesets.packs import PACK_NAME, list_pack
+from understudy.facesets.packs import PACK_NAME, count_packed
 from understudy.jobs import Job, JobState, jobs_in
 from understudy.media import probe
 from understudy.records import Side
@@ -108,7 +108,7 @@ def image_count(folder: Path) -> int:
 def face_count(folder: Path) -> int:
     """How many faces a faceset holds: packed, else loose, else in one sub-folder per person. Raises UnreadableFace."""
     if (folder / PACK_NAME).is_file():
-        return len(list_pack(folder / PACK_NAME))
+        return count_packed(folder / PACK_NAME)
     loose = image_count(folder)
     if loose or not folder.is_dir():
         return loose
