@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from understudy.geometry.alignment import ALIGNED_BY, TEMPLATE_33, transform
 from understudy.records import FaceType
@@ -115,8 +114,10 @@ class Tracker:
         tracks = list(self._tracks)
         ids: dict[int, int] = {}
         if tracks and now:
+            from scipy import optimize  # takes half a second to load, and most who need this module need no assignment
+
             costs = np.array([[_cost(self._tracks[track], face) for track in tracks] for face in now])
-            for row, column in zip(*optimize.linear_sum_assignment(costs), strict=True):
+            for row, column in zip(*optimize.linear_sum_assignment(costs), strict=True):  # type: ignore[attr-defined]
                 if costs[row, column] < IMPOSSIBLE:
                     ids[int(row)] = tracks[int(column)]
         return [ids[number] if number in ids else self._new() for number in range(len(now))]

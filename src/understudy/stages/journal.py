@@ -56,8 +56,11 @@ class Journal(ABC):
 
     def __enter__(self) -> Self:
         """Open for adding; what is known so far is written anew, without any cut-short line."""
-        self._lines = SafeLines(self.path, [self.head(), *self.frames(), *map(_skip, self.skipped)])
+        self._lines = self._open_lines()
         return self
+
+    def _open_lines(self) -> SafeLines:
+        return SafeLines(self.path, [self.head(), *self.frames(), *map(_skip, self.skipped)])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -107,9 +110,15 @@ class SafeLines:
     makes the batches larger and holds up nobody.
     """
 
-    def __init__(self, path: Path, entries: Iterable[Entry]) -> None:
-        """Write the file anew with `entries`; whatever they tell of is safe already."""
-        files.write_text(path, "".join(map(_dumped, entries)))
+    def __init__(self, path: Path, entries: Iterable[Entry], *, keep: int = 0) -> None:
+        """Write the file anew with `entries`; whatever they tell of is safe already. keep: go on after so many bytes
+        of the file as it is instead, and drop what follows them.
+        """
+        if keep:
+            with files.os_errors(path), path.open("rb+") as file:
+                file.truncate(keep)
+        else:
+            files.write_text(path, "".join(map(_dumped, entries)))
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._batch: Future[None] | None = None
