@@ -108,7 +108,14 @@ def test_sides_may_be_swapped_and_leave_the_frame() -> None:
 
 @pytest.mark.parametrize(
     "rect",
-    [Rect(5, 5, 5, 90), Rect(0, 0, 0.2, 0.2), Rect(2000, 0, 2100, 90), Rect(-90, 0, -5, 90), Rect(0, 0, math.nan, 5)],
+    [
+        Rect(5, 5, 5, 90),
+        Rect(0, 0, 1e6, 1e6),
+        Rect(0, 0, 0.2, 0.2),
+        Rect(2000, 0, 2100, 90),
+        Rect(-90, 0, -5, 90),
+        Rect(0, 0, math.nan, 5),
+    ],
 )
 def test_a_rectangle_without_picture_is_refused(rect: Rect) -> None:
     with pytest.raises(UsageError, match="rectangle") as error:

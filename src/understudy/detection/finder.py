@@ -62,8 +62,9 @@ SCORE_IN_RECT = 0.1
 ROLLS = tuple(math.radians(degrees) for degrees in (0, -45, 45, -90, 90, 180))
 """Angles at which a rectangle is looked at when nobody says how the head is turned."""
 
-RETRIES = ((1.4, -0.35), (1.4, 0.35), (1.2, 0.0), (1.4, 0.0), (0.87, 0.35), (0.87, -0.35))
-"""Further squares for a candidate on which the first look saw no face: scale and turn (radians) over the first."""
+RETRIES = tuple((scale, turn) for scale in (1.4, 1.2, 1.0, 0.87) for turn in (-0.35, 0.35, 0.0))
+"""Further squares for the best candidates of a place where the first looks saw no face: scale and turn (radians) over
+the first look's square."""
 
 
 class MediapipeEngine:
@@ -162,13 +163,16 @@ class MediapipeEngine:
             face = self._look(picture, candidate.square.scaled(MARGIN), candidate)
             if face is not None:
                 return face
-        best = place[0]
-        if best.score < SCORE:
-            return None
-        first = best.square.scaled(MARGIN)
-        retries = (Square(first.x, first.y, first.side * scale, first.angle + turn) for scale, turn in RETRIES)
-        faces = (self._look(picture, square, best) for square in retries)
-        return next((face for face in faces if face is not None), None)
+        for candidate in place[:2]:
+            if candidate.score < SCORE:
+                return None
+            first = candidate.square.scaled(MARGIN)
+            retries = (Square(first.x, first.y, first.side * scale, first.angle + turn) for scale, turn in RETRIES)
+            faces = (self._look(picture, square, candidate) for square in retries)
+            face = next((face for face in faces if face is not None), None)
+            if face is not None:
+                return face
+        return None
 
     def _look(self, picture: Picture, square: Square, candidate: Candidate) -> FoundFace | None:
         """Look once to find the right square, then three times in that. Both networks must mean the same face."""

@@ -66,8 +66,13 @@ def checked_rect(rect: Rect, width: int, height: int) -> Rect:
         raise UsageError(f"The rectangle {_words(corners)} has no area.", hint=RECT_HINT)
     if right <= 0 or bottom <= 0 or left >= width or top >= height:
         raise UsageError(f"The rectangle {_words(corners)} is outside the frame of {width}x{height}.", hint=RECT_HINT)
+    if max(right - left, bottom - top) > LARGEST_RECT * max(width, height):
+        raise UsageError(f"The rectangle {_words(corners)} is far larger than the frame.", hint=RECT_HINT)
     return Rect(left, top, right, bottom)
 
+
+LARGEST_RECT = 4.0
+"""Sides of rectangles are at most this many times the longer side of the frame."""
 
 RECT_HINT = "A rectangle is left, top, right, bottom in pixels of the frame."
 
