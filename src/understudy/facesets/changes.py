@@ -148,6 +148,7 @@ def recover(journal_folder: Path) -> list[Change]:
     it finished, with what was moved in the end. Raises DiskFull and ReadOnlyWorkspace.
     """
     done = []
+    files.sweep(journal_folder)
     for path in _unfinished(journal_folder):
         run = _read(path)
         with os_errors(Path(run.steps[0].old if run.steps else path)):
