@@ -45,6 +45,8 @@ TREE: dict[str, Leaf | Branch] = {
         {
             "extract": Leaf("faceset:extract", "Find the faces of one side and cut them out, aligned."),
             "info": Leaf("faceset:info", "Count the faces of a faceset and say what they are like."),
+            "review": Leaf("review:review", "List the frames and faces that are worth a second look, worst first."),
+            "trash": Leaf("review:trash", "Take faces out by what is known of them; undo brings them back."),
         },
     ),
     "train": Leaf("model:train", "Train a model; makes it when there is none of that name."),

@@ -41,9 +41,13 @@ from understudy.records import Rect, Side
 from understudy.report import Pace, Report, Stop, never, silent
 from understudy.stages.extract_journal import ExtractJournal, journal_path
 from understudy.stages.result import StageResult
+from understudy.stages.shots import Shots, read_shots
 from understudy.workspace import SidePaths, Workspace
 
 SCHEMA = "understudy-review/1"
+
+RUN_GAP = 3
+"""Frames that may lie between two items of one run."""
 
 BY_HAND = "understudy_by_hand"
 """The key in a face's data that says a person placed it; its landmarks are not doubted again."""
@@ -110,11 +114,6 @@ class Review:
         """Stems of the frames that have an item of one of these kinds, in the order of the footage."""
         found = {item.frame: item.index for item in self.items if set(item.kinds) & set(kinds)}
         return sorted(found, key=lambda frame: (found[frame], frame))
-
-    def without(self, frames: Iterable[str]) -> Review:
-        """The same with nothing to say about some frames."""
-        gone = set(frames)
-        return replace(self, items=tuple(item for item in self.items if item.frame not in gone))
 
 
 def review_path(workspace: Workspace, side: Side) -> Path:
@@ -215,9 +214,14 @@ def review(
             "doubtful": len(found.items),
             "counts": found.counts,
             "accepted": len(found.accepted),
-            "worst": [item.as_json() for item in found.items[:100]],
+            "worst": [_run_json(run) for run in runs_of(found.items)[:100]],
         },
     )
+
+
+def _run_json(run: Sequence[Item]) -> dict[str, Any]:
+    """The worst item of a run, with the run's first and last frame and how many items it has."""
+    return {**worst_of(run).as_json(), "from": run[0].frame, "to": run[-1].frame, "items": len(run)}
 
 
 def _accept(workspace: Workspace, side: Side, names: Sequence[str]) -> None:
@@ -227,6 +231,39 @@ def _accept(workspace: Workspace, side: Side, names: Sequence[str]) -> None:
     save_review(workspace, replace(earlier, accepted=earlier.accepted | accepted))
 
 
+def forget(workspace: Workspace, side: Side, *, files: Iterable[str] = (), frames: Iterable[str] = ()) -> None:
+    """Take what was just dealt with out of the kept review, where there is one: by face file, or whole frames."""
+    found = read_review(workspace, side)
+    if found is None:
+        return
+    gone, stems = set(files), set(frames)
+    items = tuple(item for item in found.items if item.file not in gone and item.frame not in stems)
+    if len(items) != len(found.items):
+        save_review(workspace, replace(found, items=items))
+
+
+def runs_of(items: Sequence[Item]) -> list[list[Item]]:
+    """Items of frames close to each other that are doubtful for the same first reason, together; worst first.
+
+    Each run is in the order of its frames. A person who turns away fills dozens of frames; one look judges them all.
+    """
+    runs: list[list[Item]] = []
+    last: dict[tuple[Kind, bool], list[Item]] = {}
+    for item in sorted(items, key=lambda item: (item.index, item.file or "")):
+        alike = (item.kinds[0], item.score > 0.5)
+        run = last.get(alike)
+        if run is None or item.index - run[-1].index > RUN_GAP:
+            run = last[alike] = []
+            runs.append(run)
+        run.append(item)
+    return sorted(runs, key=lambda run: (-worst_of(run).score, run[0].index))
+
+
+def worst_of(run: Sequence[Item]) -> Item:
+    """The item of a run to look at."""
+    return max(run, key=lambda item: item.score)
+
+
 # -- what there is
 
 
@@ -234,13 +271,18 @@ def _accept(workspace: Workspace, side: Side, names: Sequence[str]) -> None:
 class Frames:
     """Every frame of the footage. stems: in order. index: by stem. faces: how many each was given, where that is known.
 
-    sizes: (width, height) by index; empty where frames may differ in size.
+    sizes: (width, height) by index; empty where frames may differ in size. shots: where they are known.
     """
 
     stems: list[str]
     index: dict[str, int]
     faces: dict[str, int] | None = None
     sizes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    shots: Shots | None = None
+
+    def same_shot(self, one: int, other: int) -> bool:
+        """Whether no known cut lies between two frames, by index."""
+        return self.shots is None or self.shots.shot_of(one) == self.shots.shot_of(other)
 
     def named(self, name: str, side: Side) -> str:
         """The stem of the frame that somebody calls 00012, 00012.png or 12. Raises UsageError."""
@@ -269,29 +311,31 @@ class _OneSize(dict[int, tuple[int, int]]):
 def all_frames(workspace: Workspace, side: Side) -> Frames:
     """Frames by the footage and by the journal of the extraction, which knows how many faces each was given."""
     journal = ExtractJournal.read(journal_path(workspace, side))
-    sizes, index = _footage_frames(workspace, side)
+    sizes, index, shots = _footage_frames(workspace, side)
     faces = None
     if journal is not None and journal.done:
         index = {Path(name).stem: done.index for name, done in journal.done.items()}
         faces = {Path(name).stem: done.faces for name, done in journal.done.items()}
-    return Frames(sorted(index, key=lambda stem: (index[stem], stem)), index, faces, sizes)
+    return Frames(sorted(index, key=lambda stem: (index[stem], stem)), index, faces, sizes, shots)
 
 
-def _footage_frames(workspace: Workspace, side: Side) -> tuple[Mapping[int, tuple[int, int]], dict[str, int]]:
-    """The frames' sizes, and their places by stem; empty where there is no footage of known length."""
+def _footage_frames(
+    workspace: Workspace, side: Side
+) -> tuple[Mapping[int, tuple[int, int]], dict[str, int], Shots | None]:
+    """The frames' sizes, and their places by stem; empty where there is no footage of known length. And its shots."""
     from understudy.media import FootageKind
     from understudy.media.folder import list_pictures
 
     try:
         with workspace.footage(side) as footage:
-            info = footage.info
+            info, shots = footage.info, read_shots(workspace, side, footage)
     except UnderstudyError:  # a faceset without its footage is reviewed all the same
-        return {}, {}
+        return {}, {}, None
     sizes = {} if info.kind is FootageKind.PHOTOS else _OneSize((info.width, info.height))
     if info.path.is_dir():
-        return sizes, {path.stem: place for place, path in list_pictures(info.path).files}
+        return sizes, {path.stem: place for place, path in list_pictures(info.path).files}, shots
     count = info.frames or 0 if info.frames_exact else 0
-    return sizes, {f"{place + 1:05d}": place for place in range(count)}
+    return sizes, {f"{place + 1:05d}": place for place in range(count)}, shots
 
 
 def _judge_faces(
@@ -375,6 +419,8 @@ def _of_missing(judged: Sequence[Judged], frames: Frames) -> Iterator[Item]:
         first, last = frames.index[run[0]], frames.index[run[-1]]
         place = bisect_left(there, first)
         before, after = (there[place - 1] if place else None), (there[place] if place < len(there) else None)
+        before = before if before is not None and frames.same_shot(before, first) else None
+        after = after if after is not None and frames.same_shot(after, last) else None
         for stem in run:
             index = frames.index[stem]
             doubt = missing(

@@ -35,8 +35,11 @@ NEXT_FRAMES = 60
 def draw_sheet(
     workspace: Workspace, found: Review, *, most: int = 40, report: Report = silent, stop: Stop = never
 ) -> Path:
-    """Draw the worst `most` items, worst first, into `.understudy/review/SIDE.png`; gives its path."""
-    items = found.items[:most]
+    """Draw the worst `most` runs of items, worst first, into `.understudy/review/SIDE.png`; gives its path."""
+    from understudy.stages.review import runs_of, worst_of
+
+    runs = runs_of(found.items)[:most]
+    items = [worst_of(run) for run in runs]
     tiles: dict[int, Image8] = {}
     pace = Pace("Drawing", len(items), report, unit="tiles")
     landmarks = _landmarks(workspace, found, items)
@@ -46,7 +49,7 @@ def draw_sheet(
         pace.advance()
     path = workspace.private / "review" / f"{found.side}.png"
     with writing(path) as temp:
-        _sheet(items, tiles, found).save(temp, "PNG")
+        _sheet(runs, items, tiles, found).save(temp, "PNG")
     return path
 
 
@@ -134,7 +137,9 @@ def _factor(scale: float) -> int:
     return max(1, int(1 / scale)) if scale < 0.5 else 1
 
 
-def _sheet(items: Sequence[Item], tiles: Mapping[int, Image8], found: Review) -> Image.Image:
+def _sheet(
+    runs: Sequence[Sequence[Item]], items: Sequence[Item], tiles: Mapping[int, Image8], found: Review
+) -> Image.Image:
     columns = min(COLUMNS, max(4, len(items)))
     rows = -(-len(items) // columns)
     step_x, step_y = TILE + MARGIN, TILE + CAPTION + MARGIN
@@ -142,7 +147,10 @@ def _sheet(items: Sequence[Item], tiles: Mapping[int, Image8], found: Review) ->
     sheet = Image.new("RGB", (columns * step_x + MARGIN, head + rows * step_y + MARGIN), BACK)
     draw = ImageDraw.Draw(sheet)
     words = ", ".join(f"{count} {KIND_WORDS[kind]}" for kind in KIND_WORDS if (count := found.counts.get(str(kind))))
-    draw.text((MARGIN, 10), f"{found.side}: the worst {len(items)} of {len(found.items)}", INK, _font(22))
+    shown = sum(map(len, runs))
+    draw.text(
+        (MARGIN, 10), f"{found.side}: the worst {shown} of {len(found.items)}, alike ones together", INK, _font(22)
+    )
     draw.text((MARGIN, 37), f"{found.frames} frames, {found.faces} faces: {words}", FAINT, _font(13))
     for number, item in enumerate(items):
         x, y = MARGIN + number % columns * step_x, head + number // columns * step_y
@@ -152,6 +160,7 @@ def _sheet(items: Sequence[Item], tiles: Mapping[int, Image8], found: Review) ->
         else:
             draw.rectangle((x, y, x + TILE - 1, y + TILE - 1), (40, 43, 49))
         name = item.frame if item.file is None else Path(item.file).stem
+        name += f"  +{len(runs[number]) - 1} alike" if len(runs[number]) > 1 else ""
         draw.text((x, y + TILE + 4), name, INK, _font(13))
         score = f"{item.score:.2f}"
         draw.text((x + TILE - draw.textlength(score, _font(13)), y + TILE + 4), score, WARN, _font(13))

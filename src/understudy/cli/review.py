@@ -1,0 +1,101 @@
+"""`understudy faceset review`, `realign` and `trash`: what is doubtful, mending it, and taking faces out."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any
+
+import typer
+
+from understudy.cli.jobs import run_stage
+from understudy.cli.video import SideArgument
+
+
+def trash(
+    context: typer.Context,
+    side: SideArgument,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            help='Which faces, in quotes, such as "index>0", "person=anna", "frame=100..250", "confidence<0.6"; '
+            "given several times, all must hold.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which faces would go.")] = False,
+) -> None:
+    """Take faces out of a faceset by what is known of them.
+
+    They move to aligned_trash. To bring them back: understudy faceset undo.
+    """
+    from understudy.facesets.where import parse
+
+    texts = list(where or ())
+    parse(texts)  # what is wrong with a condition is said before a job starts
+    run_stage(
+        context.obj, "stages.trash:trash", f"Trash of {side}", shown=trash_text, side=side, where=texts,
+        dry_run=dry_run,
+    )  # fmt: skip
+
+
+def trash_text(body: dict[str, Any], *, most: int = 20) -> str:
+    """What moved, what stays, and why faces that know too little stay."""
+    total = body["matching"] + body["staying"]
+    moved = body.get("moved")
+    words = "would move to" if moved is None else "moved to"
+    lines = [
+        f"{body['matching'] if moved is None else moved} of {total} faces ({body['where']}) {words} aligned_trash."
+    ]
+    if moved is None:
+        names = body["names"]
+        lines += [f"  {name}" for name in names[:most]]
+        lines += [f"  … and {body['matching'] - most} more"] if body["matching"] > most else []
+    lines.append(f"{body['staying']} stay.")
+    lines += [f"  {count} of all do not know their {name}." for name, count in body["unknown"].items()]
+    lines += [f"Not moved: {item['item']}: {item['reason']}" for item in body["skipped"]]
+    lines += [f"Undo: {body['undo']}"] if "undo" in body else []
+    return "\n".join(lines)
+
+
+def review(
+    context: typer.Context,
+    side: SideArgument,
+    accept: Annotated[
+        list[str] | None, typer.Option("--accept", metavar="FRAME", help="This frame is fine as it is: leave it out.")
+    ] = None,
+    sheet: Annotated[
+        int, typer.Option("--sheet", metavar="N", min=0, max=400, help="Also draw the N worst on a contact sheet.")
+    ] = 0,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=100, help="Rows of the table.")] = 20,
+) -> None:
+    """List the frames and faces of a faceset that are worth a second look, worst first.
+
+    Works for facesets made elsewhere too. The whole list is in .understudy/review/SIDE.json; extraction makes it too.
+    """
+    shown = functools.partial(review_text, side=str(side), most=rows)
+    run_stage(
+        context.obj, "stages.review:review", f"Review of {side}", shown=shown, side=side, accept=list(accept or ()),
+        sheet=sheet,
+    )  # fmt: skip
+
+
+def review_text(body: dict[str, Any], *, side: str, most: int) -> str:
+    """The worst as a table, alike ones in one row."""
+    from understudy.facesets.doubts import KIND_WORDS, Kind
+
+    lines = [f"{body['frames']} frames, {body['faces']} faces: {body['doubtful']} worth a look."]
+    lines += [f"  {count:6} {KIND_WORDS[Kind(kind)]}" for kind, count in body["counts"].items()]
+    lines += [f"  {body['accepted']} frames accepted as they are"] if body["accepted"] else []
+    worst = body["worst"][:most]
+    if worst:
+        lines += ["", "score  frames       face           why"]
+    for row in worst:
+        frames = row["from"] if row["items"] == 1 else f"{row['from']}-{row['to']}"
+        face = row["file"] or "-"
+        more = "" if row["items"] == 1 else f" ({row['items']} alike)"
+        lines.append(f" {row['score']:.2f}  {frames:12} {face:14} {row['reasons'][0]}{more}")
+    lines += [f"  … {len(body['worst']) - most} rows more: --rows"] if len(body["worst"]) > most else []
+    lines += ["", *(f"  {path}" for path in body["outputs"])]
+    if worst:
+        lines.append(f"Mend one: understudy faceset realign {side} {worst[0]['frame']} --rect LEFT,TOP,RIGHT,BOTTOM")
+    return "\n".join(lines)
