@@ -1,0 +1,613 @@
+"""Training a restorer on a person's sharp faces, and deciding how far it is to be trusted.
+
+    sharp faces ─ degrade by a recipe ─► soft crop ─ Restorer ─► compared with the sharp crop
+
+Some sharp faces are held out. On them, made soft in the same ways, the trainer measures whether the restorer is nearer
+to the truth than the soft face itself (which is what Lanczos gives, since an aligned soft face *is* an enlarged small
+one). `Trust` turns that into how much of the difference is used, by how soft a face is: none where nothing is gained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from understudy.evaluation.restoration import Closeness, closeness, mean_closeness, plausibility
+from understudy.imaging.types import Image, as_float
+from understudy.networks.restorer import GRAIN, Restorer, RestorerConfig, places, restore
+from understudy.report import Metrics, Progress, Report, Stop, never, silent
+from understudy.training.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.degrading import Cookbook, Pixels, cookbook, degrade, sharpness
+from understudy.training.precision import Precision
+from understudy.training.step import prepare
+
+Floats = NDArray[np.float64]
+Pair = tuple[Pixels, Image]
+"""A soft face as a file would hold it, and the truth."""
+
+Restore = Callable[[Pixels], Image]
+"""Anything that restores a whole face: (S,S,3) uint8 to float32 0..1 of the same size."""
+
+MARGIN_PX = 24
+"""Around a crop, degraded with it and cut off again, so that filters do not meet an edge."""
+SAVE_SECS = 60.0
+PATIENCE = 8
+"""Evaluations in a row without progress that end the training."""
+LEAST_GAIN_DB = 0.01
+EMA = 0.998
+RATE, LAST_RATE, WARM_UP = 1.5e-3, 3e-5, 30
+GRADIENT_WEIGHT = 0.5
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the predicted difference that `trust_of` tries."""
+SOFTNESS_CLASSES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What a restorer learns from. sharp, held_out: (N,S,S,3) uint8 whole aligned faces of one type and side.
+
+    soft: (M,4) of `degrading.softness` of the faces it is for, or none of them.
+    """
+
+    sharp: NDArray[np.uint8]
+    held_out: NDArray[np.uint8]
+    soft: Floats
+
+    @property
+    def side(self) -> int:
+        return int(self.sharp.shape[1])
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When training ends: after so many minutes or iterations, whichever is first (0: no such end), or at a plateau."""
+
+    minutes: float = 10.0
+    iterations: int = 0
+
+    def spent(self, iteration: int, seconds: float) -> float:
+        """How much of it is used, 0..1."""
+        shares = [iteration / self.iterations] if self.iterations else []
+        shares += [seconds / (60 * self.minutes)] if self.minutes else []
+        return min(1.0, max(shares, default=0.0))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How to train. crop_px: side of the crops, a multiple of 8. workers: threads that make crops."""
+
+    config: RestorerConfig = field(default_factory=RestorerConfig)
+    batch_size: int = 16
+    crop_px: int = 96
+    seed: int = 0
+    evaluate_secs: float = 30.0
+    evaluate_every: int = 0  # iterations; 0: by the clock
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How much of the difference is used for a face of some sharpness.
+
+    sharpness: of the middle of each class of faces, rising. strength: 0..1, of each class. faithful, overshoot, noise:
+    limits of `evaluation.restoration.plausibility` that good results kept.
+    """
+
+    sharpness: tuple[float, ...] = (0.0,)
+    strength: tuple[float, ...] = (0.0,)
+    faithful: float = 0.0
+    overshoot: float = 1.0
+    noise: float = 1e9
+
+    def strength_for(self, value: float) -> float:
+        """The strength for a face of that `degrading.sharpness`."""
+        return float(np.interp(value, self.sharpness, self.strength))
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Trust:
+        limits = (float(stored[name]) for name in ("faithful", "overshoot", "noise"))
+        return cls(tuple(stored["sharpness"]), tuple(stored["strength"]), *limits)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the held-out faces say. soft: of the degraded faces as they are; restored: with the trusted strength."""
+
+    soft: Closeness
+    restored: Closeness
+    faces: int
+
+    @property
+    def gain_db(self) -> float:
+        return self.restored.psnr - self.soft.psnr
+
+    def as_json(self) -> dict[str, Any]:
+        return {"soft": self.soft.as_json(), "restored": self.restored.as_json(), "faces": self.faces}
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Verdict:
+        return cls(Closeness(**stored["soft"]), Closeness(**stored["restored"]), int(stored["faces"]))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRestorer:
+    """A finished restorer, ready to compute: called with a soft face (S,S,3) uint8 it gives float32 0..1 of that size.
+
+    side: of the aligned pictures that it learned from, px; faces of another are enlarged or reduced to it and back.
+    """
+
+    net: Restorer
+    side: int
+    precision: Precision
+    device: torch.device
+    recipes: Cookbook
+    iteration: int
+    seconds: float
+    trust: Trust = field(default_factory=Trust)
+    verdict: Verdict | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, soft: Pixels) -> Image:
+        given = soft.shape[0]
+        picture = _resized(as_float(soft), self.side)
+        tensor = torch.from_numpy(picture.transpose(2, 0, 1)[None].copy())
+        with torch.inference_mode(), _autocast(self.precision, self.device):
+            drawn = restore(self.net, tensor.to(self.device))
+        return _resized(np.ascontiguousarray(drawn[0].permute(1, 2, 0).cpu().numpy()), given)
+
+    @property
+    def identity(self) -> str:
+        """A hash of its weights: two restorers with the same one draw the same faces."""
+        whole = hashlib.sha256()
+        for _, tensor in sorted(self.net.state_dict().items()):
+            whole.update(tensor.cpu().contiguous().numpy().tobytes())
+        return whole.hexdigest()[:16]
+
+
+@dataclass(eq=False)
+class _Training:
+    """Everything that changes while training; all of it is in a checkpoint."""
+
+    net: Restorer
+    averaged: Restorer
+    optimiser: torch.optim.Adam
+    recipes: Cookbook
+    iteration: int = 0
+    seconds: float = 0.0
+    evaluations: list[tuple[int, float, float]] = field(default_factory=list)  # iteration, seconds, gain in dB
+
+    @property
+    def at_plateau(self) -> bool:
+        gains = [gain for _, _, gain in self.evaluations]
+        return len(gains) > PATIENCE and max(gains[-PATIENCE:]) < max(gains[:-PATIENCE]) + LEAST_GAIN_DB
+
+
+def train_restorer(
+    store: CheckpointStore,
+    lessons: Lessons,
+    budget: Budget,
+    precision: Precision,
+    device: torch.device,
+    *,
+    setup: Setup = Setup(),
+    about: Mapping[str, Any] | None = None,
+    report: Report = silent,
+    stop: Stop = never,
+) -> TrainedRestorer | None:
+    """Train until the budget is spent or nothing is gained any more, and judge the result on the held-out faces.
+
+    Goes on from the newest checkpoint in `store` and saves one every minute, at the end and when `stop` turns true;
+    then None is returned. `about` is kept with it. Raises TrainingDiverged, DiskFull, ReadOnlyWorkspace.
+    """
+    training = _take_up(store, lessons, setup, device, report)
+    _place(training, precision, device)
+    exam = _Exam(lessons, training.recipes, setup.seed)
+    about = dict(about or {})
+    clock = _Clock(training.seconds)
+    saved_at = clock.seconds
+    with _Crops(lessons.sharp, training.recipes, setup, training.iteration) as crops:
+        while budget.spent(training.iteration, training.seconds) < 1 and not training.at_plateau:
+            if stop():
+                _save(store, training, about, lessons.side)
+                return None
+            soft, sharp, place = (tensor.to(device, non_blocking=True) for tensor in next(crops))
+            rate = _rate(training.iteration, budget.spent(training.iteration, training.seconds))
+            loss = _step(training, soft, sharp, place, rate, precision)
+            training.iteration += 1
+            training.seconds = clock.seconds
+            if _is_evaluation_due(training, setup):
+                gain = exam.gain(training.averaged, precision, device)
+                training.evaluations.append((training.iteration, training.seconds, gain))
+                report(Metrics(training.iteration, {"loss": float(loss), "gain_db": gain}))
+            if clock.seconds - saved_at >= SAVE_SECS:
+                _save(store, training, about, lessons.side)
+                saved_at = clock.seconds
+            _tell(report, training, budget)
+    finished = TrainedRestorer(
+        training.averaged, lessons.side, precision, device, training.recipes, training.iteration, training.seconds
+    )
+    trust, verdict = judge(finished, list(lessons.held_out), training.recipes, seed=setup.seed)
+    about = {**about, "trust": trust.as_json(), "verdict": verdict.as_json()}
+    _save(store, training, about, lessons.side, finished=True)
+    return replace(finished, trust=trust, verdict=verdict, about=about)
+
+
+def load_restorer(
+    store: CheckpointStore, precision: Precision, device: torch.device, report: Report = silent
+) -> TrainedRestorer | None:
+    """The finished restorer in `store`, ready to compute; None when there is none or training has not ended."""
+    found = store.newest(report, optimiser=False)
+    if found is None or not found.state.get("finished"):
+        return None
+    net = Restorer(RestorerConfig(**found.state["config"]))
+    net.load_state_dict(_part(found.weights, "averaged"))
+    prepare(net.requires_grad_(False), precision, device)
+    about, seconds = found.state["about"], float(found.state["seconds"])
+    return TrainedRestorer(
+        net,
+        int(found.state["side"]),
+        precision,
+        device,
+        Cookbook.of(found.state["recipes"]),
+        found.iteration,
+        seconds,
+        Trust.of(about["trust"]),
+        Verdict.of(about["verdict"]),
+        about,
+    )
+
+
+def blended(soft: Pixels, drawn: Image, strength: float) -> Image:
+    """The soft face with that share of what the restorer adds; float32 0..1."""
+    before = as_float(soft)
+    return np.asarray(np.clip(before + np.float32(strength) * (drawn - before), 0, 1), np.float32)
+
+
+def judge(
+    restorer: Restore, held_out: Sequence[Pixels], recipes: Cookbook, *, seed: int = 0, count: int = 32
+) -> tuple[Trust, Verdict]:
+    """How far a restorer is to be trusted, by softness, and what it gains with that; from `held_out` sharp faces.
+
+    Half of the made pairs choose the strengths; the other half give the verdict. A class of softness in which PSNR,
+    SSIM or the gradients lose gets no strength.
+    """
+    pairs = _pairs(held_out, recipes, np.random.default_rng([seed, 77]), count)
+    drawn = [restorer(soft) for soft, _ in pairs]
+    levels = np.array([sharpness(soft) for soft, _ in pairs])
+    table = [
+        [closeness(blended(soft, made, strength), truth) for strength in STRENGTHS]
+        for (soft, truth), made in zip(pairs, drawn, strict=True)
+    ]
+    choosing, judging = range(0, len(pairs), 2), range(1, len(pairs), 2)
+    middles, strengths = _classes(levels, table, list(choosing))
+    trust = Trust(tuple(middles), tuple(strengths))
+    trust = _with_limits(trust, pairs, drawn, levels)
+    before, after = [], []
+    for index in judging or choosing:
+        soft, truth = pairs[index]
+        before.append(table[index][0])
+        after.append(closeness(blended(soft, drawn[index], trust.strength_for(levels[index])), truth))
+    verdict = Verdict(mean_closeness(before), mean_closeness(after), len(before))
+    if not _is_no_worse(verdict.restored, verdict.soft):
+        verdict = Verdict(verdict.soft, verdict.soft, verdict.faces)
+        trust = Trust(trust.sharpness, tuple(0.0 for _ in trust.strength))
+    return trust, verdict
+
+
+# -- judging
+
+
+def _pairs(
+    faces: Sequence[Pixels] | NDArray[np.uint8], recipes: Cookbook, rng: np.random.Generator, count: int
+) -> list[Pair]:
+    """`count` degraded faces, each with the truth: every held-out face in turn."""
+    made: list[Pair] = []
+    for number in range(count):
+        face = np.asarray(faces[number % len(faces)])
+        soft = degrade(face, recipes.draw(rng), rng, scale=face.shape[0] / 512)
+        made.append((soft, as_float(face)))
+    return made
+
+
+def _classes(levels: Floats, table: list[list[Closeness]], chosen: list[int]) -> tuple[list[float], list[float]]:
+    """The middle of each class of softness and the best strength in it that loses nothing."""
+    ordered = sorted(chosen, key=lambda index: levels[index])
+    groups = [group for group in np.array_split(ordered, min(SOFTNESS_CLASSES, len(ordered))) if len(group)]
+    middles, strengths = [], []
+    for group in groups:
+        means = [mean_closeness([table[index][column] for index in group]) for column in range(len(STRENGTHS))]
+        allowed = [column for column, mean in enumerate(means) if _is_no_worse(mean, means[0])]
+        best = max(allowed, key=lambda column: means[column].psnr)
+        middles.append(float(np.median(levels[group])))
+        strengths.append(STRENGTHS[best])
+    return middles, strengths
+
+
+def _is_no_worse(one: Closeness, other: Closeness) -> bool:
+    return one.psnr >= other.psnr and one.ssim >= other.ssim and one.gradients >= other.gradients
+
+
+def _with_limits(trust: Trust, pairs: list[Pair], drawn: list[Image], levels: Floats) -> Trust:
+    """The limits that results on held-out faces kept, with some room: what a good result looks like."""
+    found = []
+    for (soft, _), made, level in zip(pairs, drawn, levels, strict=True):
+        strength = trust.strength_for(level)
+        found.append(plausibility(blended(soft, made, strength), as_float(soft), blur_of(made)))
+    return Trust(
+        trust.sharpness,
+        trust.strength,
+        faithful=min(value.faithful for value in found) - 2.0,
+        overshoot=1.5 * max(value.overshoot for value in found) + 0.005,
+        noise=1.5 * max(1.0, max(value.noise for value in found)),
+    )
+
+
+def blur_of(face: NDArray[Any]) -> float:
+    """The sigma, px, of the blur under which a soft face and its restored one look the same."""
+    return 10.0 * float(face.shape[0]) / 512
+
+
+class _Exam:
+    """A small set of held-out crops by which progress is told."""
+
+    def __init__(self, lessons: Lessons, recipes: Cookbook, seed: int, *, count: int = 12, most_px: int = 256) -> None:
+        rng = np.random.default_rng([seed, 55])
+        side = min(lessons.side, most_px) // GRAIN * GRAIN
+        corner = (lessons.side - side) // 2
+        window = slice(corner, corner + side)
+        pairs = _pairs(lessons.held_out, recipes, rng, count)
+        self._soft = _tensor([soft[window, window] for soft, _ in pairs])
+        self._truth = _tensor([np.rint(truth[window, window] * 255).astype(np.uint8) for _, truth in pairs])
+        corners = np.full(count, corner, np.int64)
+        self._place = places(corners, corners, side, lessons.side)
+
+    def gain(self, net: Restorer, precision: Precision, device: torch.device) -> float:
+        """Mean PSNR gained over the soft crops, dB."""
+        after = []
+        with torch.inference_mode(), _autocast(precision, device):
+            for index in range(len(self._soft)):
+                one = slice(index, index + 1)
+                drawn = net(self._soft[one].to(device, memory_format=torch.channels_last), self._place[one].to(device))
+                after.append(drawn.float().clamp(0, 1).cpu())
+        return float((_psnr(torch.cat(after), self._truth) - _psnr(self._soft, self._truth)).mean())
+
+
+def _psnr(pictures: Tensor, truth: Tensor) -> Tensor:
+    return -10 * torch.log10((pictures - truth).square().mean((1, 2, 3)).clamp_min(1e-10))
+
+
+# -- a step
+
+
+def _step(training: _Training, soft: Tensor, sharp: Tensor, place: Tensor, rate: float, precision: Precision) -> Tensor:
+    for group in training.optimiser.param_groups:
+        group["lr"] = rate
+    soft = soft.contiguous(memory_format=torch.channels_last)
+    with _autocast(precision, soft.device):
+        drawn = training.net(soft, place)
+    loss = _loss(drawn.float(), sharp)
+    training.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(training.net.parameters(), 0.5)
+    training.optimiser.step()
+    _average(training)
+    return loss.detach()
+
+
+def _loss(drawn: Tensor, sharp: Tensor) -> Tensor:
+    """Charbonnier's distance of the pixels, and of the differences between neighbours, where sharpness is."""
+    pixels = _charbonnier(drawn - sharp)
+    across = _charbonnier(drawn[..., 1:] - drawn[..., :-1] - sharp[..., 1:] + sharp[..., :-1])
+    down = _charbonnier(drawn[..., 1:, :] - drawn[..., :-1, :] - sharp[..., 1:, :] + sharp[..., :-1, :])
+    return pixels + GRADIENT_WEIGHT * (across + down)
+
+
+def _charbonnier(difference: Tensor) -> Tensor:
+    return torch.sqrt(difference.square() + 1e-6).mean()
+
+
+@torch.no_grad()
+def _average(training: _Training) -> None:
+    keep = min(EMA, (1 + training.iteration) / (10 + training.iteration))
+    mean: list[Tensor] = list(training.averaged.parameters())
+    new: list[Tensor] = list(training.net.parameters())
+    torch._foreach_lerp_(mean, new, 1 - keep)
+
+
+def _rate(iteration: int, spent: float) -> float:
+    """The learning rate: a short rise, then half a cosine over the budget."""
+    rise = min(1.0, (iteration + 1) / WARM_UP)
+    return rise * (LAST_RATE + (RATE - LAST_RATE) * (1 + math.cos(math.pi * spent)) / 2)
+
+
+def _autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, precision.torch_dtype, enabled=precision.dtype != "float32")
+
+
+# -- crops
+
+
+class _Crops:
+    """Batches of (soft, sharp, place), made ahead by threads; batch i is the same whatever went before it."""
+
+    def __init__(self, faces: NDArray[np.uint8], recipes: Cookbook, setup: Setup, start: int) -> None:
+        self._faces, self._recipes, self._setup, self._next = faces, recipes, setup, start
+        self._pool = ThreadPoolExecutor(max(1, setup.workers), thread_name_prefix="crops")
+        self._ahead: deque[Future[tuple[Tensor, Tensor, Tensor]]] = deque()
+
+    def __enter__(self) -> _Crops:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        return self
+
+    def __next__(self) -> tuple[Tensor, Tensor, Tensor]:
+        while len(self._ahead) <= self._setup.workers:
+            self._ahead.append(self._pool.submit(self._batch, self._next))
+            self._next += 1
+        return self._ahead.popleft().result()
+
+    def _batch(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        setup, side = self._setup, self._faces.shape[1]
+        rng = np.random.default_rng([setup.seed, 11, number])
+        crop = min(setup.crop_px, side // GRAIN * GRAIN)
+        corners = rng.integers(0, side - crop + 1, (2, setup.batch_size))
+        soft, sharp = [], []
+        for top, left in corners.T:
+            face = self._faces[int(rng.integers(len(self._faces)))]
+            pair = _crop_pair(face, int(top), int(left), crop, self._recipes, rng)
+            soft.append(pair[0])
+            sharp.append(pair[1])
+        return _tensor(soft), _tensor(sharp), places(corners[0], corners[1], crop, side)
+
+
+def _crop_pair(
+    face: Pixels, top: int, left: int, crop: int, recipes: Cookbook, rng: np.random.Generator
+) -> tuple[Pixels, Pixels]:
+    """A degraded crop and the sharp one. The corner of what is degraded is drawn too, so that no grid is learned."""
+    side = face.shape[0]
+    margins = MARGIN_PX + rng.integers(0, 8, 4)
+    up, before = max(0, top - int(margins[0])), max(0, left - int(margins[1]))
+    down, after = min(side, top + crop + int(margins[2])), min(side, left + crop + int(margins[3]))
+    around = degrade(np.asarray(face[up:down, before:after]), recipes.draw(rng), rng, scale=side / 512)
+    soft = around[top - up : top - up + crop, left - before : left - before + crop]
+    return soft, np.asarray(face[top : top + crop, left : left + crop])
+
+
+def _tensor(pictures: Sequence[Pixels]) -> Tensor:
+    """(B,3,H,W) float32 0..1 of equally large pictures."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+def _resized(picture: Image, side: int) -> Image:
+    given = picture.shape[0]
+    if given == side:
+        return picture
+    how = cv2.INTER_AREA if side < given else cv2.INTER_LANCZOS4
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=how), np.float32)
+
+
+# -- state
+
+
+class _Clock:
+    """Seconds of training, those of earlier runs included."""
+
+    def __init__(self, before: float) -> None:
+        self._start = time.monotonic() - before
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+
+def _take_up(store: CheckpointStore, lessons: Lessons, setup: Setup, device: torch.device, report: Report) -> _Training:
+    found = store.newest(report)
+    if found is not None:
+        return _resumed(found, report)
+    rng = np.random.default_rng([setup.seed, 33])
+    report(Progress("Looking at soft faces", 0, None, unit="faces"))
+    recipes = cookbook(
+        [np.asarray(face) for face in lessons.sharp[:: max(1, len(lessons.sharp) // 24)]], lessons.soft, rng
+    )
+    net = Restorer(setup.config, generator=torch.Generator().manual_seed(setup.seed))
+    return _new(net, recipes)
+
+
+def _new(net: Restorer, recipes: Cookbook) -> _Training:
+    averaged = Restorer(net.config)
+    averaged.load_state_dict(net.state_dict())
+    return _Training(net, averaged, _adam(net), recipes)
+
+
+def _adam(net: Restorer) -> torch.optim.Adam:
+    return torch.optim.Adam(net.parameters(), lr=RATE, betas=(0.9, 0.99), foreach=True)
+
+
+def _place(training: _Training, precision: Precision, device: torch.device) -> None:
+    for net in (training.net, training.averaged):
+        prepare(net, precision, device)
+        net.requires_grad_(net is training.net)
+    for state in training.optimiser.state.values():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and name != "step":
+                state[name] = value.to(
+                    device, memory_format=torch.channels_last if value.ndim == 4 else torch.preserve_format
+                )
+
+
+def _save(
+    store: CheckpointStore, training: _Training, about: Mapping[str, Any], side: int, *, finished: bool = False
+) -> None:
+    weights = {f"net.{name}": value for name, value in training.net.state_dict().items()}
+    weights |= {f"averaged.{name}": value for name, value in training.averaged.state_dict().items()}
+    moments: dict[str, Tensor] = {}
+    for name, parameter in training.net.named_parameters():
+        for key, value in training.optimiser.state.get(parameter, {}).items():
+            moments[f"{name}/{key}"] = value
+    state = {
+        "config": training.net.config.as_json(),
+        "side": side,
+        "seconds": training.seconds,
+        "finished": finished,
+        "evaluations": [list(row) for row in training.evaluations],
+        "recipes": training.recipes.as_json(),
+        "about": dict(about),
+    }
+    store.save(training.iteration, weights=weights, optimiser=moments, state=state)
+
+
+def _resumed(found: Checkpoint, report: Report) -> _Training:
+    net = Restorer(RestorerConfig(**found.state["config"]))
+    net.load_state_dict(_part(found.weights, "net"))
+    training = _new(net, Cookbook.of(found.state["recipes"]))
+    training.averaged.load_state_dict(_part(found.weights, "averaged"))
+    for name, parameter in net.named_parameters():
+        prefix = f"{name}/"
+        moments = {
+            key.removeprefix(prefix): value for key, value in (found.optimiser or {}).items() if key.startswith(prefix)
+        }
+        if moments:
+            training.optimiser.state[parameter] = moments
+    training.iteration, training.seconds = found.iteration, float(found.state["seconds"])
+    training.evaluations = [(int(at), float(secs), float(gain)) for at, secs, gain in found.state["evaluations"]]
+    return training
+
+
+def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+
+
+def _is_evaluation_due(training: _Training, setup: Setup) -> bool:
+    if setup.evaluate_every:
+        return training.iteration % setup.evaluate_every == 0
+    last = training.evaluations[-1][1] if training.evaluations else 0.0
+    return training.seconds - last >= setup.evaluate_secs
+
+
+def _tell(report: Report, training: _Training, budget: Budget) -> None:
+    if training.iteration % 5 == 0:
+        rate = training.iteration / max(training.seconds, 1e-6)
+        total = budget.iterations or None
+        if budget.minutes:
+            by_clock = round(training.iteration + rate * max(0.0, 60 * budget.minutes - training.seconds))
+            total = min(total, by_clock) if total else by_clock
+        report(Progress("Learning sharp faces", training.iteration, total, unit="iterations", rate=rate))
