@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import cv2
 import numpy as np
@@ -34,10 +35,18 @@ class CutFace:
     landmarks: NDArray[np.float64]
 
 
-def cut_face(rgb8: Image8, face: FoundFace, *, size: int, face_type: FaceType) -> CutFace | None:
+class Unusable(StrEnum):
+    """Why a face is not cut out. shape: its landmarks span no crop; area: the crop is far larger than the face."""
+
+    SHAPE = "shape"
+    AREA = "area"
+
+
+def cut_face(rgb8: Image8, face: FoundFace, *, size: int, face_type: FaceType, by_hand: bool = False) -> CutFace | None:
     """Cut one face out of the frame (H, W, 3) uint8; bilinear, black outside the frame.
 
-    None when its landmarks make no sensible crop.
+    by_hand: a person has placed it, so its crop may be as large as it likes. None when its landmarks make no sensible
+    crop, which `why_unusable` explains.
     """
     if face_type is FaceType.MARK_ONLY:
         return CutFace(face, rgb8, None, face.landmarks)
@@ -45,16 +54,29 @@ def cut_face(rgb8: Image8, face: FoundFace, *, size: int, face_type: FaceType) -
         matrix = transform(face.landmarks, size, face_type)
     except ValueError:
         return None
-    if not _is_sensible(matrix, size, face, face_type):
+    if not by_hand and why_unusable(face, face_type) is not None:
         return None
     flags, border = cv2.INTER_LINEAR, cv2.BORDER_CONSTANT
     picture = np.asarray(cv2.warpAffine(rgb8, matrix, (size, size), flags=flags, borderMode=border), np.uint8)
     return CutFace(face, picture, matrix, affine.apply(matrix, face.landmarks))
 
 
-def _is_sensible(matrix: Affine, size: int, face: FoundFace, face_type: FaceType) -> bool:
-    area = size * size / abs(float(np.linalg.det(matrix[:, :2])))
-    if not np.isfinite(area):
-        return False
+def why_unusable(face: FoundFace, face_type: FaceType) -> Unusable | None:
+    """Why an automatically found face makes no sensible crop of this type; None when it does (spec: extraction, 6)."""
+    if face_type is FaceType.MARK_ONLY:
+        return None
+    area = crop_area(face.landmarks, face_type)
+    if area is None:
+        return Unusable.SHAPE
     closer = FACE_TYPE_CODES[face_type] <= FACE_TYPE_CODES[FaceType.FULL_NO_ALIGN]
-    return not closer or area <= LARGEST_CROP * face.rect.area
+    return Unusable.AREA if closer and area > LARGEST_CROP * face.rect.area else None
+
+
+def crop_area(landmarks: NDArray[np.float64], face_type: FaceType) -> float | None:
+    """Square pixels of the frame that the crop of a face covers; None where its landmarks span none."""
+    try:
+        determinant = abs(float(np.linalg.det(transform(landmarks, 1, face_type)[:, :2])))
+    except ValueError:
+        return None
+    area = 1 / determinant if determinant > 0 else np.inf
+    return area if np.isfinite(area) else None
