@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from understudy.cli.flags import flags
 from understudy.cli.jobs import run_stage
 from understudy.cli.video import SideArgument
+from understudy.detection.realign_options import RealignOptions
 
 
 def trash(
@@ -98,4 +100,37 @@ def review_text(body: dict[str, Any], *, side: str, most: int) -> str:
     lines += ["", *(f"  {path}" for path in body["outputs"])]
     if worst:
         lines.append(f"Mend one: understudy faceset realign {side} {worst[0]['frame']} --rect LEFT,TOP,RIGHT,BOTTOM")
+    return "\n".join(lines)
+
+
+@flags(RealignOptions, table="realign")
+def realign(
+    context: typer.Context,
+    side: SideArgument,
+    options: RealignOptions,
+    frame: Annotated[str, typer.Argument(metavar="FRAME", help="Name or number of the frame, such as 00012.")] = "",
+) -> None:
+    """Put the face of one frame right, or search many frames again, thoroughly.
+
+    Say where the face is with --rect, --landmarks, or --anchor and --tip. To take it back: understudy faceset undo.
+    """
+    run_stage(
+        context.obj, "stages.realign:realign", f"Realigning {frame or side}", shown=realign_text, side=side,
+        frame=frame, options=options,
+    )  # fmt: skip
+
+
+def realign_text(body: dict[str, Any]) -> str:
+    """What was written, what it replaced, and what is left to a person."""
+    lines = [f"  {path}" for path in body["outputs"][:10]]
+    lines += [f"  … and {len(body['written']) - 10} more"] if len(body["written"]) > 10 else []
+    if "searched" in body:
+        lines.insert(0, f"{body['searched']} frames searched, new faces in {body['found']} of them.")
+        still = body["open"]
+        names = ", ".join(still[:10]) + (", …" if len(still) > 10 else "")
+        lines += [f"{len(still)} still need a person: {names}"] if still else []
+    else:
+        lines.insert(0, f"Confidence {body['confidence']:.2f}.")
+    lines += [f"Replaced, now in aligned_trash: {', '.join(body['replaced'][:10])}"] if body["replaced"] else []
+    lines += [f"Not moved: {item['item']}: {item['reason']}" for item in body["skipped"]]
     return "\n".join(lines)

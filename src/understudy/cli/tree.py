@@ -35,6 +35,7 @@ TREE: dict[str, Leaf | Branch] = {
         "Footage: look at it, cut it into frames, deliver the result.",
         {
             "probe": Leaf("video:probe", "Say what a video file or a folder of pictures is."),
+            "cut": Leaf("video:cut", "Write a part of a video beside it, with its times, colours, timecode and sound."),
             "frames": Leaf("video:frames", "Cut the footage of one side into numbered frames."),
             "shots": Leaf("video:shots", "Find the cuts in the footage of one side, and list its shots."),
             "encode": Leaf("video:encode", "Make a video of the merged frames, with the sound and timing of the dst."),
@@ -46,6 +47,7 @@ TREE: dict[str, Leaf | Branch] = {
             "extract": Leaf("faceset:extract", "Find the faces of one side and cut them out, aligned."),
             "info": Leaf("faceset:info", "Count the faces of a faceset and say what they are like."),
             "review": Leaf("review:review", "List the frames and faces that are worth a second look, worst first."),
+            "realign": Leaf("review:realign", "Put the face of one frame right, or search many frames again."),
             "trash": Leaf("review:trash", "Take faces out by what is known of them; undo brings them back."),
         },
     ),
@@ -62,7 +64,16 @@ TREE: dict[str, Leaf | Branch] = {
     "doctor": Leaf("doctor:doctor", "Say what this machine can do, and what is wrong or unwise."),
     "engines": Branch(
         "The networks that find faces.",
-        {"list": Leaf("engines:list_engines", "List the engines and check their files.")},
+        {
+            "list": Leaf(
+                "engines:list_engines", "List the engines: which can be used, from which files, under which terms."
+            ),
+            "fetch": Leaf(
+                "engines:fetch",
+                "Fetch the files of an engine, once their SHA-256 is known; prints licence and data-set terms.",
+            ),
+            "add": Leaf("engines:add", "Bring in weight files that you have; the files stay where they are."),
+        },
     ),
 }
 

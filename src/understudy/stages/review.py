@@ -232,14 +232,19 @@ def _accept(workspace: Workspace, side: Side, names: Sequence[str]) -> None:
 
 
 def forget(workspace: Workspace, side: Side, *, files: Iterable[str] = (), frames: Iterable[str] = ()) -> None:
-    """Take what was just dealt with out of the kept review, where there is one: by face file, or whole frames."""
+    """Take what was just dealt with out of the kept review, where there is one.
+
+    files: faces that are no more. frames: in which a face was placed; what was missing there is not any longer.
+    """
     found = read_review(workspace, side)
     if found is None:
         return
     gone, stems = set(files), set(frames)
-    items = tuple(item for item in found.items if item.file not in gone and item.frame not in stems)
-    if len(items) != len(found.items):
-        save_review(workspace, replace(found, items=items))
+
+    def is_settled(item: Item) -> bool:
+        return item.file in gone if item.file and Kind.REDO not in item.kinds else item.frame in stems
+
+    save_review(workspace, replace(found, items=tuple(item for item in found.items if not is_settled(item))))
 
 
 def runs_of(items: Sequence[Item]) -> list[list[Item]]:
