@@ -12,14 +12,16 @@ new name. The suffix of the journal says which of the two steps is under way, fo
 process left is told from the files that are there. Names are kept from the workspace's root, and never leave it.
 """
 # Paths are texts here: a change of a hundred thousand files takes half the time.
-# ruff: noqa: PTH100, PTH103, PTH104, PTH118, PTH119, PTH120, PTH122
+# ruff: noqa: PTH100, PTH103, PTH104, PTH108, PTH118, PTH119, PTH120, PTH122
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -129,8 +131,6 @@ def apply(
     if not steps:
         return run.change(back=False)
     with os_errors(Path(steps[0].old)):
-        for folder in {os.path.dirname(step.new) for step in steps}:
-            os.makedirs(folder, exist_ok=True)
         run.write()
         try:
             run.forth()
@@ -226,7 +226,7 @@ class _Run:
 
     def forth(self) -> None:
         """To the new names."""
-        self._begin()
+        self._begin(step.new for step in self.steps)
         if self.state in (_State.ASIDE, _State.BACK_FROM_ASIDE):
             self._enter(_State.ASIDE)
             self._each(self._step_aside)
@@ -236,7 +236,7 @@ class _Run:
 
     def back(self) -> None:
         """To the old names; then the change is forgotten."""
-        self._begin()
+        self._begin(step.old for step in self.steps)
         if self.state in (_State.DONE, _State.PLACING, _State.BACK_FROM_PLACE):
             self._enter(_State.BACK_FROM_PLACE)
             self._each(self._take_back)
@@ -315,8 +315,10 @@ class _Run:
 
     # -- inside
 
-    def _begin(self) -> None:
-        """Forget what the other way has done, but for which files it had not reached."""
+    def _begin(self, ends: Iterable[str]) -> None:
+        """Make the folders, and forget what the other way has done, but for which files it had not reached."""
+        for folder in {os.path.dirname(end) for end in ends}:
+            os.makedirs(folder, exist_ok=True)
         halfway = self.is_resumed and self.state in (_State.PLACING, _State.BACK_FROM_PLACE)
         self._stayed = set(range(len(self.steps))) - self.moved if halfway and self.moved_here else set()
         self.moved, self.moved_here = set(), True
@@ -411,6 +413,12 @@ def _rename(old: str, new: str) -> bool:
         if _exists(old):
             raise  # then it is the new name's folder that is not there
         return False
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with files.writing(Path(new)) as temp:  # a folder that is a link to another disk
+            shutil.copy2(old, temp)
+        os.unlink(old)
     return True
 
 
