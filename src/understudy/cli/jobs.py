@@ -20,17 +20,26 @@ STOP_SECS = 600.0
 Shown = Callable[[dict[str, Any]], str]
 
 
-def run_stage(door: Door, stage: str, title: str, *, shown: Shown | None = None, **arguments: Any) -> None:
+def run_stage(
+    door: Door,
+    stage: str,
+    title: str,
+    *,
+    shown: Shown | None = None,
+    anew: tuple[str, ...] = ("--replace",),
+    **arguments: Any,
+) -> None:
     """Run a stage of the door's workspace as a job, show its progress and how it ended.
 
-    stage: "module:function" inside the package. shown: turns the result into text. arguments: the stage's, by name.
+    stage: "module:function" inside the package. shown: turns the result into text. anew: flags of the command that
+    begin anew, and so are left out of the line that goes on. arguments: the stage's, by name.
     """
     workspace = door.workspace
     values = {name: as_json(value) for name, value in arguments.items()}
     job = start(workspace.private / "jobs", Request(f"understudy.{stage}", workspace.root, title, values))
     with door.progress() as report:
         result = listen(door, job, report)
-    show(door, job, result, shown or functools.partial(summary, title))
+    show(door, job, result, shown or functools.partial(summary, title), anew)
 
 
 def listen(door: Door, job: Job, report: Report) -> JobResult:
@@ -52,7 +61,7 @@ def listen(door: Door, job: Job, report: Report) -> JobResult:
     return result
 
 
-def show(door: Door, job: Job, result: JobResult, shown: Shown) -> None:
+def show(door: Door, job: Job, result: JobResult, shown: Shown, anew: tuple[str, ...] = ("--replace",)) -> None:
     """Print how a job ended, as JSON or for a person, and end the command with its exit code."""
     body = result.body
     if result.ok:
@@ -60,7 +69,7 @@ def show(door: Door, job: Job, result: JobResult, shown: Shown) -> None:
         return
     error = body["error"]
     if result.exit_code == 130:
-        error = {**error, "hint": f"{error['hint']} To go on: {resume_line()}".strip()}
+        error = {**error, "hint": f"{error['hint']} To go on: {resume_line(anew)}".strip()}
     elif error["code"] == "internal-error" and not error["hint"]:
         error = {**error, "hint": f"This is a fault of the program; its traceback is in {job.log}."}
     print(error["message"], file=sys.stderr)
@@ -69,11 +78,11 @@ def show(door: Door, job: Job, result: JobResult, shown: Shown) -> None:
     door.finish({**body, "error": error, "job": job.id}, exit_code=result.exit_code)
 
 
-def resume_line() -> str:
-    """The command line as it was typed, without --replace, which would begin anew."""
+def resume_line(anew: tuple[str, ...] = ("--replace",)) -> str:
+    """The command line as it was typed, without the flags that would begin anew."""
     import shlex
 
-    return shlex.join(["understudy", *(word for word in sys.argv[1:] if word != "--replace")])
+    return shlex.join(["understudy", *(word for word in sys.argv[1:] if word not in anew)])
 
 
 def summary(title: str, body: dict[str, Any], *, most_skipped: int = 10) -> str:

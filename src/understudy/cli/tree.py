@@ -46,6 +46,7 @@ TREE: dict[str, Leaf | Branch] = {
         {
             "extract": Leaf("faceset:extract", "Find the faces of one side and cut them out, aligned."),
             "info": Leaf("faceset:info", "Count the faces of a faceset and say what they are like."),
+            "enhance": Leaf("enhance:enhance", "Give the soft faces of a faceset the detail of its sharp ones."),
             "review": Leaf("review:review", "List the frames and faces that are worth a second look, worst first."),
             "realign": Leaf("review:realign", "Put the face of one frame right, or search many frames again."),
             "trash": Leaf("review:trash", "Take faces out by what is known of them; undo brings them back."),
