@@ -50,7 +50,7 @@ DIMENSIONS = ROWS * COLUMNS * DIRECTIONS + ROWS * COLUMNS + 2
 _FOREHEAD = 0.62  # height above the brows that still counts, in distances between the eyes and the mouth
 _FINEST = 1.0  # picture pixels per texture pixel; from twice as many on the picture is made smaller first
 _HIDDEN, _SEEN = 0.1, 0.5  # share of the face's width from which a half counts a little, and fully
-_COLOUR_WEIGHT, _COLOUR_BOUND = 0.5, 2.5
+_COLOUR_WEIGHT, _COLOUR_BOUND = 0.3, 2.5
 _LIGHTNESS_UNIT = 20.0
 
 

@@ -25,8 +25,6 @@ CHAIN_OF = 20_000
 """Faces that are chained together; of more, each such part is chained by itself."""
 
 _ROUNDING = np.float32(2e-5)  # what float32 may be off in a sum of 256 products that add up to 1: 256 · 2^-24
-    2e-5
-)  # what float32 may be off in a sum of 256 products that add up to 1: 256 · 2^-24, and a bit
 _ROWS = 512
 
 

@@ -2,7 +2,7 @@
 
 CPBD counts the edges whose blur nobody would notice (N. D. Narvekar and L. J. Karam, "A No-Reference Image Blur Metric
 Based on the Cumulative Probability of Blur Detection", IEEE Transactions on Image Processing 20, 2011), on the face
-inside its hull. Only the part of the picture around the hull is looked at: outside everything is black and has no edges.
+inside its hull. Only the part of the picture around the hull is looked at: outside all is black and has no edges.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _has_direction(values: npt.NDArray[np.int16]) -> bool:
 
 
 def _slope_lengths(slope: Flags, ys: Indices, xs: Indices) -> Indices:
-    """How far the slope goes on to both sides of each pixel, 1 on each side at least. slope: (H, W - 1), between pixels."""
+    """How far the slope goes on to both sides of pixels, 1 on each side at least. slope: (H, W - 1), between pixels."""
     padded = np.pad(slope, ((0, 0), (_WIDEST + 2, _WIDEST + 2)))
     stride = padded.shape[1]
     flat = padded.ravel()
