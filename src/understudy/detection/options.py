@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from understudy.options import Options, option
 from understudy.records import FaceType, FootageFrom
@@ -20,6 +21,7 @@ class Accuracy(StrEnum):
 
 IMAGE_SIZE, HEAD_IMAGE_SIZE = 512, 768
 SMALLEST_IMAGE, LARGEST_IMAGE = 256, 2048
+AUTO = "auto"
 
 
 class ExtractOptions(Options):
@@ -30,14 +32,12 @@ class ExtractOptions(Options):
         "How much of the head each aligned face covers: h half, mf mid-full, f full, wf whole face, head.",
         group="Faces",
     )
-    image_size: int = option(
+    image_size: Annotated[int, Field(ge=0, le=LARGEST_IMAGE)] | Literal["auto"] = option(
         0,
-        f"Side of the aligned picture, {SMALLEST_IMAGE} to {LARGEST_IMAGE}; "
-        f"0: {IMAGE_SIZE}, or {HEAD_IMAGE_SIZE} for heads.",
+        f"Side of the aligned picture, {SMALLEST_IMAGE} to {LARGEST_IMAGE}, or auto: as large as the faces in the "
+        f"footage; 0: {IMAGE_SIZE}, or {HEAD_IMAGE_SIZE} for heads.",
         group="Faces",
         unit="px",
-        ge=0,
-        le=LARGEST_IMAGE,
     )
     jpeg_quality: int = option(90, "JPEG quality of the aligned faces.", group="Faces", ge=1, le=100)
     max_faces: int = option(
@@ -45,6 +45,14 @@ class ExtractOptions(Options):
     )
     min_face: int = option(
         24, "Leave out faces whose box is narrower or lower than this.", group="Faces", unit="px", ge=0
+    )
+    smoothing: float = option(
+        1.0,
+        "How much the trembling of landmarks from frame to frame is smoothed; 0: not at all.",
+        group="Faces",
+        ge=0,
+        le=4,
+        step=0.25,
     )
     engine: str = option(
         "mediapipe",
@@ -66,6 +74,9 @@ class ExtractOptions(Options):
     debug_images: bool = option(
         False, "Also write each frame with boxes and landmarks drawn on it, into aligned_debug.", group="Output"
     )
+    continue_: bool = option(
+        True, "Keep the faces that are there and do the frames that are left; --no-continue refuses.", group="Output"
+    )
     replace: bool = option(
         False, "Start anew: move the faces that are there to the trash, instead of continuing.", group="Output"
     )
@@ -79,12 +90,14 @@ class ExtractOptions(Options):
 
     @model_validator(mode="after")
     def _size_is_usable(self) -> ExtractOptions:
-        if 0 < self.image_size < SMALLEST_IMAGE:
-            raise ValueError(f"image_size is 0 or from {SMALLEST_IMAGE} to {LARGEST_IMAGE}")
+        if isinstance(self.image_size, int) and 0 < self.image_size < SMALLEST_IMAGE:
+            raise ValueError(f"image_size is auto, 0 or from {SMALLEST_IMAGE} to {LARGEST_IMAGE}")
         return self
 
     @property
     def size(self) -> int:
-        """The side of the aligned picture in pixels, with 0 resolved."""
+        """The side of the aligned picture in pixels, with 0 resolved; auto is as 0 until the footage was measured."""
+        if isinstance(self.image_size, int) and self.image_size:
+            return self.image_size
         heads = (FaceType.HEAD, FaceType.HEAD_NO_ALIGN)
-        return self.image_size or (HEAD_IMAGE_SIZE if self.face_type in heads else IMAGE_SIZE)
+        return HEAD_IMAGE_SIZE if self.face_type in heads else IMAGE_SIZE

@@ -91,15 +91,15 @@ class Tracker:
         return ids
 
     def remember(self, index: int, faces: Iterable[tuple[int, Sight]], *, new_shot: bool = False) -> None:
-        """Take a frame whose ids are known already, such as those of an earlier run. `next_id` is left as it is."""
+        """Take a frame whose ids are known already, such as those of an earlier run."""
         self._forget(index, everything=new_shot)
         for track, face in faces:
             self._tracks.setdefault(track, deque()).append(_seen(index, face))
+            self.next_id = max(self.next_id, track + 1)
 
-    def last_seen(self, track: int) -> int | None:
-        """The last frame of a track that is still waited for."""
-        seen = self._tracks.get(track)
-        return seen[-1].index if seen else None
+    def last_seen(self) -> dict[int, int]:
+        """The last frame of each track that is still waited for."""
+        return {track: seen[-1].index for track, seen in self._tracks.items()}
 
     def _forget(self, index: int, *, everything: bool) -> None:
         if everything:

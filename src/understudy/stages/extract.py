@@ -1,43 +1,62 @@
 """Find the faces of one side's footage and cut them out into its faceset.
 
-    decode → find → align → encode → write, several frames at once → journal, progress
+    decode → shots → find, several stretches at once → join: tracks, smoothing → cut, encode, write → journal, progress
 
 Inside a stretch (12 frames in a row) each frame's search is helped by the faces of the frame before; every stretch
-starts without help. So stretches do not depend on each other: any number of threads, and a run that was stopped and
-taken up again, write the same faces.
+starts without help. What is joined over time is decided in the order of the frames, from what the journal keeps. So any
+number of threads, and a run that was stopped anywhere and taken up again, write the same faces.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from understudy.detection.cutting import CutFace, cut_face
-from understudy.detection.drawing import darken, draw_landmarks, draw_rect, draw_square
-from understudy.detection.found import FoundFace
+from understudy.detection.cutting import crop_area
 from understudy.detection.loading import load_engine
-from understudy.detection.options import ExtractOptions
-from understudy.errors import Interrupted, MediaError, NoFacesFound, NoFrames, UsageError
-from understudy.facesets import Catalog, FaceMeta, encode_jpeg, write_face
-from understudy.files import os_errors, sweep, write_bytes
+from understudy.detection.options import AUTO, LARGEST_IMAGE, SMALLEST_IMAGE, ExtractOptions
+from understudy.detection.smoothing import REACH
+from understudy.detection.tracking import MEMORY, WAIT, Tracker
+from understudy.errors import Busy, Interrupted, MediaError, NoFacesFound, NoFrames, UsageError
+from understudy.facesets import Catalog
+from understudy.facesets.changes import recover
+from understudy.files import os_errors, sweep
 from understudy.imaging.threads import one_thread_per_call
-from understudy.masks.hull import face_hull
 from understudy.media import Frame, FrameSource
-from understudy.records import FaceType, Rect, Side, Skipped
+from understudy.media.shots import ShotFinder
+from understudy.records import FaceType, Side
 from understudy.report import Note, Pace, Report, Stop, never, silent
-from understudy.stages.extract_journal import Done, ExtractJournal, footage_key, journal_path, settings_of
+from understudy.stages.extract_faces import Finders, Joined, Joiner, Look, Written, write_faces
+from understudy.stages.extract_journal import (
+    Done,
+    ExtractJournal,
+    done_of,
+    footage_key,
+    journal_path,
+    settings_of,
+)
 from understudy.stages.frame_record import read_record, record_path
 from understudy.stages.result import StageResult
+from understudy.stages.shots import read_shots, write_shots
 from understudy.stages.stretches import Stretches, stretch_length
 from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
 
-DEBUG_QUALITY = 50
+WARM_UP = WAIT + 10
+"""Frames before the first one to do in which the search for shot changes learns what is usual."""
+
+SAMPLES = 12
+"""Frames in which faces are measured for --image-size auto."""
+
+SIZE_STEP = 64
+SIZE_PERCENTILE = 25
+"""So many percent of the measured faces may be smaller than the picture that is cut for them."""
 
 
 def extract(
@@ -58,11 +77,17 @@ def extract(
     started = time.perf_counter()
     paths = workspace.side(side)
     with workspace.writing(f"aligned-{side}"), workspace.footage(side, options.from_) as footage:
+        recover(workspace.changes(side))
+        unchanged = _fingerprint(footage)
         journal = _take_up(workspace, side, footage, options, report)
         rate = None
         if not _is_all_done(journal, paths):
+            options = options.but(image_size=journal.settings.get("image_size", options.size))
             with journal, one_thread_per_call():
                 rate = _extract(paths, footage, journal, options, report, stop)
+                _require_same(footage, unchanged, side)
+                journal.finish()
+            _keep_shots(workspace, side, footage, journal)
     _require_faces(journal, side)
     return StageResult(
         frames=len(journal.done),
@@ -76,7 +101,12 @@ def extract(
 
 
 def _extract(
-    paths: SidePaths, footage: FrameSource, journal: ExtractJournal, options: ExtractOptions, report: Report, stop: Stop
+    paths: SidePaths,
+    footage: FrameSource,
+    journal: ExtractJournal,
+    options: ExtractOptions,
+    report: Report,
+    stop: Stop,
 ) -> float | None:
     """Do every frame that is not in the journal. Gives frames per second."""
     for folder in (paths.aligned, *([paths.aligned_debug] if options.debug_images else [])):
@@ -84,114 +114,84 @@ def _extract(
             folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
     start = _first_to_do(journal, paths, stretch_length(footage))
+    joiner = _joiner(journal, start, options)
+    finders = Finders(options, frozenset(journal.done))
     total = footage.estimated_count
     pace = Pace("Extracting", None if total is None else max(0, total - start), report)
-    known = frozenset(journal.done)
-    work = Stretches(footage, start, lambda: _Cutter(paths, options, known), workers=options.workers, stop=stop)
+
+    def hand_on(ready: Iterable[Joined]) -> None:
+        """Have the faces of final frames written; let go of those that could not be read."""
+        for joined in ready:
+            if joined.look.faces is None:
+                work.release(joined.look.serial)
+            else:
+                work.submit(partial(write_faces, joined, paths, options))
+
+    work: Stretches[Look, Written] = Stretches(
+        footage,
+        start,
+        finders.make,
+        workers=options.workers,
+        ahead=REACH + 1,
+        frames=lambda: _marked(footage, start),
+        flush=lambda: hand_on(joiner.flush()),
+        stop=stop,
+    )
     with work:
-        for outcome in work:
-            if outcome.faces is not None and outcome.name not in known:
-                made = [_face_file(paths, outcome.name, number) for number in range(outcome.faces)]
-                journal.add(outcome.name, Done(outcome.index, outcome.faces), made)
-            journal.skip([*outcome.skipped, *footage.skipped])
-            pace.advance()
+        for item in work:
+            if isinstance(item, Look):
+                journal.skip([*item.skipped, *footage.skipped])
+                if item.is_known or item.picture is None:
+                    work.release(item.serial)
+                hand_on(joiner.add(item))
+            else:
+                work.release(item.serial)
+                journal.add(item.seen.name, done_of(item.seen), item.files, item.seen)
+            if isinstance(item, Written) or item.is_known or item.faces is None:
+                pace.advance()
         if work.stopped:
             raise _interrupted(journal, options)
     journal.skip(footage.skipped)
-    journal.finish()
     pace.report_now()
-    for item in journal.skipped:
-        report(Note(item.reason, level="warning", item=item.item))
+    for skipped in journal.skipped:
+        report(Note(skipped.reason, level="warning", item=skipped.item))
     return pace.rate
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of one frame. faces: how many it has; None when it could not be read."""
-
-    index: int
-    name: str
-    faces: int | None
-    skipped: tuple[Skipped, ...] = ()
-
-
-class _Cutter:
-    """Finds, cuts and writes the faces of frame after frame, in one thread."""
-
-    def __init__(self, paths: SidePaths, options: ExtractOptions, known: frozenset[str]) -> None:
-        self._paths, self._options, self._known = paths, options, known
-        self._engine = load_engine(options.engine, device=options.device, accuracy=options.accuracy)
-        self.begin()
-
-    def begin(self) -> None:
-        """Forget the frames seen so far."""
-        self._previous: list[FoundFace] | None = None
-        self._passed: list[Frame] = []
-
-    def work(self, frame: Frame) -> _Outcome:
-        """Write the faces of one frame; a known one is only remembered, in case the next one wants its faces."""
-        if frame.name in self._known:
-            self._passed.append(frame)
-            return _Outcome(frame.index, frame.name, 0)
+def _marked(footage: FrameSource, start: int) -> Iterator[tuple[Frame, bool]]:
+    """The frames from `start` on, each with whether it begins a shot. Some before are decoded for comparison."""
+    shots = ShotFinder()
+    for frame in footage.frames(max(0, start - WARM_UP)):
         try:
-            for passed in self._passed:
-                self._find(passed)
-            self._passed.clear()
-            faces = self._find(frame)
-        except MediaError as error:
-            self.begin()
-            return _Outcome(frame.index, frame.name, None, (Skipped(frame.name, error.message),))
-        written = self._write(frame, faces)
-        damaged = (Skipped(frame.name, "damaged; its faces were looked for all the same"),) if frame.damaged else ()
-        return _Outcome(frame.index, frame.name, written, damaged)
-
-    def _find(self, frame: Frame) -> list[FoundFace]:
-        options = self._options
-        found = self._previous = self._engine.find(frame.rgb8, previous=self._previous)
-        faces = [face for face in found if min(face.rect.width, face.rect.height) >= options.min_face]
-        return faces[: options.max_faces] if options.max_faces else faces
-
-    def _write(self, frame: Frame, faces: Sequence[FoundFace]) -> int:
-        options, paths = self._options, self._paths
-        cuts = [cut_face(frame.rgb8, face, size=options.size, face_type=options.face_type) for face in faces]
-        usable = [cut for cut in cuts if cut is not None]
-        for number, cut in enumerate(usable):
-            jpeg = encode_jpeg(cut.rgb8, options.jpeg_quality)
-            write_face(_face_file(paths, frame.name, number), jpeg, _meta(frame, cut, options.face_type))
-        if options.debug_images:
-            picture = _debug_picture(frame, usable, options.size)
-            path = paths.aligned_debug / f"{Path(frame.name).stem}.jpg"
-            write_bytes(path, encode_jpeg(picture, DEBUG_QUALITY), durable=False)
-        return len(usable)
+            is_cut = shots.feed(frame)
+        except MediaError:
+            is_cut = False
+        if frame.index >= start:
+            yield frame, is_cut
 
 
-def _face_file(paths: SidePaths, frame_name: str, number: int) -> Path:
-    return paths.aligned / f"{Path(frame_name).stem}_{number}.jpg"
+def _joiner(journal: ExtractJournal, start: int, options: ExtractOptions) -> Joiner:
+    """A joiner that knows the frames before `start`.
+
+    A run that goes on after a stop counts tracks on from the frames before it, and so gives the ids that it would have
+    given without the stop; frames that are added to a finished run get ids of their own.
+    """
+    before = [(done.index, name) for name, done in journal.done.items() if start - MEMORY <= done.index < start]
+    numbered = (done.last_track for done in journal.done.values() if journal.is_complete or done.index < start)
+    joiner = Joiner(Tracker(next_id=1 + max(numbered, default=0)), smoothing=options.smoothing, recall=journal.seen)
+    joiner.remember([seen for _, name in sorted(before) if (seen := journal.seen(name)) is not None])
+    return joiner
 
 
-def _meta(frame: Frame, cut: CutFace, face_type: FaceType) -> FaceMeta:
-    box = cut.found.rect
-    return FaceMeta(
-        face_type=face_type,
-        landmarks=cut.landmarks,
-        source_filename=frame.name,
-        source_rect=Rect(
-            float(round(box.left)), float(round(box.top)), float(round(box.right)), float(round(box.bottom))
-        ),
-        source_landmarks=cut.found.landmarks,
-        image_to_face_mat=cut.face_from_frame,
-    )
-
-
-def _debug_picture(frame: Frame, cuts: Sequence[CutFace], size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    picture = frame.rgb8.copy()
-    for cut in cuts:
-        draw_landmarks(picture, cut.found.landmarks)
-        darken(picture, face_hull(cut.found.landmarks, frame.height, frame.width))
-        draw_rect(picture, cut.found.rect)
-        if cut.face_from_frame is not None:
-            draw_square(picture, cut.face_from_frame, size)
-    return picture
+def _keep_shots(workspace: Workspace, side: Side, footage: FrameSource, journal: ExtractJournal) -> None:
+    """Keep the shots that were noticed on the way, where nobody has looked for them."""
+    done = journal.done.values()
+    if not done or any(frame.is_cut is None for frame in done) or read_shots(workspace, side, footage) is not None:
+        return
+    first, last = min(frame.index for frame in done), max(frame.index for frame in done)
+    starts = sorted({first, *(frame.index for frame in done if frame.is_cut)})
+    with contextlib.suppress(Busy), workspace.writing(f"shots-{side}"):
+        write_shots(workspace, side, footage, starts, last + 1)
 
 
 def _take_up(
@@ -202,17 +202,97 @@ def _take_up(
     path = journal_path(workspace, side)
     fresh = ExtractJournal(path, footage_key(footage, read_record(record_path(workspace, side))), settings_of(options))
     if options.replace:
+        _measure_if_asked(fresh, footage, options, report)
         _move_to_trash(workspace, side, report)
         return fresh
     earlier = ExtractJournal.read(path)
     if not _face_files(paths.aligned):
-        unfinished = earlier is not None and not earlier.is_complete and earlier.faces == 0
-        return earlier if earlier is not None and unfinished and _fits(earlier, fresh) else fresh
+        is_unfinished = earlier is not None and not earlier.is_complete and earlier.faces == 0
+        if earlier is not None and is_unfinished and _fits(earlier, _as_earlier(fresh, earlier, options)):
+            return earlier
+        _measure_if_asked(fresh, footage, options, report)
+        return fresh
+    if not options.continue_:
+        raise UsageError(
+            f"There are faces in data_{side}/aligned already.",
+            hint="Without --no-continue they are kept and the rest is done; --replace moves them to the trash.",
+        )
     journal = earlier or _from_faceset(fresh, workspace, side)
-    _require_fit(journal, fresh, side)
+    _require_fit(journal, _as_earlier(fresh, journal, options), side)
     if not _is_all_done(journal, paths) and journal.done:
         report(Note(f"Going on after {len(journal.done)} frames with {journal.faces} faces that are done."))
     return journal
+
+
+def _as_earlier(fresh: ExtractJournal, earlier: ExtractJournal, options: ExtractOptions) -> ExtractJournal:
+    """`fresh` with the size that an earlier run has measured, where the size is left to us."""
+    if options.image_size == AUTO:
+        fresh.settings["image_size"] = earlier.settings.get("image_size", options.size)
+    return fresh
+
+
+def _measure_if_asked(fresh: ExtractJournal, footage: FrameSource, options: ExtractOptions, report: Report) -> None:
+    """Choose the size of the aligned pictures from the footage, where it is left to us."""
+    if options.image_size != AUTO or options.face_type is FaceType.MARK_ONLY:
+        return
+    sides = _measured_sides(footage, options)
+    if not sides:
+        report(Note(f"No face in {SAMPLES} frames of the footage to measure; aligned pictures get {options.size} px."))
+        return
+    size = size_for(sides)
+    fresh.settings["image_size"] = size
+    report(
+        Note(
+            f"Aligned pictures get {size} px: the faces of {len(sides)} frames cover {min(sides):.0f} to"
+            f" {max(sides):.0f} px, {np.median(sides):.0f} in the middle."
+        )
+    )
+
+
+def size_for(sides: Sequence[float]) -> int:
+    """The size at which at most a quarter of crops of these sides in frame pixels would be enlarged."""
+    side = int(np.percentile(sides, SIZE_PERCENTILE)) // SIZE_STEP * SIZE_STEP
+    return int(np.clip(side, SMALLEST_IMAGE, LARGEST_IMAGE))
+
+
+def _measured_sides(footage: FrameSource, options: ExtractOptions) -> list[float]:
+    """Sides in frame pixels of the crop of the largest face in each of some frames spread over the footage."""
+    engine = load_engine(options.engine, device=options.device, accuracy=options.accuracy)
+    count = footage.estimated_count or SAMPLES
+    sides = []
+    for position in np.unique(np.linspace(0, count - 1, SAMPLES + 2).astype(int)[1:-1]):
+        frame = next(footage.frames(int(position)), None)
+        try:
+            found = [] if frame is None else engine.find(frame.rgb8)
+        except MediaError:
+            continue
+        sizable = [face for face in found if min(face.rect.width, face.rect.height) >= options.min_face]
+        areas = [crop_area(face.landmarks, options.face_type) for face in sizable[:1]]
+        sides += [float(np.sqrt(area)) for area in areas if area is not None]
+    return sides
+
+
+def _fingerprint(footage: FrameSource) -> tuple[int, int] | None:
+    """What changes when a video is written to; nothing for a folder, whose frames come and go."""
+    path = footage.info.path
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _require_same(footage: FrameSource, before: tuple[int, int] | None, side: Side) -> None:
+    """Raise UsageError when the video was replaced or written to meanwhile: its faces are of two films."""
+    try:
+        now = _fingerprint(footage)
+    except OSError:
+        now = None
+    if now != before:
+        raise UsageError(
+            f"{footage.info.path.name} changed while its faces were looked for.",
+            hint="When it is whole, start anew (what was found moves to the trash): "
+            f"understudy faceset extract {side} --replace",
+        )
 
 
 def _from_faceset(fresh: ExtractJournal, workspace: Workspace, side: Side) -> ExtractJournal:

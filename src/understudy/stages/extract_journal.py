@@ -130,6 +130,10 @@ class Done:
     index: int
     faces: int
     dropped: tuple[Dropped, ...] = ()
+    last_track: int = field(default=0, compare=False)
+    """The highest track id of the frame."""
+    is_cut: bool | None = field(default=None, compare=False)
+    """Whether it begins a shot; None where that is not known."""
     offset: int = field(default=-1, compare=False)
     """Where its line begins in the journal; -1 where that is not known."""
 
@@ -166,7 +170,8 @@ class ExtractJournal(Journal):
             return
         seen = _seen_frame(entry, with_points=False)
         if seen is not None:
-            self.done[seen.name] = _done_of(seen, _count(entry), offset if seen.faces is not None else -1)
+            is_counted = seen.faces is None
+            self.done[seen.name] = Done(seen.index, entry["faces"]) if is_counted else done_of(seen, offset=offset)
 
     @property
     def is_of_folder(self) -> bool:
@@ -263,14 +268,17 @@ def _frame(name: str, done: Done) -> Entry:
     return {"frame": done.index, "name": name, "faces": done.faces}
 
 
-def _done_of(seen: SeenFrame, count: int, offset: int) -> Done:
-    notable = [face for face in seen.faces or () if face.dropped in NOTABLE]
-    return Done(seen.index, count, tuple(Dropped(face.rect, face.dropped) for face in notable), offset)
-
-
-def _count(entry: Entry) -> int:
-    faces = entry["faces"]
-    return faces if isinstance(faces, int) else sum("file" in face for face in faces if isinstance(face, dict))
+def done_of(seen: SeenFrame, *, offset: int = -1) -> Done:
+    """What is kept in memory of a frame. Its faces must be known."""
+    faces = seen.faces or ()
+    return Done(
+        seen.index,
+        sum(face.file is not None for face in faces),
+        tuple(Dropped(face.rect, face.dropped) for face in faces if face.dropped in NOTABLE),
+        last_track=max((face.track or 0 for face in faces), default=0),
+        is_cut=seen.is_cut,
+        offset=offset,
+    )
 
 
 def _seen_frame(entry: Entry, *, with_points: bool) -> SeenFrame | None:

@@ -1,17 +1,21 @@
-"""Frames through several threads in bounded memory, a stretch (a few frames in a row) to a thread at a time.
+"""Frames through several threads in bounded memory: looked at in stretches, joined in order, finished one by one.
 
-    reader thread: decode → stretch queues    worker threads: one stretch each → results    caller: iterates the results
+    reader thread: decode → passes      worker threads: look at passes, do jobs      caller: iterates looks and results
+                                                                 ▲                         │
+                                                                 └──────── submit ─────────┘
 
-A stretch is a fixed run of frame indices, so what belongs together does not depend on the number of threads.
+A stretch is a fixed run of frame indices, so what belongs together does not depend on the number of threads. The caller
+gets every look, in the order in which they finish, joins them as it likes, and submits jobs for the same threads. It
+says when a frame is no longer needed; until then the frame counts against the memory.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -27,16 +31,32 @@ STRETCH_PIXELS = 25_000_000
 LEAST_MEMORY = 256 * 2**20
 POLL_SECS = 0.1
 
-Result = TypeVar("Result")
-ResultOut = TypeVar("ResultOut", covariant=True)
+LookT = TypeVar("LookT")
+ResultT = TypeVar("ResultT")
 
 
-class Worker(Protocol[ResultOut]):
-    """What one thread does. `begin` comes before the frames of each stretch; `work` gets them in order."""
+@dataclass(frozen=True)
+class Pass:
+    """One frame on its way. serial: counts the frames that were read, from 0. mark: what the reader noticed of it."""
+
+    serial: int
+    frame: Frame
+    mark: bool = False
+
+
+class Worker(Protocol[LookT]):
+    """What one thread does. `begin` comes before the frames of each stretch; `look` gets them in order.
+
+    batch: how many frames of a stretch `look` wants at once.
+    """
+
+    batch: int
 
     def begin(self) -> None: ...
 
-    def work(self, frame: Frame) -> ResultOut: ...
+    def look(self, passes: list[Pass]) -> list[LookT]:
+        """One look for each."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,8 +64,10 @@ class _Failure:
     error: BaseException
 
 
-class _End:
-    """Marks the end of a queue."""
+@dataclass(eq=False)
+class _Stretch:
+    passes: deque[Pass] = field(default_factory=deque)
+    is_whole: bool = False
 
 
 def stretch_length(footage: FrameSource) -> int:
@@ -54,35 +76,51 @@ def stretch_length(footage: FrameSource) -> int:
     return max(1, min(LONGEST_STRETCH, STRETCH_PIXELS // pixels))
 
 
-class Stretches(Generic[Result]):
-    """Iterates over what workers made of each frame, in the order they finish. Use as a context manager.
+class Stretches(Generic[LookT, ResultT]):
+    """Iterates over what workers saw in each frame and over the results of jobs, as they finish. A context manager.
 
-    Iteration ends early when `stop()` turns true (`stopped` tells); an error in any thread is raised here.
+    Iteration ends when every frame was looked at, `flush` has been called and every job is done; or early when `stop()`
+    turns true (`stopped` tells). An error in any thread is raised here.
     """
 
     def __init__(
         self,
         footage: FrameSource,
         start: int,
-        make_worker: Callable[[], Worker[Result]],
+        make_worker: Callable[[], Worker[LookT]],
         *,
         workers: int = 0,
+        ahead: int = 0,
+        frames: Callable[[], Iterator[tuple[Frame, bool]]] | None = None,
+        flush: Callable[[], None] | None = None,
         stop: Stop = never,
     ) -> None:
-        """start: index of the first frame to read. workers: threads, 0: one per core. make_worker: called in each."""
+        """start: index of the first frame to look at. workers: threads, 0: one per core. make_worker: called in each.
+
+        ahead: so many frames after one that is still needed are read however little memory there is. frames: gives the
+        frames from `start` on, each with its mark, in the reader's thread; by default those of the footage, unmarked.
+        flush: called when all looks were taken, to submit the last jobs.
+        """
         self._footage, self._start, self._make_worker, self._stop = footage, start, make_worker, stop
         self._count = workers or os.cpu_count() or 1
         self._length = stretch_length(footage)
-        self._budget = _Budget(_memory_limit(footage, self._count * self._length))
-        self._stretches: SimpleQueue[SimpleQueue[Frame | _End] | _End] = SimpleQueue()
-        self._results: SimpleQueue[Result | _Failure | _End] = SimpleQueue()
-        self._stopping = threading.Event()
+        self._frames, self._flush = frames or self._unmarked, flush
+        self._limit = _memory_limit(footage, 2 * self._count * self._length + ahead)
+        self._ahead = max(ahead, self._length + 1)
+        self._board = threading.Condition()
+        self._waiting: deque[_Stretch] = deque()
+        self._jobs: deque[Callable[[], ResultT]] = deque()
+        self._results: deque[LookT | ResultT | _Failure] = deque()
+        self._held: dict[int, int] = {}
+        """Bytes of the frames that are still needed, by serial, ascending."""
+        self._used = self._read_count = self._looked_count = self._jobs_open = 0
+        self._all_read = self._closed = False
         self._threads: list[threading.Thread] = []
         self.stopped = False
 
     def __enter__(self) -> Self:
-        jobs = [self._read, *([self._run] * self._count)]
-        self._threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
+        tasks = [self._read, *([self._run] * self._count)]
+        self._threads = [threading.Thread(target=self._guarded, args=(task,), daemon=True) for task in tasks]
         for thread in self._threads:
             thread.start()
         return self
@@ -90,87 +128,126 @@ class Stretches(Generic[Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
-        self._budget.close()
+        with self._board:
+            self._closed = True
+            self._board.notify_all()
         for thread in self._threads:
             thread.join()
 
-    def __iter__(self) -> Iterator[Result]:
-        working = self._count
-        while working:
+    def submit(self, job: Callable[[], ResultT]) -> None:
+        """Have a job done by one of the threads; its result is iterated. Jobs go before frames."""
+        with self._board:
+            self._jobs.append(job)
+            self._jobs_open += 1
+            self._board.notify_all()
+
+    def release(self, serial: int) -> None:
+        """Say that a frame is no longer needed. Saying it twice is fine."""
+        with self._board:
+            self._used -= self._held.pop(serial, 0)
+            self._board.notify_all()
+
+    def __iter__(self) -> Iterator[LookT | ResultT]:
+        is_flushed = False
+        while True:
             if self._stop():
                 self.stopped = True
                 return
-            try:
-                result = self._results.get(timeout=POLL_SECS)
-            except Empty:
-                continue
-            if isinstance(result, _End):
-                working -= 1
+            with self._board:
+                if not self._results:
+                    if self._all_read and self._looked_count == self._read_count and not self._jobs_open:
+                        if is_flushed:
+                            return
+                    else:
+                        self._board.wait(POLL_SECS)
+                        continue
+                result = self._results.popleft() if self._results else None
+            if result is None:
+                is_flushed = True
+                if self._flush is not None:
+                    self._flush()
             elif isinstance(result, _Failure):
                 raise result.error
             else:
                 yield result
 
-    def _guarded(self, job: Callable[[], None]) -> None:
+    def _guarded(self, task: Callable[[], None]) -> None:
         try:
-            job()
+            task()
         except BaseException as error:  # handed to the thread that iterates, which raises it
-            self._results.put(_Failure(error))
+            with self._board:
+                self._results.append(_Failure(error))
+                self._board.notify_all()
+
+    def _unmarked(self) -> Iterator[tuple[Frame, bool]]:
+        return ((frame, False) for frame in self._footage.frames(self._start))
 
     def _read(self) -> None:
-        stretch: SimpleQueue[Frame | _End] = SimpleQueue()
-        number = -1
-        try:
-            for frame in self._footage.frames(self._start):
-                if self._stopping.is_set():
+        stretch, number = _Stretch(is_whole=True), -1
+        for frame, mark in self._frames():
+            size = _bytes_of(frame)
+            with self._board:
+                while not self._closed and not self._has_room(size):
+                    self._board.wait()
+                if self._closed:
                     return
                 if frame.index // self._length != number:
                     number = frame.index // self._length
-                    stretch.put(_End())
-                    stretch = SimpleQueue()
-                    self._stretches.put(stretch)
-                self._budget.take(_bytes_of(frame))
-                stretch.put(frame)
-        finally:
-            stretch.put(_End())
-            for _ in range(self._count):
-                self._stretches.put(_End())
+                    stretch.is_whole = True
+                    stretch = _Stretch()
+                    self._waiting.append(stretch)
+                stretch.passes.append(Pass(self._read_count, frame, mark))
+                self._held[self._read_count] = size
+                self._used += size
+                self._read_count += 1
+                self._board.notify_all()
+        with self._board:
+            stretch.is_whole = self._all_read = True
+            self._board.notify_all()
+
+    def _has_room(self, size: int) -> bool:
+        if not self._held or self._used + size <= self._limit:
+            return True
+        return self._read_count <= next(iter(self._held)) + self._ahead
 
     def _run(self) -> None:
         worker = self._make_worker()
-        while not isinstance(stretch := self._stretches.get(), _End):
-            worker.begin()
-            while not isinstance(frame := stretch.get(), _End):
-                if not self._stopping.is_set():
-                    self._results.put(worker.work(frame))
-                self._budget.give_back(_bytes_of(frame))
-                del frame
-        self._results.put(_End())
+        stretch: _Stretch | None = None
+        while True:
+            with self._board:
+                while (task := self._next(stretch, worker.batch)) is None:
+                    self._board.wait()
+                if self._closed:
+                    return
+            if isinstance(task, _Stretch):
+                stretch = task
+                worker.begin()
+            elif isinstance(task, list):
+                self._finish(worker.look(task))
+                task = None
+            else:
+                self._finish([task()], jobs=1)
 
+    def _next(self, stretch: _Stretch | None, batch: int) -> _Stretch | list[Pass] | Callable[[], ResultT] | None:
+        """What a thread does next; None when there is nothing to do yet. An end counts as something to do."""
+        if self._closed:
+            return []
+        if self._jobs:
+            return self._jobs.popleft()
+        if stretch is not None and stretch.passes:
+            if len(stretch.passes) >= batch or stretch.is_whole:
+                return [stretch.passes.popleft() for _ in range(min(batch, len(stretch.passes)))]
+            return None
+        if (stretch is None or stretch.is_whole) and self._waiting:
+            return self._waiting.popleft()
+        return None
 
-class _Budget:
-    """So many bytes of frames between decoding and done. One frame always passes, however large."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._used, self._closed = limit, 0, False
-        self._changed = threading.Condition()
-
-    def take(self, amount: int) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._used == 0 or self._used + amount <= self._limit)
-            self._used += amount
-
-    def give_back(self, amount: int) -> None:
-        with self._changed:
-            self._used -= amount
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Let everybody pass who still waits."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+    def _finish(self, made: list[LookT] | list[ResultT], *, jobs: int = 0) -> None:
+        with self._board:
+            self._results.extend(made)
+            self._jobs_open -= jobs
+            self._looked_count += 0 if jobs else len(made)
+            self._board.notify_all()
 
 
 def _bytes_of(frame: Frame) -> int:
