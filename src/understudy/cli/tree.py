@@ -45,7 +45,25 @@ TREE: dict[str, Leaf | Branch] = {
         "Faces: find them in the frames and look after them.",
         {
             "extract": Leaf("faceset:extract", "Find the faces of one side and cut them out, aligned."),
-            "info": Leaf("faceset:info", "Count the faces of a faceset and say what they are like."),
+            "info": Leaf("faceset_tools:info", "Count the faces of a faceset and say what they are like."),
+            "pack": Leaf("faceset_tools:pack", "Put all faces into one file, faceset.pak."),
+            "unpack": Leaf("faceset_tools:unpack", "Take the faces out of faceset.pak again."),
+            "resize": Leaf("faceset_tools:resize", "Bring the faces to another picture size or face type."),
+            "restore-names": Leaf(
+                "faceset_tools:restore_names", "Name the faces after their frames again, as they were before sorting."
+            ),
+            "save-meta": Leaf(
+                "faceset_tools:save_meta",
+                "Save the data of all faces to meta.dat, before editing the pictures elsewhere.",
+            ),
+            "restore-meta": Leaf("faceset_tools:restore_meta", "Give the pictures the data back that meta.dat holds."),
+            "draw-landmarks": Leaf(
+                "faceset_tools:draw_landmarks", "Draw the landmarks of each face on a copy beside it, NAME_debug.jpg."
+            ),
+            "export-masks": Leaf(
+                "faceset_tools:export_masks", "Write the mask of each face as a picture beside it, NAME_mask.jpg."
+            ),
+            "import-png": Leaf("faceset_tools:import_png", "Take over faces of DeepFaceLab 1, which were PNG files."),
             "enhance": Leaf("enhance:enhance", "Give the soft faces of a faceset the detail of its sharp ones."),
             "review": Leaf("review:review", "List the frames and faces that are worth a second look, worst first."),
             "realign": Leaf("review:realign", "Put the face of one frame right, or search many frames again."),

@@ -30,6 +30,9 @@ from understudy.report import Pace, Report, Stop, never, silent
 
 SCHEMA_VERSION = 2
 
+DRAWN_ENDINGS = ("_debug", "_mask")
+"""How names of pictures end that are drawn of a face and lie beside it."""
+
 _IMAGE_SUFFIXES = (*FACE_SUFFIXES, ".png", ".tif", ".tiff")
 _BATCH = 500
 _PATIENCE_SECS = 30.0  # for another process that writes the same cache
@@ -89,6 +92,11 @@ class FaceEntry:
     def path(self) -> Path:
         """Where the file is or, for a packed face, would be."""
         return self._catalog.folder / self.key
+
+    @property
+    def source_path(self) -> Path:
+        """The file that its bytes are in: the loose file, or the pack."""
+        return self.path if self.packed_at is None else self._catalog.folder / PACK_NAME
 
     @property
     def meta(self) -> FaceMeta:
@@ -226,11 +234,41 @@ class Catalog:
                 found.setdefault(face.frame, []).append(face)
         return found
 
+    def each_meta(self) -> Iterator[tuple[FaceEntry, FaceMeta]]:
+        """All faces with all their data, in order, a few in memory at a time: quicker than `entry.meta` for each."""
+        faces = self.faces()
+        for start in range(0, len(faces), _BATCH):
+            batch = faces[start : start + _BATCH]
+            places = ",".join("?" * len(batch))
+            keys = tuple(face.key for face in batch)
+            blobs = dict(self._query(f"select key, meta from faces where key in ({places})", keys))
+            for face in batch:
+                blob = blobs.get(face.key)
+                if blob is not None:  # else it has left the faceset meanwhile
+                    yield face, _unpacked_meta(blob)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """What the files of the usable faces take together; of a pack, the whole pack for each face in it."""
+        return int(self._query("select coalesce(sum(size), 0) from faces where reason is null")[0][0])
+
     @property
     def skipped(self) -> list[Skipped]:
-        """Pictures of the folder that are no usable faces, and why."""
+        """Pictures of the folder that are no usable faces, and why.
+
+        Pictures drawn of a face and lying beside it, 00001_0_debug.jpg and 00001_0_mask.png, are not listed.
+        """
         rows = self._query("select key, reason from faces where reason is not null order by key")
-        return [Skipped(item, reason) for item, reason in rows]
+        return [Skipped(item, reason) for item, reason in rows if not self._is_beside_a_face(item)]
+
+    def _is_beside_a_face(self, key: str) -> bool:
+        owner = face_beside(key)
+        return owner is not None and bool(
+            self._query(
+                "select 1 from faces where reason is null and key in (?, ?, ?, ?)",
+                tuple(f"{owner}{suffix}" for suffix in (".jpg", ".jpeg", ".JPG", ".JPEG")),
+            )
+        )
 
     @property
     def persons(self) -> list[str]:
@@ -334,7 +372,17 @@ class Catalog:
         rows = self._query("select meta from faces where key = ? and meta is not null", (face.key,))
         if not rows:
             raise UnreadableFace("This face has left the faceset since the catalog was opened.", path=face.path)
-        return metadata.from_dict(pickles.loads(rows[0][0]))
+        return _unpacked_meta(rows[0][0])
+
+
+def _unpacked_meta(blob: bytes) -> FaceMeta:
+    return metadata.from_dict(pickles.loads(blob))
+
+
+def face_beside(key: str) -> str | None:
+    """The key without suffix of the face that a picture was drawn of, going by its name; None for other pictures."""
+    stem = key.rpartition(".")[0]
+    return next((stem.removesuffix(ending) for ending in DRAWN_ENDINGS if stem.endswith(ending)), None)
 
 
 def cache_name(folder: Path) -> str:

@@ -1,0 +1,82 @@
+"""What every stage that writes into a faceset shares: one writer, no half-done change, and ways back."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from understudy.errors import UsageError
+from understudy.facesets import FaceEntry
+from understudy.facesets.changes import Change, Move, apply, recover
+from understudy.facesets.packs import PACK_NAME
+from understudy.files import os_errors, sync_files
+from understudy.records import Side
+from understudy.report import Report, Stop, never, silent
+from understudy.workspace import Workspace
+
+
+@contextlib.contextmanager
+def writing_faces(workspace: Workspace, side: Side) -> Iterator[Path]:
+    """Hold the faceset's lock, finish what a killed process left, and give the faceset's folder. Raises Busy."""
+    with workspace.writing(f"aligned-{side}"):
+        recover(workspace.changes(side))
+        yield workspace.side(side).aligned
+
+
+def require_loose(workspace: Workspace, side: Side) -> None:
+    """Raise UsageError while the faceset is packed: what is done to its files would not be seen."""
+    if (workspace.side(side).aligned / PACK_NAME).is_file():
+        raise UsageError(
+            "The faces are packed in faceset.pak; this works on loose face files.",
+            hint=f"Unpack them first: understudy faceset unpack {side}",
+        )
+
+
+def to_trash(
+    workspace: Workspace, side: Side, keys: Iterable[str], *, title: str, report: Report = silent, stop: Stop = never
+) -> Change:
+    """Move files of the faceset's folder to aligned_trash, as one change that can be undone."""
+    paths = workspace.side(side)
+    moves = [Move(paths.aligned / key, paths.aligned_trash / key) for key in keys]
+    return apply(moves, title=title, journal_folder=workspace.changes(side), report=report, stop=stop)
+
+
+def swap_in(
+    workspace: Workspace,
+    side: Side,
+    keys: Sequence[str],
+    made: Path,
+    *,
+    title: str,
+    report: Report = silent,
+    stop: Stop = never,
+) -> Change:
+    """Put the files `made`/key in the places of the faceset's, which move to aligned_trash; all of them or none.
+
+    One change that can be undone. The new files are safe on the disk before an old one moves.
+    """
+    paths = workspace.side(side)
+    sync_files([made / key for key in keys])
+    moves = [Move(paths.aligned / key, paths.aligned_trash / key) for key in keys if (paths.aligned / key).exists()]
+    moves += [Move(made / key, paths.aligned / key) for key in keys]
+    return apply(moves, title=title, journal_folder=workspace.changes(side), report=report, stop=stop)
+
+
+@contextlib.contextmanager
+def staging(workspace: Workspace, side: Side, what: str) -> Iterator[Path]:
+    """An empty folder of the workspace's own for files that are about to be swapped in; gone afterwards."""
+    folder = workspace.private / "staging" / f"{what}-{side}"
+    with os_errors(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def beside(entry: FaceEntry, ending: str) -> Path:
+    """A picture that belongs to a face and lies beside it: 00001_0.jpg has 00001_0_debug.jpg."""
+    return entry.path.with_name(f"{entry.path.stem}{ending}")
