@@ -145,6 +145,7 @@ class S3fdDetector:
         return [self._boxes(found, factor) for found in decoded]
 
     def _boxes(self, found: NDArray[np.float64], factor: float) -> list[Box]:
+        found = found[np.isfinite(found).all(axis=1)]  # what foreign weights may answer
         kept = [found[index] for index in without_overlaps(found, OVERLAP) if found[index, 4] >= SCORE]
         boxes = []
         for *corners, score in kept:
@@ -251,7 +252,10 @@ def put_weights(net: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
             hint="The file is of another network or was not copied whole.",
             tensors=unfit,
         )
-    net.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
+    import torch
+
+    counters = {name: torch.zeros((), dtype=torch.long) for name in net.state_dict() if name not in wanted}
+    net.load_state_dict({**counters, **{name: value.float() for name, value in tensors.items()}}, assign=True)
 
 
 def weights_of(net: nn.Module) -> dict[str, torch.Tensor]:
@@ -260,11 +264,14 @@ def weights_of(net: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def network_of(part: str) -> nn.Module:
-    """The network that weights of the name `s3fd`, `2dfan` or `3dfan` belong to, not yet trained."""
-    if part == "s3fd":
-        from understudy.networks.s3fd import S3FD
+    """The network that weights of the name `s3fd`, `2dfan` or `3dfan` belong to, without any weights yet."""
+    import torch
 
-        return S3FD()
-    from understudy.networks.fan import FAN
+    with torch.device("meta"):
+        if part == "s3fd":
+            from understudy.networks.s3fd import S3FD
 
-    return FAN()
+            return S3FD()
+        from understudy.networks.fan import FAN
+
+        return FAN()

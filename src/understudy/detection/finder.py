@@ -22,6 +22,7 @@ from understudy.detection.found import FoundFace, checked_rect
 from understudy.detection.mesh import landmarks_68
 from understudy.detection.options import Accuracy
 from understudy.detection.pictures import Picture, Square
+from understudy.detection.two_step import Box, Look
 from understudy.records import Rect
 
 SCORE = 0.5
@@ -185,6 +186,33 @@ class MediapipeEngine:
             return None
         mesh = self._mean_of_looks(picture, square, mesh)
         return FoundFace(box_of(mesh), landmarks_68(mesh), mesh, min(candidate.score, presence))
+
+
+class MediapipeBoxes:
+    """The embedded engine as the detector of another landmarker. See `two_step.Detector`."""
+
+    def __init__(self, *, threads: int = 1) -> None:
+        self._engine = MediapipeEngine(threads=threads, accuracy=Accuracy.FAST)
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Box]]:
+        found = self._engine.find_batch(pictures)
+        return [[Box(face.rect, face.confidence) for face in faces] for faces in found]
+
+
+class MediapipeLandmarks:
+    """FaceMesh as the landmarker of another detector. See `two_step.Landmarker`."""
+
+    def __init__(self, *, threads: int = 1) -> None:
+        self._engine = MediapipeEngine(threads=threads, accuracy=Accuracy.FAST)
+
+    def landmarks(self, looks: Sequence[Look]) -> list[tuple[NDArray[np.float64], float]]:
+        faces = [self._engine.landmarks_in(look.picture, _moved(look.rect, look.shift)) for look in looks]
+        return [(face.landmarks, face.confidence) for face in faces]
+
+
+def _moved(rect: Rect, shift: tuple[float, float]) -> Rect:
+    x, y = shift
+    return Rect(rect.left + x, rect.top + y, rect.right + x, rect.bottom + y)
 
 
 def tiles(width: int, height: int) -> Iterator[Square]:
