@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from understudy.cli.flags import flags
-from understudy.cli.jobs import run_stage
-from understudy.media.options import EncodeOptions, FramesOptions
+from understudy.cli.jobs import run_stage, summary
+from understudy.media.options import CutOptions, EncodeOptions, FramesOptions
 from understudy.records import FootageFrom, Side
 
 SideArgument = Annotated[Side, typer.Argument(help="src: the face to take; dst: the footage to put it into.")]
@@ -24,6 +24,22 @@ def probe(
     info = look(file).as_json()
     lines = [f"{name:16} {value}" for name, value in info.items() if value not in (None, [], "")]
     context.obj.finish({"ok": True, **info}, "\n".join(lines))
+
+
+@flags(CutOptions, table="cut")
+def cut(
+    context: typer.Context, file: Annotated[Path, typer.Argument(help="A video file.")], options: CutOptions
+) -> None:
+    """Write a part of a video beside it, as NAME_cut, with its times, colours, timecode and sound.
+
+    Times count from the first frame. Frames are named as their files are: f123 is 00123.
+    """
+    from understudy.stages.cut_video import cut_video
+
+    with context.obj.progress() as report:
+        result = cut_video(file.absolute(), options, report=report)
+    how = "copied without loss" if result.notes["copied"] else "encoded"
+    context.obj.finish(result.as_json(), f"{summary('Cut', result.as_json())}\n  {how}; {result.notes['part']}")
 
 
 @flags(FramesOptions, table="frames")

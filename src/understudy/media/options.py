@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
+from understudy.media.timecode import parse_moment
 from understudy.options import Options, option
 
 
@@ -50,6 +51,14 @@ class Preset(StrEnum):
     VERYSLOW = "veryslow"
 
 
+class StreamCopy(StrEnum):
+    """Whether a part of a video may be copied without encoding it anew."""
+
+    NO = "no"
+    IF_POSSIBLE = "if-possible"
+    ONLY = "only"
+
+
 class FramesOptions(Options):
     """How frames of a video become files."""
 
@@ -91,4 +100,37 @@ class EncodeOptions(Options):
             raise ValueError("lossless and compatible do not go together: compatible changes the pixel format")
         if self.lossless and self.codec is VideoCodec.PRORES:
             raise ValueError("lossless and codec prores do not go together; ffv1 is lossless")
+        return self
+
+
+class CutOptions(Options):
+    """Which part of a video, and how it is written."""
+
+    from_: str = option("", "Where the part begins: hh:mm:ss.mmm, seconds, timecode hh:mm:ss:ff, or frame f123.",
+                        group="Part")  # fmt: skip
+    to: str = option("", "Where it ends: a time, whose frame is left out, or the last frame f200; empty is the end.",
+                     group="Part")  # fmt: skip
+    lossless: bool = option(False, "Lose nothing: the exact planes in their pixel format.", group="Output")
+    bitrate: float = option(0, "Mean bit rate; 0 uses the constant quality instead.", group="Output", unit="Mbit/s",
+                            ge=0, le=2000)  # fmt: skip
+    crf: int = option(16, "Constant quality; smaller is better and larger.", group="Output", ge=0, le=51)
+    preset: Preset = option(Preset.MEDIUM, "Effort of the H.264 and HEVC encoders.", group="Output")
+    copy_: StreamCopy = option(StreamCopy.NO, "Copy without encoding, which is quick and loses nothing, where the part "
+                               "begins at a key frame; only: refuse where it does not.", group="Output")  # fmt: skip
+    audio_track: int = option(-1, "Which sound track, from 0; -1 takes all.", group="Sound", ge=-1, le=99)
+    replace: bool = option(False, "Write over an older cut of that name.", group="Output")
+    threads: int = option(0, "Threads of the encoder; 0 uses the cores.", group="Speed", ge=0, le=256)
+
+    @field_validator("from_", "to")
+    @classmethod
+    def _is_time(cls, text: str) -> str:
+        parse_moment(text)
+        return text
+
+    @model_validator(mode="after")
+    def _check(self) -> CutOptions:
+        if self.lossless and self.bitrate:
+            raise ValueError("lossless and bitrate do not go together")
+        if self.copy_ is StreamCopy.ONLY and (self.lossless or self.bitrate):
+            raise ValueError("copy only does not go together with lossless or bitrate: it encodes nothing")
         return self

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from understudy.media import planes as planar
 from understudy.media.frames import Frame
 from understudy.media.info import ColourTags, FootageInfo
 from understudy.media.options import EncodeOptions, FrameFormat, VideoCodec, VideoFormat
+from understudy.media.sound import Sound, SoundCut
 
 _ENCODERS = {
     VideoCodec.H264: "libx264", VideoCodec.HEVC: "libx265", VideoCodec.FFV1: "ffv1", VideoCodec.PRORES: "prores_ks",
@@ -33,17 +34,10 @@ _HOLDS = {
     VideoFormat.MKV: (VideoCodec.H264, VideoCodec.HEVC, VideoCodec.FFV1, VideoCodec.PRORES),
     VideoFormat.AVI: (VideoCodec.H264, VideoCodec.FFV1),
 }
-_COPIED = {  # sound that a container holds as it is, for players and not only on paper
-    VideoFormat.MP4: ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "flac", "opus"),
-    VideoFormat.MOV: ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_"),
-    VideoFormat.MKV: ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "flac", "opus", "vorbis", "dts", "truehd", "pcm_"),
-    VideoFormat.AVI: ("mp3", "mp2", "ac3", "pcm_s16le", "pcm_u8"),
-}
 _SAME_RGB = {  # 8-bit RGB in the order that FFV1 takes
     **dict.fromkeys(("gbrp", "rgb24", "bgr24", "rgb0", "0rgb", "0bgr"), "bgr0"),
     **dict.fromkeys(("gbrap", "rgba", "argb", "abgr"), "bgra"),
 }
-_SOUND_ENCODER = {VideoFormat.AVI: "pcm_s16le"}  # else aac; AVI has no place for the run-up of an encoder
 _ABOUT_THE_DISK = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS)
 _MUXER = {VideoFormat.MKV: "matroska"}
 
@@ -56,14 +50,17 @@ class VideoWriter:
                 video.write(frame)
 
     Frames must come in order. A frame of another size or pixel format is converted. Leaving the block by an error
-    removes the unfinished file. notes: what could not be kept exactly. Raises EncodingFailed when the format cannot
+    removes the unfinished file. sound_cut: which part of the sound, else all of it. metadata: of the whole file, such
+    as its title. notes: what could not be kept exactly. Raises EncodingFailed when the format cannot
     hold the footage, DiskFull and ReadOnlyWorkspace from writing.
     """
 
     def __init__(
-        self, path: Path, like: FootageInfo, *, options: EncodeOptions | None = None, audio_from: Path | None = None
-    ) -> None:
+        self, path: Path, like: FootageInfo, *, options: EncodeOptions | None = None, audio_from: Path | None = None,
+        sound_cut: SoundCut | None = None, metadata: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.path, self.like = Path(path), like
+        self._sound_cut, self._metadata = sound_cut, metadata or {}
         self.options = options or EncodeOptions()
         self.count = 0
         self.notes: list[str] = []
@@ -76,7 +73,7 @@ class VideoWriter:
             self._note("the result is not marked as interlaced")
         self._stack = contextlib.ExitStack()
         self._audio_from = audio_from
-        self._sound: _Sound | None = None
+        self._sound: Sound | None = None
         self._durations: dict[int, int] = {}
         self._last: int | None = None
         self._last_dts: int | None = None
@@ -155,7 +152,10 @@ class VideoWriter:
             )  # fmt: skip
             self._stream = self._add_video()
             if self._audio_from is not None and self.options.include_audio and self.like.audio:
-                self._sound = _Sound(self._container, self._audio_from, form, self._times.zero, self._note)
+                self._sound = Sound(
+                    self._container, self._audio_from, form, self._times.zero, self._note, self._sound_cut
+                )  # fmt: skip
+            self._container.metadata.update(self._metadata)
             self._container.start_encoding()
 
     def _ticks_of_starts(self) -> int:
@@ -376,116 +376,6 @@ class _Times:
             duration = round(frame.duration * frame.time_base / self.base) if frame.duration else self.step
             return stamp, duration
         return round((position / self.rate + self._offset) / self.base), self.step
-
-
-class _Sound:
-    """The sound tracks of a file: copied packet for packet where the container holds them, else encoded anew."""
-
-    def __init__(
-        self, target: av.container.OutputContainer, path: Path, form: VideoFormat, zero: Fraction, note: Any
-    ) -> None:
-        self._target, self._zero, self._note = target, zero, note
-        self._source = av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="replace")
-        self._before_zero = form in (VideoFormat.MP4, VideoFormat.MOV)
-        self._outputs: dict[int, Any] = {}
-        self._encoded: set[int] = set()
-        for track in self._source.streams.audio:
-            self._add(track, form)
-        chosen = [stream for stream in self._source.streams.audio if stream.index in self._outputs]
-        self._packets = self._source.demux(chosen) if chosen else iter(())
-        self._waiting: av.Packet[Any] | None = None
-        self._done = not chosen
-
-    def _add(self, track: Any, form: VideoFormat) -> None:
-        if track.codec_context is None or not track.codec_context.sample_rate:
-            self._note("a sound track of an unknown kind was left out")
-            return
-        name = track.codec_context.name
-        if any(name == known or (known.endswith("_") and name.startswith(known)) for known in _COPIED[form]):
-            output = self._target.add_stream_from_template(track, opaque=True)
-        else:
-            encoder = _SOUND_ENCODER.get(form, "aac")
-            output = cast(av.AudioStream, self._target.add_stream(encoder, rate=track.codec_context.sample_rate))
-            output.codec_context.layout = "stereo" if track.codec_context.channels > 1 else "mono"
-            if encoder == "aac":
-                output.codec_context.bit_rate = 192_000
-            self._encoded.add(track.index)
-            self._note(f"sound was encoded anew as {encoder}: a {form} file does not hold {name}")
-        self._outputs[track.index] = output
-        for key in ("language", "title", "handler_name"):
-            if value := track.metadata.get(key):
-                output.metadata[key] = value
-        output.disposition = track.disposition
-
-    def up_to(self, time: Fraction) -> None:
-        """Hand over the sound that belongs before `time` (seconds of the result), so that little is held back."""
-        while not self._done:
-            packet = self._waiting or self._next()
-            self._waiting = None
-            if packet is None:
-                self._done = True
-                return
-            stamp = packet.dts if packet.dts is not None else packet.pts
-            if stamp is not None and packet.time_base and stamp * packet.time_base - self._zero > time:
-                self._waiting = packet
-                return
-            self._hand_over(packet)
-
-    def finish(self) -> None:
-        """Hand over the rest."""
-        self.up_to(Fraction(10**12))
-        for index in self._encoded:
-            for packet in self._outputs[index].encode(None):
-                self._target.mux(packet)
-
-    def close(self) -> None:
-        self._source.close()
-
-    def _next(self) -> av.Packet[Any] | None:
-        try:
-            while (packet := next(self._packets, None)) is not None:
-                if packet.size:
-                    return packet
-        except (av.FFmpegError, IndexError):  # IndexError: a stream that appears on the way
-            self._note("the sound ends early: the file is damaged there")
-        return None
-
-    def _hand_over(self, packet: av.Packet[Any]) -> None:
-        index = packet.stream.index
-        output = self._outputs[index]
-        if index in self._encoded:
-            self._encode(packet, output)
-            return
-        if packet.pts is None and packet.dts is None:
-            return
-        if not self._before_zero and self._ends_before_zero(packet):
-            return
-        shift = round(self._zero / packet.time_base)
-        packet.pts = None if packet.pts is None else packet.pts - shift
-        packet.dts = None if packet.dts is None else packet.dts - shift
-        packet.stream = output
-        self._target.mux(packet)
-
-    def _ends_before_zero(self, packet: av.Packet[Any]) -> bool:
-        """Whether the packet is only the run-up of the codec, which is never heard.
-
-        MP4 hides it by an edit list; in other containers it would push everything else back by 20 ms.
-        """
-        if packet.pts is None or packet.time_base is None:
-            return False
-        return (packet.pts + (packet.duration or 0)) * packet.time_base <= self._zero
-
-    def _encode(self, packet: av.Packet[Any], output: Any) -> None:
-        try:
-            pieces = packet.decode()
-        except av.FFmpegError:
-            self._note("parts of the sound are damaged and were left out")
-            return
-        for piece in pieces:
-            if piece.pts is not None and piece.time_base:
-                piece.pts -= round(self._zero / piece.time_base)
-            for made in output.encode(piece):
-                self._target.mux(made)
 
 
 class FrameFolderWriter:
