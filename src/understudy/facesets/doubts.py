@@ -107,6 +107,7 @@ class Judged:
     box: Rect | None
     chain: int
     jump: float
+    by_hand: bool = False
     doubts: list[Doubt] = field(default_factory=list)
 
 
@@ -118,8 +119,8 @@ def judge_all(frames: Iterable[tuple[int, Sequence[Seen]]], sizes: Mapping[int, 
     judged: list[Judged] = []
     for before, now, after in _windows(follow(frames)):
         for chain, face in now[1]:
-            jump = _jump_of(face, *(_same_chain(chain, other, now[0]) for other in (before, after)))
-            made = Judged(face.index, face.key, face.box, chain, jump)
+            beside = [_same_chain(chain, other, now[0]) for other in (before, after)]
+            made = Judged(face.index, face.key, face.box, chain, _jump_of(face, *beside), face.by_hand)
             if not face.by_hand:
                 made.doubts = doubts_of(face, sizes.get(face.index))
             made.doubts += _doubles(face, [other for _, other in now[1]])
@@ -281,7 +282,7 @@ def _add_jumps(judged: list[Judged]) -> None:
     jumps = {(face.chain, face.index): face.jump for face in judged}
     for face in judged:
         beside = max(jumps.get((face.chain, face.index + step), 0.0) for step in (-1, 1))
-        if face.jump > JUMP and face.jump >= beside:
+        if face.jump > JUMP and face.jump >= beside and not face.by_hand:
             score = 0.5 + 0.45 * min(1.0, (face.jump - JUMP) / 0.2)
             reason = f"The landmarks jump by {face.jump:.0%} of the face against the frames before and after."
             face.doubts.append(Doubt(Kind.JUMP, score, reason))

@@ -38,7 +38,7 @@ from understudy.masks.hull import face_hull
 from understudy.media import Frame, FrameSource
 from understudy.records import FaceType, Rect, Side, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
-from understudy.stages.extract_journal import ExtractJournal, journal_path
+from understudy.stages.extract_journal import Done, ExtractJournal, journal_path
 from understudy.stages.result import StageResult
 from understudy.stages.review import (
     BY_HAND,
@@ -61,7 +61,7 @@ SAME_PLACE = 0.4
 SAME_LANDMARKS = 0.01
 """A face found again whose landmarks moved by less than this part of its size is the same as before."""
 
-BELIEVED = 0.5
+BELIEVED = 0.8
 """Confidence from which a face is believed where the frames beside it only say that there may be one."""
 
 DEBUG_QUALITY = 50
@@ -195,7 +195,7 @@ def _place_one(
     change = _exchange(faceset, [made], title=f"Realigned {Path(made.name).stem}")
     _redraw_debug(faceset, [frame], always=False)
     doubted = [old.key] if old is not None else []
-    _note_done(workspace, faceset, {stem: frame.index})
+    _note_done(workspace, faceset, [frame])
     forget(workspace, faceset.side, files=doubted, frames=[stem])
     return _Result(
         frames=1,
@@ -392,14 +392,15 @@ def _exchange(faceset: _Faceset, made: Sequence[_Made], *, title: str) -> Change
     return change
 
 
-def _note_done(workspace: Workspace, faceset: _Faceset, done: dict[str, int]) -> None:
+def _note_done(workspace: Workspace, faceset: _Faceset, frames: Sequence[Frame]) -> None:
     """Tell an extraction that is not finished that these frames need no more work, so that it leaves them alone."""
     journal = ExtractJournal.read(journal_path(workspace, faceset.side))
     if journal is None or journal.is_complete:
         return
-    mark = getattr(journal, "mark_done", None)
-    if mark is not None:
-        mark({stem: (index, len(faceset.faces_of(stem))) for stem, index in done.items()})
+    with journal:
+        for frame in frames:
+            if frame.name not in journal.done:
+                journal.add(frame.name, Done(frame.index, len(faceset.faces_of(Path(frame.name).stem))), ())
 
 
 # -- debug images
@@ -466,7 +467,6 @@ def _search_again(
         drawn = frames_at(footage, list(solved.values())) if _has_debug(faceset.paths) else iter(())
         for frame in drawn:
             _redraw_debug(faceset, [frame], always=True)
-        _note_done(workspace, faceset, solved)
     result.written = [item.name for item in made]
     result.replaced = sorted({face.key for item in made for face in item.old})
     open_ = [stem for stem in stems if stem not in solved]

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from understudy.errors import EmptyFaceset, UnderstudyError, UsageError
+from understudy.errors import EmptyFaceset, Interrupted, UnderstudyError, UsageError
 from understudy.facesets import Catalog, FaceEntry
 from understudy.facesets.doubts import (
     Doubt,
@@ -39,7 +39,7 @@ from understudy.files import write_text
 from understudy.geometry.pose import pose
 from understudy.records import Rect, Side
 from understudy.report import Pace, Report, Stop, never, silent
-from understudy.stages.extract_journal import ExtractJournal, journal_path
+from understudy.stages.extract_journal import Dropped, ExtractJournal, SeenFrame, journal_path
 from understudy.stages.result import StageResult
 from understudy.stages.shots import Shots, read_shots
 from understudy.workspace import SidePaths, Workspace
@@ -160,14 +160,18 @@ def write_review(workspace: Workspace, side: Side, *, report: Report = silent, s
     """Look through the faceset of a side and keep the list of what is doubtful; gives the list.
 
     Takes no lock: for stages that write the faceset, at their end. Frames that were accepted stay out of the list. An
-    empty faceset makes a review too: every frame without a face. Raises ReadOnlyWorkspace and DiskFull.
+    empty faceset makes a review too: every frame without a face. Raises Interrupted, with the earlier list in place,
+    ReadOnlyWorkspace and DiskFull.
     """
     side = Side(side)
     earlier = read_review(workspace, side)
     accepted = frozenset() if earlier is None else earlier.accepted
     frames = all_frames(workspace, side)
     judged, known = _judge_faces(workspace, side, frames, report, stop)
+    if stop():
+        raise Interrupted("Stopped while the faceset was reviewed.", hint="Run the same command again.")
     items = [*_of_faces(judged, known), *_of_missing(judged, frames), *_of_gaps(judged, frames)]
+    items += _of_dropped(frames, {face.index for face in judged if face.by_hand})
     items = _with_deleted_debug(items, frames, workspace.side(side))
     kept = (item for item in items if item.frame not in accepted or Kind.REDO in item.kinds)
     ordered = tuple(sorted(kept, key=lambda item: (-item.score, item.index, item.file or "")))
@@ -276,14 +280,17 @@ def worst_of(run: Sequence[Item]) -> Item:
 class Frames:
     """Every frame of the footage. stems: in order. index: by stem. faces: how many each was given, where that is known.
 
-    sizes: (width, height) by index; empty where frames may differ in size. shots: where they are known.
+    sizes: (width, height) by index, as far as they are known. shots, journal: where there are any. dropped: by stem,
+    what was found in a frame and yet not written.
     """
 
     stems: list[str]
     index: dict[str, int]
     faces: dict[str, int] | None = None
-    sizes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     shots: Shots | None = None
+    journal: ExtractJournal | None = None
+    dropped: dict[str, tuple[Dropped, ...]] = field(default_factory=dict)
 
     def same_shot(self, one: int, other: int) -> bool:
         """Whether no known cut lies between two frames, by index."""
@@ -317,16 +324,18 @@ def all_frames(workspace: Workspace, side: Side) -> Frames:
     """Frames by the footage and by the journal of the extraction, which knows how many faces each was given."""
     journal = ExtractJournal.read(journal_path(workspace, side))
     sizes, index, shots = _footage_frames(workspace, side)
-    faces = None
+    faces, dropped = None, {}
     if journal is not None and journal.done:
         index = {Path(name).stem: done.index for name, done in journal.done.items()}
         faces = {Path(name).stem: done.faces for name, done in journal.done.items()}
-    return Frames(sorted(index, key=lambda stem: (index[stem], stem)), index, faces, sizes, shots)
+        dropped = {Path(name).stem: done.dropped for name, done in journal.done.items() if done.dropped}
+    stems = sorted(index, key=lambda stem: (index[stem], stem))
+    return Frames(stems, index, faces, sizes, shots, journal, dropped)
 
 
 def _footage_frames(
     workspace: Workspace, side: Side
-) -> tuple[Mapping[int, tuple[int, int]], dict[str, int], Shots | None]:
+) -> tuple[dict[int, tuple[int, int]], dict[str, int], Shots | None]:
     """The frames' sizes, and their places by stem; empty where there is no footage of known length. And its shots."""
     from understudy.media import FootageKind
     from understudy.media.folder import list_pictures
@@ -374,13 +383,21 @@ def _seen(
     for stem in stems:
         if stop():
             return
-        yield frames.index[stem], [_one_seen(face, frames.index[stem]) for face in by_frame[stem]]
+        index, there = frames.index[stem], by_frame[stem]
+        found = None if frames.journal is None else frames.journal.seen(str(there[0].source_filename))
+        if found is not None and found.size is not None:
+            frames.sizes[index] = found.size
+        yield index, [_one_seen(face, index, found) for face in there]
         pace.advance(len(by_frame[stem]))
 
 
-def _one_seen(face: FaceEntry, index: int) -> Seen:
+def _one_seen(face: FaceEntry, index: int, found: SeenFrame | None) -> Seen:
+    """The face with its landmarks as they were found, before smoothing, where that is known: jumps show in those."""
     meta = face.meta
-    in_frame = meta.source_landmarks
+    in_frame, by_hand = meta.source_landmarks, bool(meta.extra.get(BY_HAND))
+    if found is not None and in_frame is not None and not by_hand:
+        raw = next((seen.points for seen in found.faces or () if seen.track == face.track and seen.file), None)
+        in_frame = in_frame if raw is None else raw
     turned = None
     if meta.has_landmarks:
         turned = abs(math.degrees(pose(meta.landmarks, face.width).yaw))
@@ -392,7 +409,7 @@ def _one_seen(face: FaceEntry, index: int) -> Seen:
         confidence=face.confidence,
         track=face.track,
         turned=turned,
-        by_hand=bool(meta.extra.get(BY_HAND)),
+        by_hand=by_hand,
     )
 
 
@@ -480,6 +497,21 @@ def _of_gaps(judged: Sequence[Judged], frames: Frames) -> Iterator[Item]:
                 continue  # somebody took a face out of it
             rect = _guess(earlier.box, face.box, earlier.index, index, face.index)
             yield _item(stem, index, [gap(index - earlier.index, face.index - index)], file=None, rect=rect)
+
+
+DROPPED = {
+    "area": Doubt(Kind.REMOVED, 0.55, "A face was left out: its crop is more than four times its box."),
+    "shape": Doubt(Kind.REMOVED, 0.5, "A face was left out: its landmarks span no crop."),
+    "twin": Doubt(Kind.DOUBLE, 0.4, "Two boxes became one face, which was written once: is it the right one?"),
+}
+
+
+def _of_dropped(frames: Frames, by_hand: set[int]) -> Iterator[Item]:
+    """Faces that the extraction found and left out by itself. by_hand: frames in which a person has placed one since."""
+    for stem, dropped in frames.dropped.items():
+        for face in dropped:
+            if face.reason in DROPPED and frames.index[stem] not in by_hand:
+                yield _item(stem, frames.index[stem], [DROPPED[face.reason]], file=None, rect=face.rect)
 
 
 def _with_deleted_debug(items: Sequence[Item], frames: Frames, paths: SidePaths) -> list[Item]:

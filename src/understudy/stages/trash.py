@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from understudy.errors import UsageError
+from understudy.errors import Interrupted, UsageError
 from understudy.facesets import Catalog, FaceEntry
 from understudy.facesets.changes import Change, Move, apply, recover
 from understudy.facesets.where import Where, parse, select, unknown
@@ -39,6 +39,8 @@ def trash(
     with workspace.writing(f"aligned-{side}"):
         recover(workspace.changes(side))
         with Catalog.open(workspace.side(side).aligned, cache=workspace.catalogs, report=report, stop=stop) as catalog:
+            if stop():
+                raise Interrupted("Stopped before any face was moved.", hint="Run the same command again.")
             faces = catalog.require_faces()
             chosen = select(faces, asked)
             notes = _notes(faces, chosen, asked)
