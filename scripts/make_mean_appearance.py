@@ -32,7 +32,8 @@ def parts_of_performer(performer: Performer) -> Parts:
         matrix = transform(landmarks, SIZE, FaceType.WHOLE_FACE)
         picture = np.asarray(cv2.warpAffine(frame, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC), np.uint8)
         found.append(parts_of(Face(picture, FaceMeta(FaceType.WHOLE_FACE, affine.apply(matrix, landmarks)))))
-    return Parts(np.mean([parts.edges for parts in found], axis=0), np.mean([parts.lab for parts in found], axis=0))
+    edges, lab = (np.mean([getattr(parts, name) for parts in found], axis=0) for name in ("edges", "lab"))
+    return Parts(edges, lab, 0.0)
 
 
 def main() -> None:
