@@ -67,6 +67,12 @@ TREE: dict[str, Leaf | Branch] = {
             "enhance": Leaf("enhance:enhance", "Give the soft faces of a faceset the detail of its sharp ones."),
             "review": Leaf("review:review", "List the frames and faces that are worth a second look, worst first."),
             "realign": Leaf("review:realign", "Put the face of one frame right, or search many frames again."),
+            "sort": Leaf("sort:sort", "Put the faces in an order and name them 00000.jpg, 00001.jpg, … in it."),
+            "persons": Leaf(
+                "persons:persons",
+                "Tell the people of a faceset apart: list, find, merge, rename, split, keep or drop them.",
+            ),
+            "undo": Leaf("sort:undo", "Bring back what the last change of a faceset renamed, moved or replaced."),
             "trash": Leaf("review:trash", "Take faces out by what is known of them; undo brings them back."),
         },
     ),

@@ -30,13 +30,13 @@ _ROWS = 512
 
 def colour_histogram(rgb8: Picture8) -> Counts:
     """(3, 256) float32 pixel counts of the channels, B, G and R, of a (H, W, 3) picture."""
-    counts = [cv2.calcHist([rgb8], [channel], None, [BINS], [0, BINS])[:, 0] for channel in (2, 1, 0)]
+    counts = [cv2.calcHist([rgb8], [channel], None, [BINS], [0, BINS]).ravel() for channel in (2, 1, 0)]
     return np.asarray(counts, np.float32)
 
 
 def grey_histogram(grey: Picture8) -> Counts:
     """(256,) float32 pixel counts of a (H, W) picture."""
-    return np.asarray(cv2.calcHist([grey], [0], None, [BINS], [0, BINS])[:, 0], np.float32)
+    return np.asarray(cv2.calcHist([grey], [0], None, [BINS], [0, BINS]).ravel(), np.float32)
 
 
 def chain_parts(count: int) -> list[range]:
