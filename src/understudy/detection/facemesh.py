@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from understudy.detection.engines import FACE_MESH, Network
 from understudy.detection.pictures import Picture, Square
+from understudy.geometry.canonical import mirror
 
 MARGIN = 1.5
 """Side of the square that the network looks at, over the side of the face's box (the value it was trained with)."""
@@ -24,11 +25,18 @@ class FaceMesh:
     def __init__(self, *, threads: int = 1) -> None:
         self._network = Network(FACE_MESH, threads=threads)
 
-    def look(self, picture: Picture, square: Square) -> tuple[Mesh, float]:
-        """Mesh (468, 3) float32 in frame pixels and the presence of a face (0..1) in a square of the frame."""
+    def look(self, picture: Picture, square: Square, *, mirrored: bool = False) -> tuple[Mesh, float]:
+        """Mesh (468, 3) float32 in frame pixels and the presence of a face (0..1) in a square of the frame.
+
+        mirrored: show the network the square's mirror image; left and right are put back in their places.
+        """
         size = self._network.size
-        points, logit = self._network.run(picture.cut(square, size).astype(np.float32) * np.float32(1 / 255))
+        cut = picture.cut(square, size)
+        points, logit = self._network.run((cut[:, ::-1] if mirrored else cut).astype(np.float32) * np.float32(1 / 255))
         local = points.reshape(468, 3).astype(np.float64) / size
+        if mirrored:
+            local[:, 0] = 1 - local[:, 0]
+            local = local[mirror()]
         # The network's grid has its origin at the corner of the first pixel, like Square's units less half a pixel.
         mesh = np.empty((468, 3), dtype=np.float32)
         mesh[:, :2] = square.to_frame(local[:, :2])

@@ -52,7 +52,8 @@ WHOLE_IN_TURN = 3
 """A quick search asks the full-range detector about the whole picture every third time, and whenever a face is gone."""
 
 SHIFTS = ((0.015, 0.008), (-0.015, -0.008))
-"""Two more looks, shifted by so much of the square; the mean of three trembles a fifth less than one (in the guide)."""
+"""Two more looks, shifted by so much of the square; the mean of three trembles a fifth less than one. --accuracy high
+adds the three mirrored, for another fifth (docs/guide/engines.md)."""
 
 TURNS = (math.pi / 2, -math.pi / 2, math.pi)
 """Further angles at which a thorough search sees the whole picture; upright finds faces turned by up to 60 degrees."""
@@ -71,8 +72,8 @@ the first look's square."""
 class MediapipeEngine:
     """BlazeFace and FaceMesh on the CPU. Belongs to one thread."""
 
-    def __init__(self, *, threads: int = 1, accuracy: Accuracy = Accuracy.HIGH) -> None:
-        self._shifts = SHIFTS if accuracy == Accuracy.HIGH else ()
+    def __init__(self, *, threads: int = 1, accuracy: Accuracy = Accuracy.FAST) -> None:
+        self._is_finer = accuracy == Accuracy.HIGH
         self._near = BlazeFace(SHORT_RANGE, threads=threads)
         self._far = BlazeFace(FULL_RANGE, threads=threads)
         self._mesh = FaceMesh(threads=threads)
@@ -126,7 +127,10 @@ class MediapipeEngine:
 
     def _mean_of_looks(self, picture: Picture, square: Square, mesh: Mesh) -> Mesh:
         """The mean of a look at the right square and of looks at squares shifted a little."""
-        meshes = [mesh, *(self._mesh.look(picture, square.moved(x, y))[0] for x, y in self._shifts)]
+        squares = [square, *(square.moved(x, y) for x, y in SHIFTS)]
+        meshes = [mesh, *(self._mesh.look(picture, shifted)[0] for shifted in squares[1:])]
+        if self._is_finer:
+            meshes += [self._mesh.look(picture, shifted, mirrored=True)[0] for shifted in squares]
         mean: Mesh = np.stack(meshes).mean(axis=0)
         return mean
 

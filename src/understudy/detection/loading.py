@@ -17,16 +17,18 @@ def load_engine(
     *,
     threads: int = 1,
     device: str = "cpu",
-    accuracy: Accuracy = Accuracy.HIGH,
+    accuracy: Accuracy | None = None,
 ) -> Engine:
     """Load a face engine for use in one thread.
 
     name: one of ENGINES, or the path of an ONNX landmark network or of a folder with ONNX networks. threads: how many
     cores one call may use; several engines with one thread each are faster in total. device: where the networks run;
-    mediapipe has only the processor and runs there whatever is asked. Raises InvalidOption for an unknown name,
+    mediapipe has only the processor and runs there whatever is asked. accuracy: None is what suits the engine, fast for
+    mediapipe and high for the others (docs/guide/engines.md has the figures). Raises InvalidOption for an unknown name,
     MissingEngine when its files are not there, MissingExtra without onnxruntime, IncompatibleModel for foreign files.
     """
-    accuracy = Accuracy(accuracy)
+    if accuracy is None:
+        accuracy = Accuracy.FAST if name == "mediapipe" else Accuracy.HIGH
     if name == "mediapipe":
         from understudy.detection.finder import MediapipeEngine
 

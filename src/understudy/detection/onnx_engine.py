@@ -209,7 +209,7 @@ def _description(folder: Path) -> EngineFile:
 
 def _providers(ort: Any, device: str) -> list[Any]:
     """The kinds of kernels to use: CUDA where it is asked for and there, and always the processor."""
-    if not device.startswith("cuda") or "CUDAExecutionProvider" not in ort.get_available_providers():
+    if not device.startswith(("cuda", "auto")) or "CUDAExecutionProvider" not in ort.get_available_providers():
         return ["CPUExecutionProvider"]
     _, _, number = device.partition(":")
     return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]

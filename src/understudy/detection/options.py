@@ -59,12 +59,16 @@ class ExtractOptions(Options):
         "Networks that find faces and landmarks: a name that `engines list` shows, or a folder with ONNX files.",
         group="Engine",
     )
-    accuracy: Accuracy = option(
-        Accuracy.HIGH,
-        "high: several looks at each face, averaged; fast: one. The guide says what it does for each engine.",
+    accuracy: Accuracy | None = option(
+        None,
+        "high looks at each face more often, for steadier landmarks; by default fast with mediapipe, high with others.",
         group="Engine",
     )
-    device: str = option("cpu", "Where the networks run.", group="Engine")
+    device: str = option(
+        "auto",
+        "Where the networks run: cpu, cuda:0, …, or auto for the best; mediapipe always takes the processor.",
+        group="Engine",
+    )
     workers: int = option(0, "Threads that look for faces; 0: one per core.", group="Engine", ge=0, le=256)
     from_: FootageFrom | None = option(
         None,
