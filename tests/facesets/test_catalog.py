@@ -27,15 +27,15 @@ MakeFaceset = Callable[[int], Path]
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The face files that were opened, in order."""
+    """The pictures that were looked into, in order."""
     paths: list[Path] = []
-    real = catalog_module.read_header
+    real = catalog_module._row_of_file
 
-    def counting(path: Path) -> object:
-        paths.append(path)
-        return real(path)
+    def counting(folder: Path, key: str, stamp: tuple[int, int], head: bytes | OSError) -> object:
+        paths.append(folder / key)
+        return real(folder, key, stamp, head)
 
-    monkeypatch.setattr(catalog_module, "read_header", counting)
+    monkeypatch.setattr(catalog_module, "_row_of_file", counting)
     return paths
 
 
@@ -167,7 +167,7 @@ def test_unreadable_pictures_are_named_and_read_once(
     assert sorted(reasons) == ["empty.jpg", "noise.JPEG", "picture.png", "plain.jpg", "pointless.jpg"]
     assert reasons["plain.jpg"] == "This picture has no face data."
     assert "no landmarks" in reasons["pointless.jpg"]
-    assert len(opened) == 5, "unreadable files are remembered too"
+    assert len(opened) == 6, "unreadable files are remembered too"
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a database at all" * 500, None], ids=["empty", "noise", "overwritten"])

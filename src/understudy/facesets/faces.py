@@ -21,7 +21,8 @@ from understudy.facesets.metadata import FaceMeta
 FACE_SUFFIXES = (".jpg", ".jpeg")
 """Lower-case suffixes of files that may be faces. Faces are always written as .jpg."""
 
-_HEAD_BYTES = 16 * 1024
+HEAD_BYTES = 16 * 1024
+"""What is read of a file at first: nearly always enough for a face's data."""
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
@@ -53,11 +54,18 @@ def read_meta(path: Path) -> FaceMeta:
     return read_header(path)[0]
 
 
-def read_header(path: Path) -> tuple[FaceMeta, tuple[int, int]]:
-    """The data of a face file and its (height, width), from the first kilobytes of it."""
-    with _naming(path):
-        header = parse_header_of(path)
+def read_header(path: Path, head: bytes | OSError = b"") -> tuple[FaceMeta, tuple[int, int]]:
+    """The data of a face file and its (height, width), from the first kilobytes of it.
+
+    head: its first HEAD_BYTES, or what went wrong with them, when they have been read already.
+    """
+    try:
+        if isinstance(head, OSError):
+            raise _cannot_be_read(head)
+        header = (_complete_header(head) if head else None) or parse_header_of(path)
         return meta_of(header), _size_of(header)
+    except UnderstudyError as error:
+        raise _named(error, path) from None
 
 
 def parse_face(data: bytes, path: Path) -> Face:
@@ -102,12 +110,12 @@ def parse_header_of(path: Path) -> JpegHeader:
         with path.open("rb", buffering=0) as handle:
             return header_from(handle, _MAX_FILE_BYTES)
     except OSError as error:
-        raise UnreadableFace(f"The file cannot be read: {error.strerror or error}.") from None
+        raise _cannot_be_read(error) from None
 
 
 def header_from(handle: RawIOBase | BinaryIO, size: int) -> JpegHeader:
     """The JPEG header that begins where `handle` stands, reading no more of its `size` bytes than needed."""
-    data = handle.read(min(_HEAD_BYTES, size)) or b""
+    data = handle.read(min(HEAD_BYTES, size)) or b""
     while True:
         header = _complete_header(data)
         if header is not None:
@@ -144,13 +152,22 @@ def _read(path: Path) -> bytes:
         raise UnreadableFace(f"The file cannot be read: {error.strerror or error}.") from None
 
 
+def _cannot_be_read(error: OSError) -> UnreadableFace:
+    return UnreadableFace(f"The file cannot be read: {error.strerror or error}.")
+
+
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Add the file's name to an error that leaves the block; `reason` in its context is the message without it."""
+    """Add the file's name to an error that leaves the block."""
     try:
         yield
     except UnderstudyError as error:
-        error.context.update(path=path, reason=error.message)
-        error.message = f"{error.message} ({path.name})"
-        error.args = (error.message,)
-        raise
+        raise _named(error, path) from None
+
+
+def _named(error: UnderstudyError, path: Path) -> UnderstudyError:
+    """The error with the file's name; `reason` in its context is the message without it."""
+    error.context.update(path=path, reason=error.message)
+    error.message = f"{error.message} ({path.name})"
+    error.args = (error.message,)
+    return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -89,27 +90,49 @@ def to_payload(meta: FaceMeta) -> bytes:
 
 def from_payload(payload: bytes) -> FaceMeta:
     """The record of a stored pickle. Raises UnreadableFace, and UnsafeFile for a pickle that wants more than data."""
-    value = pickles.loads(payload, limit=MAX_PAYLOAD)
+    value = pickles.loads(payload, limit=MAX_PAYLOAD, tables=_TABLES)
     if not isinstance(value, dict) or not value:
         raise UnreadableFace("The data of this face is empty or of another kind.", hint="Extract this face again.")
     return from_dict(value)
 
 
-def to_dict(meta: FaceMeta, *, compact: bool = False) -> dict[str, Any]:
-    """The dictionary as stored, in the order other programs write it. What is absent is left out.
+def to_blob(meta: FaceMeta) -> bytes:
+    """All data of a face for our own caches: made and opened in a tenth of a pickle's time."""
+    rect = meta.source_rect
+    edges = None if rect is None else (rect.left, rect.top, rect.right, rect.bottom)
+    arrays = (meta.landmarks if meta.has_landmarks else None, meta.source_landmarks, meta.image_to_face_mat, edges)
+    flags = sum(1 << place for place, array in enumerate(arrays) if array is not None)
+    numbers = [np.asarray(array, np.float64).tobytes() for array in arrays if array is not None]
+    rest = replace(
+        meta, landmarks=NO_LANDMARKS, source_landmarks=None, image_to_face_mat=None, source_rect=None
+    )  # fmt: skip
+    return b"".join([bytes([flags]), *numbers, pickles.dumps(to_dict(rest), protocol=4)])
 
-    compact: landmarks as arrays instead of lists of lists, which open faster; for our own caches only.
-    """
-    points = np.asarray if compact else _pairs
+
+def from_blob(blob: bytes) -> FaceMeta:
+    """What `to_blob` was given. Its arrays are not to be written into."""
+    at, found = 1, dict[str, Any]()
+    for place, (name, shape) in enumerate(_BLOB_ARRAYS.items()):
+        if blob[0] >> place & 1:
+            count = math.prod(shape)
+            found[name] = np.frombuffer(blob, np.float64, count, at).reshape(shape)
+            at += 8 * count
+    if "source_rect" in found:
+        found["source_rect"] = Rect(*found["source_rect"].tolist())
+    return replace(from_dict(pickles.loads(blob[at:])), **found)
+
+
+def to_dict(meta: FaceMeta) -> dict[str, Any]:
+    """The dictionary as stored, in the order other programs write it. What is absent is left out."""
     made: dict[str, Any] = {"face_type": str(meta.face_type)}
     if len(meta.landmarks):
-        made["landmarks"] = points(meta.landmarks)
+        made["landmarks"] = _pairs(meta.landmarks)
     if meta.source_filename is not None:
         made["source_filename"] = meta.source_filename
     if meta.source_rect is not None:
         made["source_rect"] = _rect_array(meta.source_rect)
     if meta.source_landmarks is not None:
-        made["source_landmarks"] = points(meta.source_landmarks)
+        made["source_landmarks"] = _pairs(meta.source_landmarks)
     if meta.image_to_face_mat is not None:
         made["image_to_face_mat"] = np.asarray(meta.image_to_face_mat, np.float64)
     if meta.xseg_mask is not None:
@@ -147,6 +170,15 @@ def from_dict(stored: Mapping[str, Any]) -> FaceMeta:
 
 
 CONFIDENCE_KEY, TRACK_KEY, GROUP_KEY = "understudy_confidence", "understudy_track", "understudy_person"
+
+_BLOB_ARRAYS: dict[str, tuple[int, ...]] = {
+    "landmarks": (68, 2),
+    "source_landmarks": (68, 2),
+    "image_to_face_mat": (2, 3),
+    "source_rect": (4,),
+}
+
+_TABLES = frozenset({"landmarks", "source_landmarks"})
 
 _KNOWN = frozenset(
     {"face_type", "landmarks", "source_filename", "source_rect", "source_landmarks", "image_to_face_mat"}

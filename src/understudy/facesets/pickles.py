@@ -38,16 +38,24 @@ class SampleTypeCode(int):
     """The number of a kind of sample as faceset.pak stores it; 1 is a face."""
 
 
-def loads(data: bytes | bytearray | memoryview | mmap.mmap, *, limit: int | None = None) -> Any:
+def loads(
+    data: bytes | bytearray | memoryview | mmap.mmap, *, limit: int | None = None, tables: frozenset[str] = frozenset()
+) -> Any:
     """The plain value that a pickle describes.
 
     data: also a mapped file, of which nothing is copied but what ends up in the result.
-    limit: most bytes that the pickle may have; None: no limit beyond its own length.
+    limit: most bytes that the pickle may have; None: no limit beyond its own length. tables: dictionary keys whose
+    value, a list of [x, y] lists, may be given as an array (N, 2) instead, in a fraction of the time.
     Arrays are fresh and writeable, in the machine's byte order. Bytes after the end of the pickle are ignored.
     Raises UnsafeFile for anything that is not plain data, and for damaged pickles.
     """
     if limit is not None and len(data) > limit:
         raise UnsafeFile(f"A pickle of {len(data)} bytes is larger than the {limit} that fit here.", hint=_HINT)
+    if tables:
+        with contextlib.suppress(UnsafeFile, _SharedError):
+            return _Machine(bytes(data), tables=tables).run()
+    if isinstance(data, bytes):
+        return _Machine(data).run()
     content = memoryview(data).cast("B")
     try:
         return _Machine(content).run()
@@ -65,7 +73,7 @@ def stream(source: BinaryIO, size: int, kind: type[list[Any]] | type[dict[Any, A
     """
     start = source.tell()
     window = _Window(source, size)
-    machine = _Machine(memoryview(window.data), size=size, streams=kind)
+    machine = _Machine(window.data, size=size, streams=kind)
     done = 0
     try:
         for batch in machine.batches(window):
@@ -123,6 +131,17 @@ class _SharedError(Exception):
 
 def _refuse(why: str) -> NoReturn:
     raise _DamagedError(why)
+
+
+_ARRAY_HEAD = b"numpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01"
+
+_OUR_ARRAY = re.compile(
+    re.escape(_ARRAY_HEAD)
+    + rb"\((?P<shape>(?:K.){1,4})tcnumpy\ndtype\nX\x02\x00\x00\x00(?P<name>..)\x89\x88\x87R\(K\x03"
+    + rb"X\x01\x00\x00\x00(?P<order>[<|])NNNJ\xff{4}J\xff{4}K\x00tb\x89(?:C(?P<short>.)|B(?P<long>.{4}))",
+    re.DOTALL,
+)
+"""A small array as `dumps` writes it, from behind the opcode of its first global to the content's length."""
 
 
 @contextlib.contextmanager
@@ -210,6 +229,16 @@ _PAIR_RUNS = {
 Read at once they make a face's metadata four times as fast to open.
 """
 
+_RUN_NAMES = {"q": ord("q"), "r": ord("r"), "plain": ord("("), "counted": 0x94}
+
+_TABLE = re.compile(
+    rb"(?:q(.)|r(.{4})|(\x94))?\((?:"
+    + b"|".join(b"(?P<%s>%s)" % (name.encode(), _PAIR_RUNS[code][0].pattern) for name, code in _RUN_NAMES.items())
+    + rb")e",
+    re.DOTALL,
+)
+"""A whole list of [x, y] lists, from behind its EMPTY_LIST, remembered in one of the ways or in none."""
+
 
 class _Window:
     """The part of a pickled file that is being looked at: grows when an item does not fit, moves on after each."""
@@ -233,14 +262,30 @@ class _Window:
             self.grow()
 
 
+def _numbers_in(rows: npt.NDArray[np.uint8], head: int) -> npt.NDArray[np.float64]:
+    """The x and y of a run of [x, y] lists, (N, 2), from its bytes (N, stride)."""
+    numbers = np.empty((len(rows), 16), np.uint8)
+    numbers[:, :8] = rows[:, head + 2 : head + 10]
+    numbers[:, 8:] = rows[:, head + 11 : head + 19]
+    return numbers.view(">f8").astype(np.float64)
+
+
 class _Machine:
     """The stack, the memo and one method per opcode.
 
     streams: the kind of container at the bottom of the stack whose items are handed out as they come.
     """
 
-    def __init__(self, data: memoryview, *, size: int | None = None, streams: type | None = None) -> None:
+    def __init__(
+        self,
+        data: bytes | memoryview,
+        *,
+        size: int | None = None,
+        streams: type | None = None,
+        tables: frozenset[str] = frozenset(),
+    ) -> None:
         self.data = data
+        self.tables = tables
         self.size = len(data) if size is None else size
         self.at = 0
         self.stack: list[Any] = []
@@ -286,8 +331,7 @@ class _Machine:
                 bottom[0].clear()
 
     def _look_at(self, window: _Window, *, at: int) -> None:
-        self.data.release()
-        self.data, self.at = memoryview(window.data), at
+        self.data, self.at = window.data, at
 
     def _items(self) -> list[Any]:
         bottom = self.stack[0] if self.stack else None
@@ -307,12 +351,39 @@ class _Machine:
         self.batch_is_ready = False
 
     def _run(self) -> bool:
-        """Run to the end of the pickle; of a stream to the end of a batch, which is False."""
-        data, steps = self.data, _STEPS
+        """Run to the end of the pickle; of a stream to the end of a batch, which is False.
+
+        The opcodes of which a face's data has most are done here and not in a method, which halves the time.
+        """
+        data, steps, stack, marks, memo = self.data, _STEPS, self.stack, self.marks, self.memo
+        size = len(data)
         while True:
-            opcode = data[self.at]
-            self.at += 1
-            if opcode == 0x2E:  # STOP
+            at = self.at
+            opcode = data[at]
+            self.at = at + 1
+            if opcode == 0x71 and stack and at + 1 < size:  # BINPUT
+                if len(stack) > (marks[-1] if marks else 0):
+                    index = data[at + 1]
+                    self.memorised += index not in memo
+                    memo[index] = stack[-1]
+                    self.at = at + 2
+                    continue
+            elif opcode == 0x94 and stack:  # MEMOIZE
+                if len(stack) > (marks[-1] if marks else 0):
+                    memo[self.memorised] = stack[-1]
+                    self.memorised += 1
+                    continue
+            elif opcode == 0x28:  # MARK
+                marks.append(len(stack))
+                continue
+            elif opcode == 0x4B and at + 1 < size:  # BININT1
+                stack.append(data[at + 1])
+                self.at = at + 2
+                continue
+            elif opcode == 0x4E:  # NONE
+                stack.append(None)
+                continue
+            elif opcode == 0x2E:  # STOP
                 if self.marks:
                     _refuse("the pickle ends inside a list")
                 return True
@@ -329,7 +400,7 @@ class _Machine:
         end = self.at + count
         if count < 0 or end > len(self.data):
             raise _CutOffError("the pickle is cut off")
-        piece = self.data[self.at : end].tobytes()
+        piece = bytes(self.data[self.at : end])
         self.at = end
         return piece
 
@@ -347,7 +418,7 @@ class _Machine:
         return int(struct.unpack(form, self.take(size))[0])
 
     def line(self) -> bytes:
-        piece, end, _ = self.data[self.at : self.at + 256].tobytes().partition(b"\n")
+        piece, end, _ = bytes(self.data[self.at : self.at + 256]).partition(b"\n")
         if not end:
             raise _CutOffError("the pickle is cut off")
         self.at += len(piece) + 1
@@ -384,6 +455,8 @@ class _Machine:
 
     def list_of_pairs(self) -> None:
         """EMPTY_LIST, alone or as the first of a run of [x, y] lists."""
+        if self.tables and self._names_a_table() and self.table():
+            return
         run = _PAIR_RUNS.get(self.data[self.at])
         found = run[0].match(self.data, self.at - 1) if run else None
         if run is None or found is None:
@@ -391,14 +464,36 @@ class _Machine:
             return
         _, stride, head = run
         rows = np.frombuffer(found.group(), np.uint8).reshape(-1, stride)
-        xs = np.ascontiguousarray(rows[:, head + 2 : head + 10]).view(">f8")
-        ys = np.ascontiguousarray(rows[:, head + 11 : head + 19]).view(">f8")
-        pairs = np.hstack([xs, ys]).tolist()
+        pairs = _numbers_in(rows, head).tolist()
         if head > 1:
             self.memo.update(zip(self._memo_indices(rows, head), pairs, strict=True))
             self.memorised += len(rows)
         self.stack.extend(pairs)
         self.at = found.end()
+
+    def _names_a_table(self) -> bool:
+        return bool(self.stack) and type(self.stack[-1]) is str and self.stack[-1] in self.tables
+
+    def table(self) -> bool:
+        """A list of nothing but [x, y] lists, whole, as an array; False when there is none here."""
+        found = _TABLE.match(self.data, self.at)
+        if found is None:
+            return False
+        short, long, counted = found.group(1, 2, 3)
+        name = found.lastgroup
+        assert name is not None
+        _, stride, head = _PAIR_RUNS[_RUN_NAMES[name]]
+        rows = np.frombuffer(found.group(name), np.uint8).reshape(-1, stride)
+        table = _numbers_in(rows, head)
+        self.stack.append(table)
+        self.at = found.end()
+        if short or long or counted:
+            index = short[0] if short else int.from_bytes(long, "little") if long else self.memorised
+            self.memo[index] = table
+            self.memorised += 1
+        if head > 1:  # its lists are not remembered: whoever refers to one is read again, without tables
+            self.memorised += len(rows)
+        return True
 
     def _memo_indices(self, rows: npt.NDArray[np.uint8], head: int) -> list[int]:
         if head == 2:
@@ -466,7 +561,7 @@ class _Machine:
             self.stack.append(self.memo[index])
         elif index in self.passed:
             self.stack.append(self.passed[index])
-        elif self.streams and index < self.memorised:
+        elif (self.streams or self.tables) and index < self.memorised:
             raise _SharedError
         else:
             _refuse("a memo number that nothing was remembered under")
@@ -478,8 +573,24 @@ class _Machine:
         self.stack.append(known)
 
     def global_lines(self) -> None:
+        found = _OUR_ARRAY.match(self.data, self.at)
+        if found is not None:
+            self._our_array(found)
+            return
         module, name = self.line().decode("ascii"), self.line().decode("ascii")
         self.find_global(module, name)
+
+    def _our_array(self, found: re.Match[bytes]) -> None:
+        """An array as `dumps` writes it, in one step instead of thirty; what is odd about it is refused as ever."""
+        shape, name, order, short, long = found.group("shape", "name", "order", "short", "long")
+        if name.decode("latin1") not in DTYPES:
+            _refuse("array elements that are not numbers")
+        dtype = _DtypeInMaking(np.dtype(f"{order.decode()}{name.decode()}"))
+        self.at = found.end()
+        content = self.blob(short[0] if short else int.from_bytes(long, "little"))
+        if self.take(2) != b"tb":
+            _refuse("an array whose content does not end it")
+        self.stack.append(self.array(content, dtype, tuple(shape[1::2]), "C"))
 
     def global_stack(self) -> None:
         name, module = self.pop(), self.pop()
@@ -687,7 +798,7 @@ _STEPS = _steps()
 class _Resolver:
     """Puts finished arrays and bytes where the machine left its own records, and refuses what is left half made."""
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self.data = data
         self.seen: dict[int, Any] = {}
         self.kept: list[Any] = []
@@ -701,7 +812,7 @@ class _Resolver:
                 _refuse("an array without content")
             return value.array
         if kind is _Blob:
-            return self.data[value.at : value.at + len(value)].tobytes()
+            return bytes(self.data[value.at : value.at + len(value)])
         if isinstance(value, (_Global, _DtypeInMaking)):
             _refuse("a class where data should be")
         if kind not in (list, dict, tuple):
@@ -828,7 +939,7 @@ class _Writer:
         content = np.ascontiguousarray(value)
         if not content.dtype.isnative:
             content = content.astype(content.dtype.newbyteorder("="))
-        self.put(b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01")
+        self.put(b"c", _ARRAY_HEAD)
         self.write(tuple(int(n) for n in value.shape), 0)
         self._dtype(content.dtype)
         self.put(b"\x89")
