@@ -81,8 +81,18 @@ def measure(name: str, *, quick: bool) -> dict[str, Any] | None:
 def section(name: str, measured: dict[str, Any]) -> str:
     """One benchmark as a heading, a line about the machine, and a table."""
     about = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in measured["calibration"].items())
-    rows = [f"| {key} | {value} |" for key, value in flat(measured["figures"])]
-    return "\n".join([f"## {name}", "", about, "", "| figure | |", "|---|---|", *rows])
+    figures = {key: value for key, value in measured["figures"].items() if key != "rows"}
+    rows = [f"| {key} | {value} |" for key, value in flat(figures)]
+    lines = [f"## {name}", "", about, "", "| figure | |", "|---|---|", *rows]
+    return "\n".join([*lines, *table(measured["figures"].get("rows", []))])
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows with named columns, such as one per file, as a table of their own."""
+    if not rows:
+        return []
+    head = [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
+    return ["", *head, *(f"| {' | '.join(str(value) for value in row.values())} |" for row in rows)]
 
 
 def flat(figures: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

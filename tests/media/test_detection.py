@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from understudy.detection import Engine, load_engine
 from understudy.media import Frame, open_footage
+from understudy.records import Rect
 
 ROOT = Path(os.environ.get("UNDERSTUDY_MEDIA", Path(__file__).resolve().parents[3] / "shared" / "media"))
 
@@ -95,7 +97,7 @@ def test_faces_are_found_and_none_where_there_is_none(item: dict[str, Any]) -> N
         assert tally.found >= 0.95 * tally.seen
     assert tally.extra <= 0.1 * (tally.seen + tally.empty)
     if item["faces"]["max"] >= CROWD:
-        assert tally.most >= 0.85 * item["faces"]["min"]
+        assert tally.most >= 0.9 * item["faces"]["min"]
 
 
 def test_over_all_files_98_of_100_frontal_frames_and_90_of_all_are_found() -> None:
@@ -110,3 +112,47 @@ def test_over_all_files_98_of_100_frontal_frames_and_90_of_all_are_found() -> No
     assert frontal.found >= 0.98 * frontal.seen
     assert every.found >= 0.90 * every.seen
     assert every.false <= 0.01 * every.empty
+
+
+@pytest.mark.parametrize(
+    ("path", "frames"),
+    [
+        ("clips/man_a_turns_540x960.mp4", range(236, 276)),  # ducks towards the camera: profile, then bowed and blurred
+        ("clips/three_people_approach_480x270.gif", range(41)),
+        ("clips/two_people_turning_480x270.mp4", range(56)),  # both heads tilted by up to 57 degrees
+    ],
+)
+def test_hard_stretches_have_a_face_in_every_frame(path: str, frames: range) -> None:
+    """A bare MediaPipe pipeline finds a face in each of the first two clips' frames; so must this."""
+    missed, previous = [], None
+    with open_footage(ROOT / path) as footage:
+        for frame in footage.frames():
+            if frame.index >= frames.stop:
+                break
+            if frame.index in frames:
+                previous = engine().find(frame.rgb8, previous=previous if frame.index % 12 else None)
+                missed += [] if previous else [frame.index]
+    assert missed == []
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_footage_held_sideways_or_upside_down_shows_the_same_faces(quarters: int) -> None:
+    with open_footage(ROOT / "clips/two_people_turning_480x270.mp4") as footage:
+        frame = next(footage.frames()).rgb8
+    upright, turned = engine().find(frame), engine().find(np.ascontiguousarray(np.rot90(frame, quarters)))
+    assert len(upright) == len(turned) == 2
+
+
+def test_landmarks_for_a_rectangle_on_real_footage_are_those_of_the_search() -> None:
+    """What an artist draws around a face by hand: a square, a tenth too large, a little off."""
+    with open_footage(ROOT / "clips/man_d_lowkey_hand_1920x1080.mp4") as footage:
+        rgb8 = next(footage.frames()).rgb8
+    (face,) = engine().find(rgb8)
+    half, middle = (
+        0.55 * face.rect.height,
+        np.array([face.rect.left + face.rect.right, face.rect.top + face.rect.bottom]),
+    )
+    x, y = middle / 2 + 0.04 * face.rect.height
+    again = engine().landmarks_in(rgb8, Rect(x - half, y - half, x + half, y + half))
+    eyes = np.linalg.norm(face.landmarks[36] - face.landmarks[45])
+    assert np.linalg.norm(again.landmarks - face.landmarks, axis=1).mean() < 0.03 * eyes

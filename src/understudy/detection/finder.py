@@ -53,7 +53,7 @@ WHOLE_IN_TURN = 3
 
 SHIFTS = ((0.015, 0.008), (-0.015, -0.008))
 """Two more looks, shifted by so much of the square; the mean of three trembles a fifth less than one. --accuracy high
-adds the three mirrored, for another fifth (docs/guide/engines.md)."""
+adds a second pass of six (docs/guide/engines.md)."""
 
 TURNS = (math.pi / 2, -math.pi / 2, math.pi)
 """Further angles at which a thorough search sees the whole picture; upright finds faces turned by up to 60 degrees."""
@@ -127,11 +127,16 @@ class MediapipeEngine:
 
     def _mean_of_looks(self, picture: Picture, square: Square, mesh: Mesh) -> Mesh:
         """The mean of a look at the right square and of looks at squares shifted a little."""
-        squares = [square, *(square.moved(x, y) for x, y in SHIFTS)]
-        meshes = [mesh, *(self._mesh.look(picture, shifted)[0] for shifted in squares[1:])]
-        if self._is_finer:
-            meshes += [self._mesh.look(picture, shifted, mirrored=True)[0] for shifted in squares]
+        meshes = [mesh, *(self._mesh.look(picture, square.moved(x, y))[0] for x, y in SHIFTS)]
         mean: Mesh = np.stack(meshes).mean(axis=0)
+        return self._second_pass(picture, mean) if self._is_finer else mean
+
+    def _second_pass(self, picture: Picture, mesh: Mesh) -> Mesh:
+        """The mean of six looks, three of them mirrored, at the square that the mean of the first looks asks for."""
+        square = square_around(mesh)
+        squares = [square, *(square.moved(x, y) for x, y in SHIFTS)]
+        looks = [self._mesh.look(picture, s, mirrored=side) for s in squares for side in (False, True)]
+        mean: Mesh = np.stack([found for found, _ in looks]).mean(axis=0)
         return mean
 
     def _add(self, faces: list[FoundFace], picture: Picture, candidates: Sequence[Candidate]) -> None:

@@ -58,7 +58,7 @@ def read_face_network(path: Path) -> FaceNetwork:
         value = tensors[name]
         if value.numel() != like.numel() or (value.ndim == 4 and like.ndim == 4 and value.shape != like.shape):
             raise _no_network(path, f"{name} is {tuple(value.shape)} where {tuple(like.shape)} is needed")
-        fitted[name] = value.reshape(like.shape).float().contiguous().clone()
+        fitted[name] = value.reshape(like.shape).float().contiguous()
         if not bool(torch.isfinite(fitted[name]).all()):
             raise _no_network(path, f"{name} holds numbers that are none")
     return FaceNetwork(part, "s3fd-fan" if is_reference else "face-alignment", fitted)
