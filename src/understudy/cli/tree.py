@@ -37,6 +37,7 @@ TREE: dict[str, Leaf | Branch] = {
             "probe": Leaf("video:probe", "Say what a video file or a folder of pictures is."),
             "cut": Leaf("video:cut", "Write a part of a video beside it, with its times, colours, timecode and sound."),
             "frames": Leaf("video:frames", "Cut the footage of one side into numbered frames."),
+            "denoise": Leaf("video:denoise", "Take the noise out of the frames of one side."),
             "shots": Leaf("video:shots", "Find the cuts in the footage of one side, and list its shots."),
             "encode": Leaf("video:encode", "Make a video of the merged frames, with the sound and timing of the dst."),
         },
@@ -71,6 +72,9 @@ TREE: dict[str, Leaf | Branch] = {
             "persons": Leaf(
                 "persons:persons",
                 "Tell the people of a faceset apart: list, find, merge, rename, split, keep or drop them.",
+            ),
+            "dedupe": Leaf(
+                "persons:dedupe", "Move faces that show the same as a sharper one to the trash, with a way back."
             ),
             "undo": Leaf("sort:undo", "Bring back what the last change of a faceset renamed, moved or replaced."),
             "trash": Leaf("review:trash", "Take faces out by what is known of them; undo brings them back."),

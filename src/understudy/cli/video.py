@@ -9,7 +9,7 @@ import typer
 
 from understudy.cli.flags import flags
 from understudy.cli.jobs import run_stage, summary
-from understudy.media.options import CutOptions, EncodeOptions, FramesOptions
+from understudy.media.options import CutOptions, DenoiseOptions, EncodeOptions, FramesOptions
 from understudy.records import FootageFrom, Side
 
 SideArgument = Annotated[Side, typer.Argument(help="src: the face to take; dst: the footage to put it into.")]
@@ -55,6 +55,24 @@ def frames(context: typer.Context, side: SideArgument, options: FramesOptions) -
 def encode(context: typer.Context, options: EncodeOptions) -> None:
     """Make a video of the merged frames, with the sound and timing of the dst."""
     run_stage(context.obj, "stages.encode:encode", "Encoding", options=options)
+
+
+@flags(DenoiseOptions, table="denoise")
+def denoise(
+    context: typer.Context,
+    side: SideArgument,
+    undo: Annotated[bool, typer.Option("--undo", help="Bring back the frames as they were.")] = False,
+    *,
+    options: DenoiseOptions,
+) -> None:
+    """Take the noise out of the frames of one side, within each frame and from frame to frame.
+
+    The old frames go to the trash. Shots are kept apart. Draws a sheet of before and after.
+    """
+    if undo:
+        run_stage(context.obj, "stages.denoise:undo_denoise", f"Noise back into {side}", side=side)
+        return
+    run_stage(context.obj, "stages.denoise:denoise", f"Denoising {side}", side=side, options=options)
 
 
 def shots(

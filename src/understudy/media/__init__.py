@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from understudy.media.footage import FrameSource, open_footage, probe
     from understudy.media.frames import Frame, composite_onto
     from understudy.media.info import AudioTrack, ColourTags, FootageInfo, FootageKind
-    from understudy.media.options import CutOptions, EncodeOptions, FrameFormat, FramesOptions
+    from understudy.media.options import CutOptions, DenoiseOptions, EncodeOptions, FrameFormat, FramesOptions
     from understudy.media.writing import FrameFolderWriter, VideoWriter
 
 __all__ = [
     "AudioTrack",
     "ColourTags",
     "CutOptions",
+    "DenoiseOptions",
     "EncodeOptions",
     "FootageInfo",
     "FootageKind",
@@ -37,7 +38,7 @@ _HOMES = {
     "footage": ("FrameSource", "open_footage", "probe"),
     "frames": ("Frame", "composite_onto"),
     "info": ("AudioTrack", "ColourTags", "FootageInfo", "FootageKind"),
-    "options": ("CutOptions", "EncodeOptions", "FrameFormat", "FramesOptions"),
+    "options": ("CutOptions", "DenoiseOptions", "EncodeOptions", "FrameFormat", "FramesOptions"),
     "writing": ("FrameFolderWriter", "VideoWriter"),
 }
 

@@ -134,3 +134,12 @@ class CutOptions(Options):
         if self.copy_ is StreamCopy.ONLY and (self.lossless or self.bitrate):
             raise ValueError("copy only does not go together with lossless or bitrate: it encodes nothing")
         return self
+
+
+class DenoiseOptions(Options):
+    """How much noise is taken out of frames."""
+
+    factor: int = option(7, "Strength: how many of 255 levels neighbours may differ and still be evened out.",
+                         group="Denoise", ge=1, le=20)  # fmt: skip
+    quality: int = option(95, "Quality of frames that are jpg.", group="Denoise", ge=1, le=100)
+    workers: int = option(0, "Threads that clean frames; 0 uses the cores.", group="Speed", ge=0, le=256)

@@ -22,6 +22,7 @@ from understudy.imaging.files import SUFFIXES, read_image
 from understudy.media import ColourTags, EncodeOptions, FootageInfo, Frame, FrameSource, VideoWriter, composite_onto
 from understudy.records import FootageFrom, Side, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
+from understudy.stages.denoise_state import denoised_with
 from understudy.stages.frame_record import FrameRecord, read_record, record_path
 from understudy.stages.result import StageResult
 from understudy.workspace import Workspace
@@ -82,6 +83,7 @@ class Merged:
             hint = "Merge first: understudy merge NAME"
             raise NoFrames("There are no merged frames to encode.", hint=hint, folder=workspace.merged)
         lossy = any(path.suffix.lower() in (".jpg", ".jpeg") for path in workspace.dst.frame_files())
+        lossy = lossy and not denoised_with(workspace, Side.DST)  # then every pixel is meant to change
         return cls(pictures, _by_stem(workspace.merged_mask), lossy_frames=lossy)
 
     def onto(self, frame: Frame) -> tuple[Frame, Array | None, str]:

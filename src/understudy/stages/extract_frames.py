@@ -17,6 +17,7 @@ from understudy.files import TEMP_PREFIX, os_errors, sweep
 from understudy.media import Frame, FrameFolderWriter, FramesOptions, FrameSource
 from understudy.records import FootageFrom, Side
 from understudy.report import Note, Pace, Report, Stop, never, silent
+from understudy.stages.denoise_state import read_state, state_path
 from understudy.stages.frame_record import FrameRecord, read_record, record_path
 from understudy.stages.result import StageResult
 from understudy.workspace import SidePaths, Workspace
@@ -153,6 +154,9 @@ def _make_room(
         return
     old = read_record(record_path(workspace, paths.side))
     difference = "nobody knows from which video and with which settings" if old is None else old.difference(record)
+    state = read_state(workspace, paths.side)
+    if not difference and state is not None and state.get("in_place") is not False:
+        difference = f"and then denoised with factor {state['factor']}"
     if not difference:
         return
     if not options.replace:
@@ -162,20 +166,28 @@ def _make_room(
             folder=paths.frames,
         )
     trash = move_to_trash(workspace, there, f"frames-{paths.side}")
+    state_path(workspace, paths.side).unlink(missing_ok=True)
     report(Note(f"{len(there)} old frames were moved to {trash}.", "info"))
 
 
 def move_to_trash(workspace: Workspace, files: list[Path], name: str) -> Path:
     """Move files to a new folder of the workspace's trash; nothing is deleted. Returns the folder."""
+    trash = new_trash(workspace, name)
+    with os_errors(trash):
+        for file in files:
+            if not file.name.startswith(TEMP_PREFIX):
+                file.replace(trash / file.name)
+    return trash
+
+
+def new_trash(workspace: Workspace, name: str) -> Path:
+    """A new, empty folder of the workspace's trash, called by the time and `name`."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     trash = workspace.private / "trash" / f"{stamp}-{name}"
+    number = 1
     with os_errors(trash):
-        number = 1
         while trash.exists():
             number += 1
             trash = trash.with_name(f"{stamp}-{name}-{number}")
         trash.mkdir(parents=True)
-        for file in files:
-            if not file.name.startswith(TEMP_PREFIX):
-                file.replace(trash / file.name)
     return trash
