@@ -33,8 +33,9 @@ def restore_names(
         require_loose(workspace, side)
         with Catalog.open(folder, cache=workspace.catalogs, report=report, stop=stop) as catalog:
             faces = catalog.require_faces()
-            skipped = [Skipped(face.key, "it does not know its frame") for face in faces if not _frame_of(face)]
-            staying = [item.item for item in (*catalog.skipped, *skipped)]
+            nameless = [Skipped(face.key, "it does not know its frame") for face in faces if not _frame_of(face)]
+            skipped = [*catalog.skipped, *nameless]
+            staying = [item.item for item in skipped]
             names = restored_names(faces, staying)
             moved: list[tuple[str, str]] = []
             if names and not dry_run:
