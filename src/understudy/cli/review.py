@@ -11,6 +11,7 @@ from understudy.cli.flags import flags
 from understudy.cli.jobs import run_stage
 from understudy.cli.video import SideArgument
 from understudy.detection.realign_options import RealignOptions
+from understudy.records import Side
 
 
 def trash(
@@ -134,3 +135,33 @@ def realign_text(body: dict[str, Any]) -> str:
     lines += [f"Replaced, now in aligned_trash: {', '.join(body['replaced'][:10])}"] if body["replaced"] else []
     lines += [f"Not moved: {item['item']}: {item['reason']}" for item in body["skipped"]]
     return "\n".join(lines)
+
+
+def coverage(
+    context: typer.Context,
+    side: SideArgument,
+    against: Annotated[Side, typer.Option("--against", help="The faces that are to be covered.")] = Side.DST,
+    picture: Annotated[bool, typer.Option("--picture/--no-picture", help="Draw what was found.")] = True,
+    workers: Annotated[int, typer.Option("--workers", min=0, max=256, help="Threads; 0: one per core.")] = 0,
+) -> None:
+    """Say what one faceset has too little of for the other: ways of looking, light, expression, sharpness.
+
+    Measures each face once. The picture and the JSON are in .understudy/coverage/.
+    """
+    run_stage(
+        context.obj, "stages.coverage:coverage", f"Coverage of {against}", shown=coverage_text, side=side,
+        against=against, picture=picture, workers=workers,
+    )  # fmt: skip
+
+
+def coverage_text(body: dict[str, Any], *, most: int = 8) -> str:
+    """What is covered, what is missing, and the riskiest faces."""
+    total = body["covered"] + body["thin"] + body["at_risk"]
+    parts = ((body["covered"], "covered"), (body["thin"], "thinly covered"), (body["at_risk"], "at risk"))
+    lines = [", ".join(f"{count} {word} ({count / total:.0%})" for count, word in parts)]
+    lines += ["Missing:", *(f"  {line}" for line in body["missing"])] if body["missing"] else ["Nothing is missing."]
+    if body["risk"]:
+        lines += ["Riskiest:", "  gap   frame        why"]
+        lines += [f"  {row['gap']:.1f}   {row['frame'] or '-':12} {row['reason']}" for row in body["risk"][:most]]
+    lines += [f"Skipped: {item['item']}: {item['reason']}" for item in body["skipped"][:10]]
+    return "\n".join([*lines, *(f"  {path}" for path in body["outputs"])])

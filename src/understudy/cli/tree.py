@@ -66,6 +66,7 @@ TREE: dict[str, Leaf | Branch] = {
             ),
             "import-png": Leaf("faceset_tools:import_png", "Take over faces of DeepFaceLab 1, which were PNG files."),
             "enhance": Leaf("enhance:enhance", "Give the soft faces of a faceset the detail of its sharp ones."),
+            "coverage": Leaf("review:coverage", "Say what src has too little of for the dst; draws a picture."),
             "review": Leaf("review:review", "List the frames and faces that are worth a second look, worst first."),
             "realign": Leaf("review:realign", "Put the face of one frame right, or search many frames again."),
             "sort": Leaf("sort:sort", "Put the faces in an order and name them 00000.jpg, 00001.jpg, … in it."),

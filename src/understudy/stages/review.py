@@ -507,7 +507,7 @@ DROPPED = {
 
 
 def _of_dropped(frames: Frames, by_hand: set[int]) -> Iterator[Item]:
-    """Faces that the extraction found and left out by itself. by_hand: frames in which a person has placed one since."""
+    """Faces that the extraction left out by itself. by_hand: frames in which a person has placed one since."""
     for stem, dropped in frames.dropped.items():
         for face in dropped:
             if face.reason in DROPPED and frames.index[stem] not in by_hand:
