@@ -38,9 +38,9 @@ GROUPS: tuple[tuple[slice, float], ...] = (
     (slice(17, 22), 1.0),
     (slice(22, 27), 1.0),
     (slice(27, 36), 1.0),
-    (slice(36, 42), 0.75),
-    (slice(42, 48), 0.75),
-    (slice(48, 68), 0.9),
+    (slice(36, 42), 0.4),
+    (slice(42, 48), 0.4),
+    (slice(48, 68), 0.8),
 )
 """Landmarks that move together, and how much of the trust they get: the jaw trembles most, lids move fastest."""
 

@@ -26,8 +26,9 @@ WAIT = 50
 MOTION_FRAMES = 6
 """Speed is that of so many last frames."""
 
-COMPARED = 24
-"""After a gap a face may be like any of so many last frames of a track: the very last ones are often half hidden."""
+COMPARED, COMPARED_EACH = 24, 2
+"""After a gap a face may be like any of so many last frames of a track, of which every second is looked at: the very
+last ones are often half hidden."""
 
 MEMORY = WAIT + COMPARED
 
@@ -40,8 +41,12 @@ GROWTH, GROWTH_GROWTH, LARGEST_GROWTH = 0.3, 0.02, 0.8
 SHAPE, SHAPE_GROWTH, LARGEST_SHAPE = 0.18, 0.02, 0.4
 """The same for the mean distance of its landmarks in the unit square, which turning and speaking change."""
 
-LOOK, LOOK_AFTER_GAP = 0.5, 0.24
-"""The same for its colours, 0..1: from frame to frame light may change at once, after a gap people must look alike."""
+LOOK, LOOK_AFTER_GAP, LOOK_IN_PLACE = 0.4, 0.085, 0.125
+"""The same for its colours, 0..1: from frame to frame light may change at once; after a gap people must look alike, and
+half so when they are just where they should be. One person differs by 0.01, by 0.07 when half hidden; others by 0.1."""
+
+IN_PLACE = (0.5, 0.2, 0.05)
+"""Place, size and shape up to which a face is just where it should be."""
 
 IMPOSSIBLE = 1e6
 LOOK_SIDE = 6
@@ -116,7 +121,7 @@ class Tracker:
         if tracks and now:
             from scipy import optimize  # takes half a second to load, and most who need this module need no assignment
 
-            costs = np.array([[_cost(self._tracks[track], face) for track in tracks] for face in now])
+            costs = _costs([self._tracks[track] for track in tracks], now)
             for row, column in zip(*optimize.linear_sum_assignment(costs), strict=True):  # type: ignore[attr-defined]
                 if costs[row, column] < IMPOSSIBLE:
                     ids[int(row)] = tracks[int(column)]
@@ -160,22 +165,45 @@ def _seen(index: int, face: Sight) -> _Seen:
     return _Seen(index, complex(mean), side, (used - mean) / (scale if abs(scale) > 1e-3 else 1e-3), face.look)
 
 
-def _cost(track: Sequence[_Seen], face: _Seen) -> float:
-    """How unlikely it is that `face` continues a track; IMPOSSIBLE beyond any limit. About 1 for a usual step."""
+def _costs(tracks: Sequence[Sequence[_Seen]], faces: Sequence[_Seen]) -> NDArray[np.float64]:
+    """How unlikely it is that each face (row) continues each track (column); looks closer only where one is near."""
+    index = faces[0].index
+    expected = np.array([_expected(track, index) for track in tracks])
+    reach = np.array([_limit(index - track[-1].index, STEP, STEP_GROWTH, LARGEST_STEP) for track in tracks])
+    usual = np.sqrt(np.outer([face.side for face in faces], [track[-1].side for track in tracks]))
+    apart = np.abs(np.array([face.centre for face in faces])[:, None] - expected) / usual
+    costs = np.full(apart.shape, IMPOSSIBLE)
+    for row, column in zip(*np.nonzero(apart <= reach), strict=True):
+        costs[row, column] = _cost(tracks[column], faces[row], float(apart[row, column]))
+    return costs
+
+
+def _cost(track: Sequence[_Seen], face: _Seen, apart: float) -> float:
+    """How unlikely it is that `face`, `apart` sides from where it should be, continues a track: IMPOSSIBLE beyond any
+    limit, below 1 for a usual step.
+    """
     last = track[-1]
     waited = face.index - last.index
-    known = [last] if waited == 1 else list(track)[-COMPARED:]
-    usual = math.sqrt(last.side * face.side)
-    parts = (
-        (abs(face.centre - _expected(track, face.index)) / usual, _limit(waited, STEP, STEP_GROWTH, LARGEST_STEP)),
-        (min(_growth(seen, face) for seen in known), _limit(waited, GROWTH, GROWTH_GROWTH, LARGEST_GROWTH)),
-        (min(_reshaping(seen, face) for seen in known), _limit(waited, SHAPE, SHAPE_GROWTH, LARGEST_SHAPE)),
-        (min(_difference(seen.look, face.look) for seen in known), LOOK if waited == 1 else LOOK_AFTER_GAP),
+    known = [last] if waited == 1 else list(track)[-COMPARED::COMPARED_EACH]
+    place = (
+        apart,
+        min(_growth(seen, face) for seen in known),
+        min(_reshaping(seen, face) for seen in known),
     )
-    if any(value > limit for value, limit in parts):
+    limits = (
+        _limit(waited, STEP, STEP_GROWTH, LARGEST_STEP),
+        _limit(waited, GROWTH, GROWTH_GROWTH, LARGEST_GROWTH),
+        _limit(waited, SHAPE, SHAPE_GROWTH, LARGEST_SHAPE),
+    )
+    if any(value > limit for value, limit in zip(place, limits, strict=True)):
+        return IMPOSSIBLE
+    look = min(_difference(seen.look, face.look) for seen in known)
+    is_in_place = all(value <= limit for value, limit in zip(place, IN_PLACE, strict=True))
+    look_limit = LOOK if waited == 1 else LOOK_IN_PLACE if is_in_place else LOOK_AFTER_GAP
+    if look > look_limit:
         return IMPOSSIBLE
     # what was seen just now is more likely than what was waited for
-    return 0.01 * waited + sum(value / limit for value, limit in parts)
+    return 0.01 * waited + sum(value / limit for value, limit in zip(place, limits, strict=True)) + look / look_limit
 
 
 def _limit(waited: int, first: float, growth: float, largest: float) -> float:
@@ -211,10 +239,10 @@ _SPREAD = float(np.square(np.abs(_TEMPLATE)).sum())
 
 
 def _difference(one: Look | None, other: Look | None) -> float:
-    """How much two looks differ in the colours of their parts, 0..1, brightness counting half."""
+    """How much two looks differ, 0..1: in colour in the more alike half of their parts, and half as much in light."""
     if one is None or other is None:
         return 0.0
-    first, second = one.astype(np.float64) / 255, other.astype(np.float64) / 255
-    apart = first - second
-    light = apart.mean()
-    return float(np.abs(apart - light).mean() * 2 + abs(light) / 2)
+    apart = (one.astype(np.float64) - other) / 255
+    light = float(np.median(apart))
+    parts = np.sort(np.abs(apart - light).mean(axis=2), axis=None)
+    return float(parts[: parts.size // 2].mean() * 2 + abs(light) / 2)

@@ -178,7 +178,7 @@ def _joiner(journal: ExtractJournal, start: int, options: ExtractOptions) -> Joi
     """
     before = [(done.index, name) for name, done in journal.done.items() if start - MEMORY <= done.index < start]
     numbered = (done.last_track for done in journal.done.values() if journal.is_complete or done.index < start)
-    joiner = Joiner(Tracker(next_id=1 + max(numbered, default=0)), smoothing=options.smoothing, recall=journal.seen)
+    joiner = Joiner(Tracker(next_id=1 + max(numbered, default=0)), options, recall=journal.seen)
     joiner.remember([seen for _, name in sorted(before) if (seen := journal.seen(name)) is not None])
     return joiner
 

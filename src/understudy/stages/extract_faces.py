@@ -254,11 +254,16 @@ class Joiner:
     """Puts looks in order, links faces to tracks and smooths their landmarks. For one thread."""
 
     def __init__(
-        self, tracker: Tracker, *, smoothing: float, recall: Callable[[str], SeenFrame | None] = lambda name: None
+        self,
+        tracker: Tracker,
+        options: ExtractOptions,
+        *,
+        recall: Callable[[str], SeenFrame | None] = lambda name: None,
     ) -> None:
         """recall: what an earlier run saw in a frame that it has done, by name."""
-        self._tracker, self._strength, self._recall = tracker, smoothing, recall
-        self._reach = REACH if smoothing > 0 else 0
+        self._tracker, self._recall = tracker, recall
+        self._strength, self._engine = options.smoothing, str(options.engine)
+        self._reach = REACH if options.smoothing > 0 else 0
         self._early: list[tuple[int, Look]] = []
         self._next_serial = 0
         self._past: deque[_Linked] = deque()
@@ -342,7 +347,7 @@ class Joiner:
             offsets = [offset for offset, _ in around]
             points = [points for _, points in around]
             landmarks = smooth(points, offsets.index(0), offsets, strength=self._strength)
-        return JoinedFace(face, landmarks, track, gap, confidence_of(face.score, face.rect, face.points, landmarks))
+        return JoinedFace(face, landmarks, track, gap, confidence_of(face.score, self._engine))
 
 
 def _without_picture(linked: _Linked) -> _Linked:
