@@ -13,7 +13,6 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from understudy.geometry.alignment import fit_similarity
 from understudy.records import Rect
 
 Points32 = npt.NDArray[np.float32]
@@ -236,14 +235,20 @@ def jump(now: Points32, before: Points32, after: Points32) -> float:
     The larger of two: the median way of all points, and twice the mean change of shape once shift, turn and size are
     taken out, so that one eye that leaves its place counts too.
     """
-    expected = (before.astype(np.float64) + after) / 2
-    scale = max(1e-6, math.sqrt(abs(box_of(expected).area)))
-    away = np.linalg.norm(now - expected, axis=1)
-    fit = fit_similarity(now, expected)
-    if not np.isfinite(fit).all():
-        return float(np.median(away)) / scale
-    shape = np.linalg.norm(now @ fit[:, :2].T + fit[:, 2] - expected, axis=1)
-    return max(float(np.median(away)), 2 * float(shape.mean())) / scale
+    points, expected = _complex(now), (_complex(before) + _complex(after)) / 2
+    scale = max(1e-6, math.sqrt(np.ptp(expected.real) * np.ptp(expected.imag)))
+    away = float(np.median(np.abs(points - expected)))
+    centred, target = points - points.mean(), expected - expected.mean()
+    spread = float(np.vdot(centred, centred).real)
+    if spread < 1e-9:
+        return away / scale
+    turn_and_size = np.vdot(centred, target) / spread  # least squares, as complex numbers multiply
+    shape = float(np.abs(centred * turn_and_size - target).mean())
+    return max(away, 2 * shape) / scale
+
+
+def _complex(points: Points32) -> npt.NDArray[np.complex128]:
+    return np.asarray(points[:, 0] + 1j * points[:, 1].astype(np.float64), np.complex128)
 
 
 def _apart(frames: int) -> str:

@@ -36,6 +36,7 @@ from understudy.facesets.doubts import (
 )
 from understudy.facesets.where import number_of_frame
 from understudy.files import write_text
+from understudy.geometry.affine import Points
 from understudy.geometry.pose import pose
 from understudy.records import Rect, Side
 from understudy.report import Pace, Report, Stop, never, silent
@@ -400,7 +401,7 @@ def _one_seen(face: FaceEntry, index: int, found: SeenFrame | None) -> Seen:
         in_frame = in_frame if raw is None else raw
     turned = None
     if meta.has_landmarks:
-        turned = abs(math.degrees(pose(meta.landmarks, face.width).yaw))
+        turned = abs(math.degrees(pose(meta.landmarks, face.width).yaw)) if _may_be_turned(meta.landmarks) else 0.0
     return Seen(
         index=index,
         key=face.key,
@@ -411,6 +412,15 @@ def _one_seen(face: FaceEntry, index: int, found: SeenFrame | None) -> Seen:
         turned=turned,
         by_hand=by_hand,
     )
+
+
+def _may_be_turned(landmarks: Points) -> bool:
+    """Whether a face could be a profile: measuring the pose of all others would take half of a review's time.
+
+    At 20 degrees the tip of the nose is twice as far from the one eye's outer corner as from the other's.
+    """
+    right, left = landmarks[30, 0] - landmarks[36, 0], landmarks[45, 0] - landmarks[30, 0]
+    return bool(min(right, left) < 0.5 * max(right, left))
 
 
 # -- what is doubtful
