@@ -37,6 +37,12 @@ def test_a_healthy_machine_hears_nothing() -> None:
     [
         (replace(WELL, engines=[replace(WELL.engines[0], ok=False)]), "problem", "face.tflite"),
         (replace(WELL, engines=[]), "problem", "missing"),
+        (
+            replace(WELL, engines=[*WELL.engines, Engine("s3fd-fan: s3fd", Path("s"), "", False, bundled=False)]),
+            "problem",
+            "brought in have changed since: s3fd-fan: s3fd",
+        ),
+        (replace(WELL, has_second_opencv=True), "advice", "OpenCV"),
         (replace(WELL, encoders={"libx264": False}), "problem", "H.264"),
         (replace(WELL, disk=replace(WELL.disk, write_rate=None)), "problem", "cannot be written"),
         (replace(WELL, user_data=replace(WELL.user_data, write_rate=None)), "problem", "user data"),

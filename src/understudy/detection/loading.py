@@ -17,7 +17,7 @@ def load_engine(
     *,
     threads: int = 1,
     device: str = "cpu",
-    accuracy: Accuracy | None = None,
+    accuracy: Accuracy | str | None = None,
 ) -> Engine:
     """Load a face engine for use in one thread.
 
@@ -29,19 +29,21 @@ def load_engine(
     """
     if accuracy is None:
         accuracy = Accuracy.FAST if name == "mediapipe" else Accuracy.HIGH
+    elif accuracy not in list(Accuracy):
+        raise InvalidOption(f"There is no accuracy {accuracy!r}.", hint="It is high or fast.")
     if name == "mediapipe":
         from understudy.detection.finder import MediapipeEngine
 
-        return MediapipeEngine(threads=threads, accuracy=accuracy)
+        return MediapipeEngine(threads=threads, accuracy=Accuracy(accuracy))
     if name in ENGINES:
         from understudy.detection.fan_engine import load_fan_engine
 
-        return load_fan_engine(str(name), device=device, accuracy=accuracy)
+        return load_fan_engine(str(name), device=device, accuracy=Accuracy(accuracy))
     path = Path(name).expanduser()
     if path.suffix.lower() == ".onnx" or path.is_dir():
         from understudy.detection.onnx_engine import load_onnx_engine
 
-        return load_onnx_engine(path, threads=threads, device=device, accuracy=accuracy)
+        return load_onnx_engine(path, threads=threads, device=device, accuracy=Accuracy(accuracy))
     raise InvalidOption(
         f"There is no face engine called {str(name)!r}.",
         hint=f"Engines: {', '.join(ENGINES)}, or a folder with ONNX files.",

