@@ -178,6 +178,9 @@ _BLOB_ARRAYS: dict[str, tuple[int, ...]] = {
     "source_rect": (4,),
 }
 
+_FARTHEST = 2.0**53
+"""No pixel is farther out; larger numbers do not fit into the types that they are stored in."""
+
 _TABLES = frozenset({"landmarks", "source_landmarks"})
 
 _KNOWN = frozenset(
@@ -232,7 +235,10 @@ def _include(code: Any) -> bool:
 def _outline(value: Any) -> Points32:
     if value is None or (isinstance(value, (list, tuple, np.ndarray)) and len(value) == 0):
         return np.zeros((0, 2), np.float32)
-    return _numbers(value, (None, 2), "seg_ie_polys").astype(np.float32)
+    points = _numbers(value, (None, 2), "seg_ie_polys")
+    if np.abs(points).max() > _FARTHEST:
+        raise _senseless("seg_ie_polys")
+    return points.astype(np.float32)
 
 
 def _sequence(value: Any) -> Sequence[Any]:
@@ -266,6 +272,8 @@ def _rect(value: Any) -> Rect | None:
 def _rect_array(rect: Rect) -> npt.NDArray[Any]:
     """int64 (4,) as other programs expect; float64 only where a file held fractions."""
     edges = np.array([rect.left, rect.top, rect.right, rect.bottom], np.float64)
+    if np.abs(edges).max() > _FARTHEST:
+        return edges
     whole = edges.astype(np.int64)
     return whole if (whole == edges).all() else edges
 
