@@ -12,7 +12,9 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
+from understudy.facesets.reading import each_item
 from understudy.report import Pace, Report, Stop, never, silent
 
 Floats = npt.NDArray[np.float32]
@@ -48,13 +50,14 @@ def nearest_chain(distances: Distances, *, report: Report = silent, stop: Stop =
     Of equals the first in the present order is taken; it trades places with the face whose turn it would have been.
     Ends early, with fewer faces, when `stop` turns true.
     """
-    search = _Search(distances, stop)
-    pace = Pace("Chaining", len(distances), report, unit="faces")
-    for step in range(len(distances) - 1):
-        if stop():
-            return [int(face) for face in search.order[:step]]
-        search.take(step + 1, search.nearest(step))
-        pace.advance()
+    count, pace = len(distances), Pace("Chaining", len(distances), report, unit="faces")
+    with threadpool_limits(1, "blas"):  # the threads are ours; those of both would wait for each other
+        search = _Search(distances, stop)
+        for step in range(count - 1):
+            if stop():
+                return [int(face) for face in search.order[:step]]
+            search.take(step + 1, search.nearest(step))
+            pace.advance()
     pace.advance()
     return [int(face) for face in search.order]
 
@@ -118,17 +121,21 @@ class _Search:
         self._near = np.zeros((count, kept), np.int64)
         self._near_bounds = np.zeros((count, kept), np.float32)
         self._reach = np.full(count, np.inf, np.float32)
-        for start in range(0, count, _ROWS):
-            if self._stop():
-                return
-            rows = np.arange(start, min(start + _ROWS, count))
-            bounds = self._here.bounds(rows)
-            bounds[np.arange(len(rows)), rows] = np.inf
-            if kept < count - 1:
-                near = np.argpartition(bounds, kept, axis=1)[:, : kept + 1]
-            else:
-                near = np.argsort(bounds, axis=1)
-            there = np.take_along_axis(bounds, near, axis=1)
-            self._near[rows], self._near_bounds[rows] = near[:, :kept], there[:, :kept]
-            if kept < count - 1:
-                self._reach[rows] = there[:, kept]
+        blocks = [np.arange(start, min(start + _ROWS, count)) for start in range(0, count, _ROWS)]
+        if len(blocks) == 1:
+            self._list_rows(blocks[0])
+            return
+        for _ in each_item(blocks, self._list_rows, stop=self._stop):
+            pass
+
+    def _list_rows(self, rows: Indices) -> None:
+        """Find the nearest of some of the faces that are left; `rows` count them."""
+        count, kept = len(self._faces), self._near.shape[1]
+        bounds = self._here.bounds(rows)
+        bounds[np.arange(len(rows)), rows] = np.inf
+        is_cut = kept < count - 1
+        near = np.argpartition(bounds, kept, axis=1)[:, : kept + 1] if is_cut else np.argsort(bounds, axis=1)
+        there = np.take_along_axis(bounds, near, axis=1)
+        self._near[rows], self._near_bounds[rows] = near[:, :kept], there[:, :kept]
+        if is_cut:
+            self._reach[rows] = there[:, kept]
