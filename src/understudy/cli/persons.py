@@ -105,4 +105,4 @@ def dedupe_text(body: dict[str, Any], side: str) -> str:
     )
     lines += [f"undo: {body['undo']}"] if body.get("undo") else []
     lines += [f"skipped {item['item']}: {item['reason']}" for item in body["skipped"][:MOST_ROWS]]
-    return "\n".join(lines) if count else summary(f"No duplicates among the faces of {side}", body)
+    return "\n".join(lines) if count else summary(f"No duplicates of {side}", body)

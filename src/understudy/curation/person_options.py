@@ -35,7 +35,7 @@ class PersonsOptions(Options):
     threshold: float = option(
         0,
         "How alike two runs of faces must look to be one person; higher makes more and purer groups. "
-        "0: 0.84, or 0.4 with --engine, or higher by a tenth of what is left for split.",
+        "0: 0.84, or 0.4 with --engine; for split, rising until the group comes apart.",
         group="Grouping",
         ge=0,
         le=1,
@@ -62,16 +62,16 @@ class PersonsOptions(Options):
 
 
 class DedupeOptions(Options):
-    """When two faces count as the same picture."""
+    """When two faces show the same."""
 
     threshold: float = option(
-        2.0,
-        "How much two faces may differ where they differ most: eyes, mouth or the whole. "
-        "2: one frame encoded twice; 4: a face that holds still.",
+        8.0,
+        "How much two faces may differ in what differs most, the whole, the eyes or the mouth, to show the same. "
+        "4: one picture encoded twice; 8: also other light or a held breath; 15: any face that hardly moves.",
         group="Duplicates",
-        unit="% of full contrast",
+        unit="% of contrast",
         ge=0,
-        le=20,
+        le=60,
     )
     dry_run: bool = option(False, "Only say which faces would go.", group="Duplicates")
     workers: int = option(0, "Threads that look at faces; 0: one per core.", group="Duplicates", ge=0, le=256)

@@ -89,6 +89,14 @@ def _label(draw: ImageDraw.ImageDraw, place: tuple[int, int], name: str, faces: 
     draw.text((x, y), text, INK, ImageFont.load_default(20))
     frames = len({face.frame for face in faces if face.frame is not None})
     tracks = len({face.track for face in faces if face.track is not None})
-    draw.text((x, y + 28), f"{len(faces)} faces in {frames} frames", FAINT, ImageFont.load_default(14))
+    draw.text((x, y + 28), f"{_counted(len(faces), 'face')} in {_counted(frames, 'frame')}", FAINT, _small())
     if tracks:
-        draw.text((x, y + 46), f"{tracks} track{'s' if tracks > 1 else ''}", FAINT, ImageFont.load_default(14))
+        draw.text((x, y + 46), _counted(tracks, "track"), FAINT, _small())
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _small() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(14)
