@@ -25,10 +25,11 @@ from understudy.detection.fan_engine import (
     put_weights,
     reduction,
     weights_of,
+    window_of,
     without_overlaps,
 )
 from understudy.detection.options import Accuracy
-from understudy.detection.two_step import Look
+from understudy.detection.two_step import Look, cut_window
 from understudy.errors import IncompatibleModel, InvalidOption, MissingEngine
 from understudy.geometry.landmarks import MIRROR
 from understudy.networks.s3fd import STRIDES, boxes
@@ -259,3 +260,18 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, monkeypatch: pyt
         load_engine("s3fd-fan")
     with pytest.raises(IncompatibleModel, match="do not fit"):
         put_weights(network_of("s3fd"), {"conv1_1.weight": torch.zeros(3)})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_answers_like_the_processor(with_weights: Path) -> None:
+    pictures = [np.random.default_rng(n).integers(0, 256, (130, 140, 3), dtype=np.uint8) for n in range(3)]
+    looks = [Look(picture, Rect(30, 30, 90, 100)) for picture in pictures]
+    heats = []
+    for device in ("cpu", "cuda:0"):
+        engine: Any = load_engine("s3fd-fan", device=device, accuracy=Accuracy.FAST)
+        crops = np.stack([cut_window(look.picture, window_of(look, up=0.0), 256) for look in looks])
+        heats.append(engine._landmarker._heat(crops))
+        assert len(engine.find_batch(pictures)) == 3
+    scale = np.abs(heats[0]).max()
+    assert np.abs(heats[0] - heats[1]).max() < 0.01 * scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import re
 from pathlib import Path
@@ -156,3 +157,42 @@ def test_other_files_are_refused(name: str, content: bytes, tmp_path: Path) -> N
     (tmp_path / name).write_bytes(content)
     with pytest.raises((UnsafeFile, IncompatibleModel)):
         read_face_network(tmp_path / name)
+
+
+def published_module(path: str) -> Any:
+    """A file of face-alignment's package, without importing the package, whose other parts need more than is here."""
+    found = importlib.util.find_spec("face_alignment")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("face-alignment's package is not installed; with it the networks are compared")
+    spec = importlib.util.spec_from_file_location("published", Path(found.submodule_search_locations[0]) / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("part", ["s3fd", "2dfan"])
+def test_the_networks_answer_like_the_published_code(part: str, tmp_path: Path) -> None:
+    """Random weights of the package's own network, saved as it saves them, read by us: the same numbers come out."""
+    torch.manual_seed(0)
+    if part == "s3fd":
+        theirs, shown = published_module("detection/sfd/net_s3fd.py").s3fd(), torch.randn(1, 3, 96, 128) * 50
+    else:
+        theirs, shown = published_module("models/fan.py").FAN(4), torch.rand(1, 3, 256, 256)
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    path = tmp_path / f"{part}.pth"
+    torch.save(theirs.state_dict(), path)
+    ours = network_of(part)
+    put_weights(ours, read_face_network(path).tensors)
+    with torch.inference_mode():
+        expected, got = theirs.eval()(shown), ours.eval()(shown)
+    if part == "2dfan":
+        assert torch.equal(expected[-1], got)
+        return
+    for number, (score, offset) in enumerate(got):
+        assert torch.equal(expected[2 * number].softmax(dim=1)[:, 1], score)
+        assert torch.equal(expected[2 * number + 1], offset)
