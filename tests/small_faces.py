@@ -6,10 +6,12 @@ import functools
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from shots import small_shot
 from understudy.demo.footage import Performer
-from understudy.facesets import FaceMeta, encode_jpeg, write_face
+from understudy.facesets import FaceMeta, decode_jpeg, encode_jpeg, write_face
 from understudy.geometry import transform
 from understudy.geometry.affine import apply
 from understudy.networks.quick96 import Quick96Config
@@ -42,6 +44,11 @@ def face_files(side: Side, count: int = 5) -> list[tuple[str, bytes, FaceMeta]]:
         )
         files.append((f"{index + 1:05d}_0.jpg", encode_jpeg(picture, 90), meta))
     return files
+
+
+def sharp_faces(count: int = 30) -> NDArray[np.uint8]:
+    """(count, SIZE, SIZE, 3) uint8: the aligned src faces, sharp; not to be modified."""
+    return np.stack([decode_jpeg(jpeg) for _, jpeg, _ in face_files(Side.SRC, count)])
 
 
 def workspace_with_faces(root: Path, count: int = 5) -> Workspace:

@@ -29,7 +29,7 @@ class Closeness:
     gradients: float
 
     def as_json(self) -> dict[str, float]:
-        return {name: round(value, 5) for name, value in asdict(self).items()}
+        return asdict(self)
 
 
 def closeness(picture: Image, truth: Image) -> Closeness:

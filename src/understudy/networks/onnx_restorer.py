@@ -8,6 +8,7 @@ use.
 from __future__ import annotations
 
 import hashlib
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,17 +148,17 @@ class OnnxRestorer:
 
 def _session(path: Path, device: str) -> Any:
     try:
-        import onnxruntime
+        runtime: Any = importlib.import_module("onnxruntime")
     except ImportError:
         raise MissingExtra(
             "Restorers from ONNX files need onnxruntime, which is not installed.",
             hint='Install it with: pip install "understudy[onnx]"',
         ) from None
-    onnxruntime.set_default_logger_severity(3)
-    offered = onnxruntime.get_available_providers()
+    runtime.set_default_logger_severity(4)
+    offered = runtime.get_available_providers()
     wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
     try:
-        return onnxruntime.InferenceSession(
+        return runtime.InferenceSession(
             path.read_bytes(), providers=[*(name for name in wanted if name in offered), "CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime raises types of its own, made at run time

@@ -155,6 +155,8 @@ class _Run:
         self.enhanced = paths.frames / "aligned_enhanced"
         self.device = device_named(options.device)
         self.precision = choose(self.device.id, options.precision)
+        if options.threads and self.device.kind == "cpu":
+            self.precision = replace(self.precision, threads=options.threads)
 
     def over(self, faces: Sequence[FaceEntry], unusable: Sequence[Skipped]) -> _Summary:
         """Look, learn, enhance, and put the results in their place."""
@@ -263,8 +265,12 @@ class _Run:
         started = store.newest(self.report, optimiser=False)
         if started is not None and started.state["about"].get("faces") != names:
             self._set_aside(store.folder, "a restorer whose learning had begun with other faces")
-        setup = Setup(seed=self.options.seed, workers=min(8, physical_cores()) if self.device.kind != "cpu" else 1)
         budget = self._budget(self.device)
+        setup = Setup(
+            seed=self.options.seed,
+            workers=min(8, physical_cores()) if self.device.kind != "cpu" else 1,
+            evaluate_every=0 if budget.minutes else 100,  # by the clock, two runs of so many iterations would differ
+        )
         learned = train_restorer(
             store,
             lessons,

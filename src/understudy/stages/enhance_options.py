@@ -40,7 +40,7 @@ class EnhanceOptions(Options):
 
     all: bool = option(False, "Enhance every face, not only the soft ones.", group="Faces")
     soft_below: float = option(
-        0.75,
+        0.6,
         "A face is soft when it has less than this share of the detail that the sharpest quarter has.",
         group="Faces",
         gt=0,
@@ -107,6 +107,7 @@ class EnhanceOptions(Options):
         "Arithmetic of the network. auto measures once what this machine gains from.",
         group="Machine",
     )
+    threads: int = option(0, "Processor threads for the network; 0 chooses.", group="Machine", ge=0, le=1024)
     workers: int = option(0, "Threads that read and write faces; 0: one per core.", group="Machine", ge=0, le=256)
 
     @model_validator(mode="after")

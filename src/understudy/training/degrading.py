@@ -54,7 +54,8 @@ class Recipe:
     final_quality: int = 95
 
     def as_json(self) -> dict[str, Any]:
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        """Plain values, exact; `Recipe.of` reads them back."""
+        return asdict(self)
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Recipe:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ PATIENCE = 8
 """Evaluations in a row without progress that end the training."""
 LEAST_GAIN_DB = 0.01
 EMA = 0.998
-RATE, LAST_RATE, WARM_UP = 1.5e-3, 3e-5, 30
+RATE, LAST_RATE, WARM_UP, LONGEST_GRADIENT = 8e-4, 2e-5, 50, 0.2
 GRADIENT_WEIGHT = 0.5
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the predicted difference that `trust_of` tries."""
@@ -89,8 +90,8 @@ class Setup:
     """How to train. crop_px: side of the crops, a multiple of 8. workers: threads that make crops."""
 
     config: RestorerConfig = field(default_factory=RestorerConfig)
-    batch_size: int = 16
-    crop_px: int = 96
+    batch_size: int = 8
+    crop_px: int = 64
     seed: int = 0
     evaluate_secs: float = 30.0
     evaluate_every: int = 0  # iterations; 0: by the clock
@@ -179,13 +180,63 @@ class TrainedRestorer:
         return whole.hexdigest()[:16]
 
 
+class Adam:
+    """Adam (Kingma & Ba 2015) with its moments by parameter name, as a checkpoint holds them.
+
+    PyTorch's own loads its compiler on first use, which takes as long as 50 iterations here.
+    """
+
+    def __init__(self, net: Restorer, *, momentum: float = 0.9, memory: float = 0.99) -> None:
+        self.momentum, self.memory, self.steps = momentum, memory, 0
+        self._names = [name for name, _ in net.named_parameters()]
+        self._weights: list[Tensor] = list(net.parameters())
+        self._first = [torch.zeros_like(weight) for weight in self._weights]
+        self._second = [torch.zeros_like(weight) for weight in self._weights]
+
+    @torch.no_grad()
+    def step(self, rate: float, *, longest: float = 1.0) -> None:
+        """Move the weights against their gradients, which are dropped. longest: length that gradients are cut to."""
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        torch._foreach_mul_(gradients, (longest / (length + 1e-6)).clamp(max=1.0))
+        self.steps += 1
+        torch._foreach_lerp_(self._first, gradients, 1 - self.momentum)
+        torch._foreach_mul_(self._second, self.memory)
+        torch._foreach_addcmul_(self._second, gradients, gradients, 1 - self.memory)
+        size = torch._foreach_sqrt(self._second)
+        torch._foreach_div_(size, math.sqrt(1 - self.memory**self.steps))
+        torch._foreach_add_(size, 1e-8)
+        torch._foreach_addcdiv_(self._weights, self._first, size, -rate / (1 - self.momentum**self.steps))
+        for weight in self._weights:
+            weight.grad = None
+
+    def place(self) -> None:
+        """Put the moments where and how the weights are."""
+        for moments in (self._first, self._second):
+            for index, weight in enumerate(self._weights):
+                moments[index] = torch.empty_like(weight).copy_(moments[index])
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything of it, by name."""
+        kept = {"steps": torch.tensor(float(self.steps))}
+        for name, first, second in zip(self._names, self._first, self._second, strict=True):
+            kept |= {f"first.{name}": first, f"second.{name}": second}
+        return kept
+
+    def load(self, kept: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        self.steps = int(kept["steps"].item())
+        self._first = [kept[f"first.{name}"].clone() for name in self._names]
+        self._second = [kept[f"second.{name}"].clone() for name in self._names]
+
+
 @dataclass(eq=False)
 class _Training:
     """Everything that changes while training; all of it is in a checkpoint."""
 
     net: Restorer
     averaged: Restorer
-    optimiser: torch.optim.Adam
+    optimiser: Adam
     recipes: Cookbook
     iteration: int = 0
     seconds: float = 0.0
@@ -238,6 +289,7 @@ def train_restorer(
                 _save(store, training, about, lessons.side)
                 saved_at = clock.seconds
             _tell(report, training, budget)
+    _save(store, training, about, lessons.side)  # judging takes a while
     finished = TrainedRestorer(
         training.averaged, lessons.side, precision, device, training.recipes, training.iteration, training.seconds
     )
@@ -395,16 +447,12 @@ def _psnr(pictures: Tensor, truth: Tensor) -> Tensor:
 
 
 def _step(training: _Training, soft: Tensor, sharp: Tensor, place: Tensor, rate: float, precision: Precision) -> Tensor:
-    for group in training.optimiser.param_groups:
-        group["lr"] = rate
     soft = soft.contiguous(memory_format=torch.channels_last)
     with _autocast(precision, soft.device):
         drawn = training.net(soft, place)
     loss = _loss(drawn.float(), sharp)
-    training.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(training.net.parameters(), 0.5)
-    training.optimiser.step()
+    training.optimiser.step(rate, longest=LONGEST_GRADIENT)
     _average(training)
     return loss.detach()
 
@@ -535,23 +583,14 @@ def _take_up(store: CheckpointStore, lessons: Lessons, setup: Setup, device: tor
 def _new(net: Restorer, recipes: Cookbook) -> _Training:
     averaged = Restorer(net.config)
     averaged.load_state_dict(net.state_dict())
-    return _Training(net, averaged, _adam(net), recipes)
-
-
-def _adam(net: Restorer) -> torch.optim.Adam:
-    return torch.optim.Adam(net.parameters(), lr=RATE, betas=(0.9, 0.99), foreach=True)
+    return _Training(net, averaged, Adam(net), recipes)
 
 
 def _place(training: _Training, precision: Precision, device: torch.device) -> None:
     for net in (training.net, training.averaged):
         prepare(net, precision, device)
         net.requires_grad_(net is training.net)
-    for state in training.optimiser.state.values():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and name != "step":
-                state[name] = value.to(
-                    device, memory_format=torch.channels_last if value.ndim == 4 else torch.preserve_format
-                )
+    training.optimiser.place()
 
 
 def _save(
@@ -559,10 +598,6 @@ def _save(
 ) -> None:
     weights = {f"net.{name}": value for name, value in training.net.state_dict().items()}
     weights |= {f"averaged.{name}": value for name, value in training.averaged.state_dict().items()}
-    moments: dict[str, Tensor] = {}
-    for name, parameter in training.net.named_parameters():
-        for key, value in training.optimiser.state.get(parameter, {}).items():
-            moments[f"{name}/{key}"] = value
     state = {
         "config": training.net.config.as_json(),
         "side": side,
@@ -572,7 +607,9 @@ def _save(
         "recipes": training.recipes.as_json(),
         "about": dict(about),
     }
-    store.save(training.iteration, weights=weights, optimiser=moments, state=state)
+    if finished:  # takes the place of the same weights before they were judged
+        shutil.rmtree(store.folder / f"{training.iteration:09d}", ignore_errors=True)
+    store.save(training.iteration, weights=weights, optimiser=training.optimiser.state(), state=state)
 
 
 def _resumed(found: Checkpoint, report: Report) -> _Training:
@@ -580,13 +617,7 @@ def _resumed(found: Checkpoint, report: Report) -> _Training:
     net.load_state_dict(_part(found.weights, "net"))
     training = _new(net, Cookbook.of(found.state["recipes"]))
     training.averaged.load_state_dict(_part(found.weights, "averaged"))
-    for name, parameter in net.named_parameters():
-        prefix = f"{name}/"
-        moments = {
-            key.removeprefix(prefix): value for key, value in (found.optimiser or {}).items() if key.startswith(prefix)
-        }
-        if moments:
-            training.optimiser.state[parameter] = moments
+    training.optimiser.load(found.optimiser or {})
     training.iteration, training.seconds = found.iteration, float(found.state["seconds"])
     training.evaluations = [(int(at), float(secs), float(gain)) for at, secs, gain in found.state["evaluations"]]
     return training
