@@ -88,7 +88,8 @@ class FootageInfo:
     of one pixel) is carried, never applied. rotation: degrees counter-clockwise by which stored pictures are turned to
     be upright. rate: frames per second, the mean one where `vfr`; None for pictures. frames: how many there are, exact
     when `frames_exact`, else what the header promises or an estimate. start: time of the first frame in seconds, as
-    stored.
+    stored. interlaced, field_order: what the footage says; scan: what its moving pictures show (progressive, tff, bff),
+    None where nobody looked or too little moves.
     """
 
     path: Path
@@ -112,6 +113,7 @@ class FootageInfo:
     sar: Fraction = Fraction(1)
     interlaced: bool = False
     field_order: str | None = None
+    scan: str | None = None
     audio: tuple[AudioTrack, ...] = ()
     timecode: str | None = None
     problems: list[str] = field(default_factory=list)
@@ -141,6 +143,7 @@ class FootageInfo:
             "bit_depth": self.bit_depth,
             "interlaced": self.interlaced,
             "field_order": self.field_order,
+            "scan": self.scan,
             "fps": _ratio(self.rate),
             "vfr": self.vfr,
             "frames": self.frames,

@@ -59,6 +59,14 @@ class StreamCopy(StrEnum):
     ONLY = "only"
 
 
+class Deinterlace(StrEnum):
+    """How whole pictures are made of interlaced footage. frame: one of each frame; field: one of each field."""
+
+    OFF = "off"
+    FRAME = "frame"
+    FIELD = "field"
+
+
 class FramesOptions(Options):
     """How frames of a video become files."""
 
@@ -69,6 +77,9 @@ class FramesOptions(Options):
     quality: int = option(95, "Quality of jpg frames.", group="Frames", ge=1, le=100)
     square_pixels: bool = option(False, "Stretch anamorphic footage so that faces keep their proportions; "
                                  "for src, since the result must keep the size of dst.", group="Frames")  # fmt: skip
+    deinterlace: Deinterlace = option(Deinterlace.OFF, "Make whole pictures of interlaced footage: one of "
+                                      "each frame, or one of each field, twice as many, for src.",
+                                      group="Frames")  # fmt: skip
     replace: bool = option(False, "Replace frames made with other settings; the old ones move to the trash.",
                            group="Frames")  # fmt: skip
     workers: int = option(0, "Threads that write frames; 0 uses the cores.", group="Speed", ge=0, le=256)

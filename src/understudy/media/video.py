@@ -223,6 +223,28 @@ def probe_video(path: Path, *, count: bool) -> FootageInfo:
     return _describe(path, count=count)[0]
 
 
+def look_at_scan(path: Path) -> str | None:
+    """What the moving pictures at the front show: progressive, tff or bff; None where too little moves."""
+    from understudy.media.fields import LOOKED_AT, scan_of
+
+    with _opened(path) as container:
+        picture_stream(container).thread_type = "AUTO"
+        pictures = itertools.islice(_whatever_decodes(container), LOOKED_AT)
+        return scan_of(planar.planes_of(picture)[0] for picture in pictures)
+
+
+def _whatever_decodes(container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
+    """Planar pictures with luma; of others nothing can be told."""
+    with contextlib.suppress(*BROKEN):
+        for packet in container.demux(picture_stream(container)):
+            with contextlib.suppress(av.FFmpegError):
+                for picture in packet.decode():
+                    upright = planar.plain(picture)
+                    layout = planar.layout_of(upright.format.name)
+                    if layout is not None and not layout.packed and upright.height >= 8:
+                        yield upright
+
+
 def _opened(path: Path) -> av.container.InputContainer:
     try:
         container = av.open(str(path.absolute()), options=_SECURE, metadata_errors="replace")
@@ -296,6 +318,7 @@ def _describe(path: Path, *, count: bool) -> tuple[FootageInfo, Turn]:
             field_order=_INTERLACED.get(context.field_order) if first.interlaced_frame else None,
             audio=_tracks(container), timecode=_timecode(container),
         )  # fmt: skip
+        info = replace(info, scan=look_at_scan(path) if count else None)
         return replace(info, problems=_problems(info, stream, times)), turn
 
 
@@ -384,8 +407,11 @@ def _problems(info: FootageInfo, stream: Any, times: _Times) -> list[str]:
         problems.append(f"the file is cut off: it promises {stream.frames or 'more'} frames and holds {times.packets}")
     if info.vfr:
         problems.append("the frame rate varies; every frame keeps its own time")
-    if info.interlaced:
-        problems.append("the picture is interlaced: moving edges are combed")
+    if info.interlaced and info.scan == "progressive":
+        problems.append("it is marked as interlaced, but what moves is not combed")
+    elif info.interlaced or info.scan in ("tff", "bff"):
+        unsaid = "" if info.interlaced else ", though it does not say so"
+        problems.append(f"the picture is interlaced{unsaid}: moving edges are combed")
     if info.sar != 1:
         problems.append(
             f"pixels are not square ({info.sar.numerator}:{info.sar.denominator}): faces look stretched unless squared"

@@ -20,6 +20,7 @@ from understudy.errors import Interrupted, MediaError, NoFrames
 from understudy.files import sweep
 from understudy.imaging.files import SUFFIXES, read_image
 from understudy.media import ColourTags, EncodeOptions, FootageInfo, Frame, FrameSource, VideoWriter, composite_onto
+from understudy.media.options import Deinterlace
 from understudy.records import FootageFrom, Side, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.stages.denoise_state import denoised_with
@@ -163,6 +164,8 @@ class DstFrames:
     @classmethod
     def _of_video(cls, footage: FrameSource, record: FrameRecord | None, files: int) -> DstFrames | None:
         info = footage.info
+        if record is not None and record.is_of(info.path) and record.deinterlace != Deinterlace.OFF:
+            info = replace(info, interlaced=False, field_order=None)
         if record is not None and record.is_of(info.path) and not record.square_pixels:
             if record.fps and record.complete:
                 return cls(footage, info, record, info.path, len(record.times))

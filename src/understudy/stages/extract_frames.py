@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import cv2
 from understudy.errors import Interrupted, UsageError
 from understudy.files import TEMP_PREFIX, os_errors, sweep
 from understudy.media import Frame, FrameFolderWriter, FramesOptions, FrameSource
+from understudy.media.options import Deinterlace
+from understudy.media.video import look_at_scan
 from understudy.records import FootageFrom, Side
 from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.stages.denoise_state import read_state, state_path
@@ -36,6 +39,8 @@ def extract_frames(
     paths = workspace.side(side)
     with workspace.writing(f"frames-{side}"), workspace.footage(side, FootageFrom.VIDEO) as footage:
         sweep(paths.frames)
+        if doubt := _check_fields(footage, side, options):
+            report(Note(doubt, "warning", footage.info.path.name))
         record = FrameRecord.of(footage.info, options)
         _make_room(workspace, paths, record, options, report)
         for problem in footage.info.problems:
@@ -64,7 +69,7 @@ def _write_all(
     waiting: deque[Future[Path]] = deque()
     with ThreadPoolExecutor(workers, "write-frame") as pool:
         try:
-            for frame in _kept(footage, options.fps, record):
+            for frame in _kept(footage, _pictures(footage, options), options.fps, record):
                 if stop():
                     raise Interrupted(
                         f"Stopped after {pace.done} frames.", hint="The same command continues where this one stopped."
@@ -84,7 +89,32 @@ def _write_all(
                 future.cancel()
 
 
-def _kept(footage: FrameSource, fps: float, record: FrameRecord) -> Iterator[Frame]:
+def _pictures(footage: FrameSource, options: FramesOptions) -> Iterator[Frame]:
+    """The frames of the footage, made whole where that is asked for."""
+    if options.deinterlace is Deinterlace.OFF:
+        return footage.frames()
+    from understudy.media.fields import Scan, whole_pictures
+
+    order = Scan.BFF if (footage.info.scan or footage.info.field_order) == Scan.BFF else Scan.TFF
+    return whole_pictures(footage.frames(), order, per_field=options.deinterlace is Deinterlace.FIELD)
+
+
+def _check_fields(footage: FrameSource, side: Side, options: FramesOptions) -> str:
+    """What to say about interlacing; raises UsageError for fields of dst."""
+    if options.deinterlace is Deinterlace.OFF:
+        return ""
+    if options.deinterlace is Deinterlace.FIELD and side is Side.DST:
+        raise UsageError(
+            "dst keeps the number of its frames, and one picture of each field makes twice as many.",
+            hint="Use --deinterlace frame for dst.",
+        )
+    footage.info = replace(footage.info, scan=look_at_scan(footage.info.path))
+    if footage.info.scan in ("tff", "bff") or (footage.info.scan is None and footage.info.interlaced):
+        return ""
+    return "This footage does not look interlaced: deinterlacing only softens it."
+
+
+def _kept(footage: FrameSource, pictures: Iterator[Frame], fps: float, record: FrameRecord) -> Iterator[Frame]:
     """The frames to keep, numbered anew from 1 when some are left out; their times go into the record.
 
     A frame is kept when it is the first one at or after a multiple of 1/fps seconds, by its own time.
@@ -94,7 +124,7 @@ def _kept(footage: FrameSource, fps: float, record: FrameRecord) -> Iterator[Fra
     record.times.clear()
     first: Fraction | None = None
     last_slot = -1
-    for frame in footage.frames():
+    for frame in pictures:
         moment = frame.time if frame.time is not None else frame.index / (footage.info.rate or Fraction(25))
         first = moment if first is None else first
         if fps:
@@ -140,6 +170,8 @@ def is_whole(path: Path) -> bool:
 
 def _expected(footage: FrameSource, options: FramesOptions) -> int | None:
     count, rate = footage.estimated_count, footage.info.rate
+    if options.deinterlace is Deinterlace.FIELD:
+        count, rate = (None if count is None else 2 * count), (2 * rate if rate else rate)
     if count is None or not options.fps or not rate or options.fps >= rate:
         return count
     return max(1, round(count * options.fps / rate))

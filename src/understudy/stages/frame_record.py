@@ -14,6 +14,7 @@ from typing import Any
 
 from understudy.files import write_json
 from understudy.media import FootageInfo, FramesOptions
+from understudy.media.options import Deinterlace
 from understudy.records import Side
 from understudy.workspace import Workspace
 
@@ -30,6 +31,7 @@ class FrameRecord:
     format: str
     square_pixels: bool
     time_base: Fraction
+    deinterlace: str = "off"
     times: list[int] = field(default_factory=list)
     complete: bool = False
 
@@ -37,7 +39,11 @@ class FrameRecord:
     def of(cls, info: FootageInfo, options: FramesOptions) -> FrameRecord:
         """The record of frames that are about to be made."""
         size = info.path.stat().st_size
-        return cls(info.path.name, size, options.fps, str(options.format), options.square_pixels, info.time_base)
+        base = info.time_base / 2 if options.deinterlace is Deinterlace.FIELD else info.time_base
+        return cls(
+            info.path.name, size, options.fps, str(options.format), options.square_pixels, base,
+            str(options.deinterlace),
+        )  # fmt: skip
 
     def difference(self, other: FrameRecord) -> str:
         """What these frames were made with, where that differs from `other`; empty when they go together."""
@@ -49,13 +55,17 @@ class FrameRecord:
             return f"as {self.format}"
         if self.square_pixels != other.square_pixels:
             return "with square pixels" if self.square_pixels else "with the pixels of the video"
+        if self.deinterlace != other.deinterlace:
+            return f"with --deinterlace {self.deinterlace}"
         return ""
 
     @property
     def selection(self) -> str:
         """Why a frame is not the frame of that number of the video; empty where all were taken, as they are."""
         fps = f"--fps {self.fps:g}" if self.fps else ""
-        return f"{fps} {'--square-pixels' if self.square_pixels else ''}".strip()
+        fields = f"--deinterlace {self.deinterlace}" if self.deinterlace == Deinterlace.FIELD else ""
+        words = [fps, "--square-pixels" if self.square_pixels else "", fields]
+        return " ".join(word for word in words if word)
 
     def is_of(self, video: Path) -> bool:
         """Whether the frames were made from this very file, by its name and size."""
