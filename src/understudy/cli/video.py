@@ -11,19 +11,38 @@ from understudy.cli.flags import flags
 from understudy.cli.jobs import run_stage, summary
 from understudy.media.options import CutOptions, DenoiseOptions, EncodeOptions, FramesOptions
 from understudy.records import FootageFrom, Side
+from understudy.report import Report, track
 
 SideArgument = Annotated[Side, typer.Argument(help="src: the face to take; dst: the footage to put it into.")]
 
 
 def probe(
-    context: typer.Context, file: Annotated[Path, typer.Argument(help="A video, a picture or a folder of frames.")]
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A video, a picture or a folder of frames.")],
+    check: Annotated[bool, typer.Option("--check", help="Decode every frame, and name the damaged ones.")] = False,
 ) -> None:
-    """Say what a video file or a folder of pictures is."""
+    """Say what a video file or a folder of pictures is, and what is wrong with it."""
+    from understudy.cli.footage_text import footage_text
     from understudy.media import probe as look
 
-    info = look(file).as_json()
-    lines = [f"{name:16} {value}" for name, value in info.items() if value not in (None, [], "")]
-    context.obj.finish({"ok": True, **info}, "\n".join(lines))
+    info = look(file)
+    body: dict[str, Any] = {"ok": True, **info.as_json()}
+    damaged = None
+    if check:
+        with context.obj.progress() as report:
+            damaged = _damaged(file, report)
+        body["damaged"] = [{"item": item, "reason": reason} for item, reason in damaged]
+    context.obj.finish(body, footage_text(info, damaged))
+
+
+def _damaged(file: Path, report: Report) -> list[tuple[str, str]]:
+    """What a whole pass over the footage could not use, or not fully."""
+    from understudy.media import open_footage
+
+    with open_footage(file) as footage:
+        for _ in track(footage.frames(), "Checking", report, total=footage.estimated_count):
+            pass
+        return [(item.item, item.reason) for item in footage.skipped]
 
 
 @flags(CutOptions, table="cut")

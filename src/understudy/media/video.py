@@ -30,6 +30,7 @@ _CONCEALING = ("h264", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3", "h263
 BROKEN = (av.FFmpegError, IndexError)
 """What reading packets of a damaged container raises; IndexError for a stream that appears on the way."""
 
+_LATE_SOUND = Fraction(1, 10)
 _WORTH_A_JUMP = 100  # frames; decoding fewer costs less than finding the place
 _CAREFUL_PIXELS = 2560 * 1440
 
@@ -416,6 +417,12 @@ def _problems(info: FootageInfo, stream: Any, times: _Times) -> list[str]:
         problems.append(
             f"pixels are not square ({info.sar.numerator}:{info.sar.denominator}): faces look stretched unless squared"
         )
+    if info.width % 2 or info.height % 2:
+        problems.append(f"the size is odd ({info.width}x{info.height}): results store the colour of every pixel")
+    for number, track in enumerate(info.audio):
+        late = Fraction(0) if track.start is None else track.start - info.start
+        if late > _LATE_SOUND:
+            problems.append(f"sound track {number} begins {float(late):.2f} s after the picture; it stays there")
     if info.tags.transfer in ("smpte2084", "arib-std-b67"):
         problems.append("high dynamic range: worked on in its own encoding, where it looks flat; the tags are kept")
     return problems
