@@ -108,6 +108,12 @@ def test_a_face_of_a_track_that_is_missing_beside_another_is_a_gap(workspace: Wo
     assert gaps[0].rect.left < 100
 
 
+def test_a_face_that_changed_its_track_or_is_hidden_by_another_is_no_gap(workspace: Workspace) -> None:
+    for number, track in ((1, 1), (2, 2), (3, 1)):
+        put_face(workspace, number, track=track)
+    assert not [item for item in write_review(workspace, Side.SRC).items if Kind.GAP in item.kinds]
+
+
 def test_a_deleted_debug_image_comes_first(workspace: Workspace) -> None:
     workspace.src.aligned_debug.mkdir()
     for number in range(1, FRAMES + 1):

@@ -44,6 +44,7 @@ from understudy.stages.extract_journal import (
 )
 from understudy.stages.frame_record import read_record, record_path
 from understudy.stages.result import StageResult
+from understudy.stages.review import write_review
 from understudy.stages.shots import read_shots, write_shots
 from understudy.stages.stretches import Stretches, stretch_length
 from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
@@ -88,6 +89,7 @@ def extract(
                 _require_same(footage, unchanged, side)
                 journal.finish()
             _keep_shots(workspace, side, footage, journal)
+            _review(workspace, side, report, stop)
     _require_faces(journal, side)
     return StageResult(
         frames=len(journal.done),
@@ -98,6 +100,14 @@ def extract(
         outputs=[paths.aligned],
         notes={"frames_without_face": sum(done.faces == 0 for done in journal.done.values())},
     )
+
+
+def _review(workspace: Workspace, side: Side, report: Report, stop: Stop) -> None:
+    """Keep the list of what is worth a second look. One who stops now has all faces, and can ask for the list later."""
+    with contextlib.suppress(Interrupted):
+        found = write_review(workspace, side, report=report, stop=stop)
+        if found.items:
+            report(Note(f"{len(found.items)} places are worth a second look: understudy faceset review {side}"))
 
 
 def _extract(

@@ -31,6 +31,7 @@ from understudy.facesets.doubts import (
     gap,
     judge_all,
     missing,
+    overlap,
     sides,
     together,
 )
@@ -49,6 +50,9 @@ SCHEMA = "understudy-review/1"
 
 RUN_GAP = 3
 """Frames that may lie between two items of one run."""
+
+TAKEN = 0.2
+"""Where a face overlaps the place of a missing one by more than this (intersection over union), none is missing."""
 
 BY_HAND = "understudy_by_hand"
 """The key in a face's data that says a person placed it; its landmarks are not doubted again."""
@@ -490,7 +494,13 @@ def _guess(one: Rect | None, other: Rect | None, before: int | None, index: int,
 
 
 def _of_gaps(judged: Sequence[Judged], frames: Frames) -> Iterator[Item]:
-    """Frames in the middle of a track that have other faces, but not the track's."""
+    """Frames in the middle of a track that have other faces, but none where the track's should be.
+
+    Where one is, either the face changed its track for a while, or it is hidden behind the other.
+    """
+    boxes: dict[int, list[Rect]] = {}
+    for face in judged:
+        boxes.setdefault(face.index, []).extend([face.box] if face.box is not None else [])
     count = Counter(face.index for face in judged)
     stem_of = {place: stem for stem, place in frames.index.items()}
     last: dict[int, Judged] = {}
@@ -506,6 +516,8 @@ def _of_gaps(judged: Sequence[Judged], frames: Frames) -> Iterator[Item]:
             if frames.faces is not None and frames.faces.get(stem, 0) > count[index]:
                 continue  # somebody took a face out of it
             rect = _guess(earlier.box, face.box, earlier.index, index, face.index)
+            if rect is not None and any(overlap(rect, box) > TAKEN for box in boxes[index]):
+                continue
             yield _item(stem, index, [gap(index - earlier.index, face.index - index)], file=None, rect=rect)
 
 
