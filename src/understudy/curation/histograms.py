@@ -58,7 +58,7 @@ def summed_distances(histograms: Counts, *, report: Report = silent, stop: Stop 
 
     Takes n² time and memory for a few hundred rows at once. Ends early, the rest being 0, when `stop` turns true.
     """
-    roots = _roots(histograms).astype(np.float64)
+    roots = _roots(histograms)
     found = np.zeros(len(roots))
     pace = Pace("Comparing", len(roots), report, unit="faces")
     for start in range(0, len(roots), _ROWS):
@@ -80,7 +80,7 @@ class ColourDistances:
 
     def __init__(self, histograms: Counts, roots: Floats | None = None) -> None:
         self._counts = histograms
-        self._roots = _roots(histograms) if roots is None else roots
+        self._roots = _roots(histograms).astype(np.float32) if roots is None else roots
 
     def __len__(self) -> int:
         return len(self._counts)
@@ -108,7 +108,7 @@ def in_parts(histograms: Counts) -> Iterator[tuple[range, ColourDistances]]:
         yield part, ColourDistances(histograms[part.start : part.stop])
 
 
-def _roots(histograms: Counts) -> Floats:
+def _roots(histograms: Counts) -> Doubles:
     """Square roots of shares: a product of two is the sum in the distance."""
     total = np.maximum(histograms.sum(axis=-1, keepdims=True, dtype=np.float64), 1e-300)
-    return np.asarray(np.sqrt(histograms / total), np.float32)
+    return np.asarray(np.sqrt(histograms / total), np.float64)

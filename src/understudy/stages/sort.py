@@ -45,8 +45,9 @@ def sort(
         if not only_look:
             require_loose(workspace, side)
         with Catalog.open(folder, cache=workspace.catalogs, report=report, stop=stop) as catalog:
-            groups = _groups(catalog, folder)
             work = _Sorting(workspace, side, options, report, stop)
+            work.go_on()  # a catalog that was stopped knows only some of the faces
+            groups = _groups(catalog, folder)
             sorted_groups = [work.sort(group) for group in groups]
             skipped = [item for group in sorted_groups for item in group.skipped]
             kept, trashed = (sum(len(getattr(g, end)) for g in sorted_groups) for end in ("kept", "trashed"))
@@ -127,7 +128,7 @@ class _Sorting:
         started = time.perf_counter()
         method = METHODS[self._options.by]
         found = list(self._measure(method, group.subjects))
-        self._go_on()
+        self.go_on()
         usable = [index for index, value in enumerate(found) if not isinstance(value, Skipped)]
         skipped = [Skipped(group.keys[i], value.reason) for i, value in enumerate(found) if isinstance(value, Skipped)]
         if not usable:
@@ -136,7 +137,7 @@ class _Sorting:
                 hint="Choose another order with --by.",
             )
         order = method.order([found[index] for index in usable], self._context(group, usable))
-        self._go_on()
+        self.go_on()
         self._measured, self._seconds = self._measured + len(found), self._seconds + time.perf_counter() - started
         return _named(group, usable, order, skipped, sort_out=not method.takes_all)
 
@@ -170,7 +171,7 @@ class _Sorting:
         with Catalog.open(folder, cache=self._workspace.catalogs, report=self._report, stop=self._stop) as catalog:
             faces = [(entry.path, entry) for entry in catalog.require_faces()]
             found = list(self._measure(METHODS[SortBy.DISTANCE], faces))
-        self._go_on()
+        self.go_on()
         usable = [value for value in found if not isinstance(value, Skipped)]
         if not usable:
             raise UsageError(
@@ -178,7 +179,8 @@ class _Sorting:
             )
         return usable
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Raise Interrupted when the user has asked to stop."""
         if self._stop():
             raise Interrupted("Stopped before anything was renamed.", hint="Run the same command again.")
 
