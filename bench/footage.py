@@ -1,4 +1,5 @@
-"""Reading and writing footage on one core: decoding, RGB views, compositing onto native planes, PNG, at 1080p."""
+"""Reading and writing footage on one core: decoding, RGB views, compositing onto native planes, PNG, shots,
+denoising, at 1080p."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ import numpy as np
 
 from understudy.imaging.files import encode_png
 from understudy.media import EncodeOptions, FootageInfo, Frame, VideoWriter, composite_onto, open_footage
+from understudy.media.denoise import Denoiser
+from understudy.media.shots import ShotFinder
 
 WIDTH, HEIGHT = 1920, 1080
 BOX = (660, 240, 1260, 840)
@@ -39,12 +42,15 @@ def run(quick: bool) -> dict[str, Any]:
     image = draw.uniform(0, 1, (*size, 3)).astype(np.float32)
     alpha = np.clip(draw.uniform(-0.1, 1.1, size), 0, 1).astype(np.float32)
     rgb8 = frame.rgb8
+    finder, denoiser = ShotFinder(), Denoiser(7)
     steps: dict[str, Callable[[], object]] = {
         "rgb8_ms": lambda: _fresh(frame).rgb8,
         "rgb_float_ms": lambda: _fresh(frame).rgb,
         "composite_600px_planes_ms": lambda: composite_onto(frame, image, alpha, BOX).native(),
         "composite_600px_rgb8_ms": lambda: composite_onto(frame, image, alpha, BOX).rgb8,
         "png_ms": lambda: encode_png(rgb8),
+        "shots_ms": lambda: finder.feed(rgb8),
+        "denoise_ms": lambda: denoiser.clean(rgb8),
     }
     return figures | {name: round(_median_ms(step, rounds), 2) for name, step in steps.items()}
 

@@ -8,7 +8,7 @@ quarter of the old value is kept. What differs more is left as it is, so edges a
 
 hqdn3d evens out along rows and columns in one direction only, which smears; here the filter looks to all sides. Over
 noise of 4 and 8 levels put on real footage this comes 1 to 6 dB closer to the clean pictures at any K, and of clean
-pictures it changes less (bench/denoise.py).
+pictures it changes less (docs/guide/footage.md).
 """
 
 from __future__ import annotations
