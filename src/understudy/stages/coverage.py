@@ -85,7 +85,6 @@ def coverage(
         folder = workspace.private / "coverage"
         body = _as_json(found, side, against, dst_faces, src_faces, rows)
         paths = [folder / f"{side}-against-{against}.{kind}" for kind in ("json", "png")]
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(paths[0], body)
         if picture:
             tiles = [_tile(found, row, src_faces, dst_faces) for row in rows[:MOST_TILES]]

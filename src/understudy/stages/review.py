@@ -156,7 +156,6 @@ def save_review(workspace: Workspace, found: Review) -> Path:
     }
     lines = ",\n  ".join(json.dumps(item.as_json()) for item in found.items)
     body = json.dumps(head, indent=1)[:-2]
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, f'{body},\n "items": [{chr(10) + "  " + lines + chr(10) if lines else ""} ]\n}}\n')
     return path
 
