@@ -82,7 +82,7 @@ def print_of(face: Face) -> Print:
     Raises UnreadableFace for a face without 68 landmarks or with landmarks in one point.
     """
     unit_from_face = similarity(face.meta.landmarks) if face.meta.has_landmarks else np.full((2, 3), np.nan)
-    scale = float(np.sqrt(abs(np.linalg.det(unit_from_face[:, :2]))))
+    scale = float(np.hypot(*unit_from_face[:, 0]))
     if not np.isfinite(unit_from_face).all() or scale < 1e-9:
         raise UnreadableFace("This face has no landmarks that span a face.", hint="Extract this face again.")
     grey, grey_from_face = _shrunk(np.asarray(cv2.cvtColor(face.rgb8, cv2.COLOR_RGB2GRAY), np.uint8), 1 / scale)
