@@ -93,6 +93,8 @@ DATA: dict[str, bytes] = {
             b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\x00\x00\x00\x00", np.uint8)}, 3),
     "polygons-of-huge-numbers": pickles.dumps(
         {**to_dict(make_meta(0)), "seg_ie_polys": {"polys": [{"type": 1, "pts": [[1e308, -1e308]] * 4}]}}, 3),
+    "polygons-of-signalling-nan": pickles.dumps({**to_dict(make_meta(0)), "seg_ie_polys": {"polys": [
+        {"type": 1, "pts": np.frombuffer(b"\x01\x00\xa0\x7f" * 8, "<f4").reshape(4, 2)}]}}, 3),
     "confidence-of-text": pickles.dumps({**to_dict(make_meta(0)), "understudy_confidence": "high"}, 3),
 }  # fmt: skip
 

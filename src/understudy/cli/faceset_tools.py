@@ -92,9 +92,8 @@ def draw_landmarks(context: typer.Context, side: SideArgument, options: DrawLand
 
     To look through; the copies are no part of the faceset. --remove takes them away again.
     """
-    run_stage(
-        context.obj, "stages.draw_landmarks:draw_faces", f"Landmarks of {side}", side=side, options=options
-    )  # fmt: skip
+    shown, title = _undoable("Landmarks"), f"Landmarks of {side}"
+    run_stage(context.obj, "stages.draw_landmarks:draw_faces", title, shown=shown, side=side, options=options)
 
 
 @flags(ExportMasksOptions, table="export-masks")
@@ -103,7 +102,14 @@ def export_masks(context: typer.Context, side: SideArgument, options: ExportMask
 
     The applied mask, else the outlines drawn by hand. --remove takes the pictures away again.
     """
-    run_stage(context.obj, "stages.export_masks:export_masks", f"Masks of {side}", side=side, options=options)
+    run_stage(
+        context.obj,
+        "stages.export_masks:export_masks",
+        f"Masks of {side}",
+        shown=_undoable("Masks"),
+        side=side,
+        options=options,
+    )
 
 
 @flags(ImportPngOptions, table="import-png")
@@ -125,11 +131,17 @@ def info(context: typer.Context, side: SideArgument) -> None:
     context.obj.finish(found.as_json(), info_text(found))
 
 
+_COUNTS = ("renamed", "restored", "unchanged", "drawn", "masks", "removed")
+"""What a result may say of how many files were touched."""
+
+
 def _undoable(title: str) -> Any:
     """A summary that says how to take the change back."""
 
     def shown(body: dict[str, Any]) -> str:
         lines = [summary(title, body)]
+        counts = [f"{body[name]} {name}" for name in _COUNTS if name in body]
+        lines += [f"  {', '.join(counts)}"] if counts else []
         lines += [f"  Undo: {body['undo']}"] if body.get("undo") else []
         return "\n".join(lines)
 

@@ -319,7 +319,10 @@ def _array(value: Any, shape: tuple[int | None, ...]) -> npt.NDArray[np.float64]
     if value is None or value.ndim != len(shape) or value.dtype.kind not in "biuf":
         return None
     fits = all(wanted is None or wanted == found for wanted, found in zip(shape, value.shape, strict=True))
-    return value.astype(np.float64) if fits else None
+    if not fits:
+        return None
+    with np.errstate(invalid="ignore"):  # of a NaN that signals; numbers that are none are refused by the caller
+        return value.astype(np.float64)
 
 
 def _flattened(value: Any, depth: int) -> npt.NDArray[Any] | None:

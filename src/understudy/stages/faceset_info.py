@@ -13,7 +13,7 @@ import numpy as np
 from understudy.facesets import Catalog, FaceEntry, FaceMeta
 from understudy.facesets.packs import PACK_NAME
 from understudy.geometry.pose import pose
-from understudy.records import Side
+from understudy.records import FaceType, Side
 from understudy.report import Report, Stop, never, silent, track
 from understudy.stages.result import StageResult
 from understudy.workspace import Workspace
@@ -26,10 +26,10 @@ DOUBTFUL_CONFIDENCE = 0.5
 def faceset_info(workspace: Workspace, side: Side, *, report: Report = silent, stop: Stop = never) -> StageResult:
     """Count the faces of one side. The notes say, each where it is known:
 
-    frames_with_faces, most_faces_in_a_frame, first_frame, last_frame; face_types, sizes and quality of files (count by
-    value); face_in_frame: the detector's box in frame pixels (least, median, most of its shorter side); looking: faces
-    by yaw, as "ahead", "left", "right", "far left" and "far right" of the picture; yaw and pitch: 5, 50 and 95 of 100
-    faces lie below, degrees, left and up positive; persons: faces by sub-folder or group; tracks and untracked;
+    frames_with_faces, most_faces_in_a_frame, first_frame, last_frame; face_types and sizes (count by value);
+    face_in_frame: the detector's box in frame pixels (least, median, most of its shorter side); looking: faces by yaw,
+    as "ahead", "left", "right", "far left" and "far right" of the picture; yaw and pitch: 5, 50 and 95 of 100 faces
+    lie below, degrees, left and up positive; persons: faces by sub-folder or group; tracks and untracked;
     confidence: least, median, and how many lie below 0.5; labelled, masked; packed; bytes. Raises EmptyFaceset.
     """
     started = time.perf_counter()
@@ -65,8 +65,10 @@ def direction(yaw: float) -> str:
 
 
 def _angles(faces: Iterable[tuple[FaceEntry, FaceMeta]]) -> list[tuple[float, float]]:
-    """(yaw, pitch) of each face in degrees."""
-    found = (pose(meta.landmarks, entry.width) for entry, meta in faces)
+    """(yaw, pitch) in degrees of each face that is aligned, which a whole frame is not."""
+    found = (
+        pose(meta.landmarks, entry.width) for entry, meta in faces if entry.face_type is not FaceType.MARK_ONLY
+    )  # fmt: skip
     return [(math.degrees(one.yaw), math.degrees(one.pitch)) for one in found]
 
 

@@ -60,7 +60,9 @@ def import_png(
             raise Interrupted(f"Stopped after {len(done)} faces.", hint="The same command goes on.")
         if not done:
             raise EmptyFaceset(
-                f"None of the {len(files)} PNG files in this faceset is a face of an old version.",
+                f"None of the {len(files)} PNG files in this faceset is a face of an old version."
+                if files
+                else "There are no PNG files in this faceset.",
                 hint="Only PNG faces of DeepFaceLab 1.x are taken over; others need extracting again.",
                 folder=folder,
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import UnderstudyError
+from understudy.facesets.catalog import face_beside
 from understudy.facesets.packs import PACK_NAME, count_packed
 from understudy.jobs import Job, JobState, jobs_in
 from understudy.media import probe
@@ -102,17 +103,30 @@ def image_count(folder: Path) -> int:
     """How many pictures a folder holds."""
     if not folder.is_dir():
         return 0
-    return sum(path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") for path in folder.iterdir())
+    return len(_pictures(folder))
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."]
+
+
+def _count_without_drawn(folder: Path) -> int:
+    """How many pictures a folder holds, without those that were drawn of a face beside them."""
+    if not folder.is_dir():
+        return 0
+    names = [path.name for path in _pictures(folder)]
+    stems = {name.rpartition(".")[0] for name in names}
+    return sum(face_beside(name) not in stems for name in names)
 
 
 def face_count(folder: Path) -> int:
     """How many faces a faceset holds: packed, else loose, else in one sub-folder per person. Raises UnreadableFace."""
     if (folder / PACK_NAME).is_file():
         return count_packed(folder / PACK_NAME)
-    loose = image_count(folder)
+    loose = _count_without_drawn(folder)
     if loose or not folder.is_dir():
         return loose
-    return sum(image_count(person) for person in folder.iterdir() if not person.name.startswith("."))
+    return sum(_count_without_drawn(person) for person in folder.iterdir() if not person.name.startswith("."))
 
 
 def _look_at(paths: SidePaths) -> SideStatus:
