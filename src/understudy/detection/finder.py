@@ -41,6 +41,9 @@ DISAGREEMENT = 0.2
 """Nose and mouth of BlazeFace and FaceMesh lie at most this far apart, over the size of the face: 0.03 as a rule,
 above 0.2 where FaceMesh has made a face of an ear in a full profile."""
 
+DISAGREEMENT_IN_RETRIES = 0.15
+"""The same for faces that only a further square shows: of profiles those whose eyes lie on the cheek stay above it."""
+
 TILE = 600
 TILE_OVERLAP = 0.2
 """The full-range detector sees faces from a twentieth of its square on, so tiles of 600 px show those of 30 px."""
@@ -178,20 +181,22 @@ class MediapipeEngine:
                 return None
             first = candidate.square.scaled(MARGIN)
             retries = (Square(first.x, first.y, first.side * scale, first.angle + turn) for scale, turn in RETRIES)
-            faces = (self._look(picture, square, candidate) for square in retries)
+            faces = (self._look(picture, square, candidate, DISAGREEMENT_IN_RETRIES) for square in retries)
             face = next((face for face in faces if face is not None), None)
             if face is not None:
                 return face
         return None
 
-    def _look(self, picture: Picture, square: Square, candidate: Candidate) -> FoundFace | None:
+    def _look(
+        self, picture: Picture, square: Square, candidate: Candidate, limit: float = DISAGREEMENT
+    ) -> FoundFace | None:
         """Look once to find the right square, then three times in that. Both networks must mean the same face."""
         mesh, presence = self._mesh.look(picture, square)
         if presence < PRESENCE:
             return None
         square = square_around(mesh)
         mesh, presence = self._mesh.look(picture, square)
-        if presence < PRESENCE or disagreement(mesh, candidate) > DISAGREEMENT:
+        if presence < PRESENCE or disagreement(mesh, candidate) > limit:
             return None
         mesh = self._mean_of_looks(picture, square, mesh)
         return FoundFace(box_of(mesh), landmarks_68(mesh), mesh, min(candidate.score, presence))
