@@ -2,8 +2,9 @@
 
     landmarks → where the face is (similarity) and what shape it has → each smoothed → landmarks
 
-A face that holds still is averaged over nine frames, one that turns or speaks over fewer, a blink over none. Windows
-reach as far into the future as into the past, so nothing lags; see docs/guide/extraction.md for the figures.
+A face that holds still is averaged over nine frames, one that turns or speaks over fewer, a blink over none, and a
+camera that shakes is followed. Windows reach as far into the future as into the past, so nothing lags; figures are in
+docs/guide/extraction.md.
 
 What is smoothed with what follows the rule of intersecting confidence intervals (Goldenshluger & Nemirovski 1997;
 Katkovnik 1999): local polynomials over wider and wider windows (Savitzky & Golay 1964) are believed for as long as they
@@ -30,7 +31,7 @@ REACH = 4
 STEPS = ((0, 0), (2, 2), (1, 1), (3, 2), (4, 2))
 """(frames to each side, order of the polynomial), from the least smooth estimate to the smoothest."""
 
-TRUST = 3.8
+TRUST = 4.3
 """By so many standard deviations two estimates may differ at a strength of 1."""
 
 GROUPS: tuple[tuple[slice, float], ...] = (
@@ -44,13 +45,19 @@ GROUPS: tuple[tuple[slice, float], ...] = (
 )
 """Landmarks that move together, and how much of the trust they get: the jaw trembles most, lids move fastest."""
 
-POSE_TRUST = 1.0
+LIVING = 0.0003
+"""So much of what seems noise in a shape, in sides of the unit face square, is the face's own motion."""
+
+TURN_NOISE, SHIFT_NOISE = 2.4, 1.0
+"""How much turn and size, and place, tremble at most, over the noise of the shape: so measured on drawn shots and on
+footage from a tripod. What moves more is a camera held by hand, which the aligned square must follow.
+"""
 
 STILL = np.array([27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
 """The bridge and base of the nose and the corners of the eyes, which tell how much the engine trembles."""
 
-LEAST_NOISE = 0.0005
-"""In sides of the unit face square: less than this is not worth telling apart."""
+LEAST_NOISE = np.array([0.0005, 0.0001, 0.0001])
+"""Of shape, turn and size, and place, in sides of the unit face square: less is not worth telling apart."""
 
 _CENTRE = complex(0.5, 0.5)
 
@@ -72,7 +79,7 @@ def smooth(landmarks: Sequence[Points], at: int, offsets: Sequence[int], *, stre
     here = near.index(at)
     moves = _moves(scales, shifts, here)
     values = np.concatenate([_columns(shapes), _columns(moves)], axis=1)
-    noise = np.array([max(LEAST_NOISE, _noise(shapes[:, STILL])), max(LEAST_NOISE, _noise(moves))])
+    noise = _noises(shapes, moves)
     best = _smoothed(values, tuple(int(offsets[number]) for number in near), noise, strength)
     shape, move = best[:68] + 1j * best[68:136], best[136:138] + 1j * best[138:140]
     scale = scales[here] * move[0]
@@ -107,6 +114,16 @@ def _noise(values: NDArray[np.complex128]) -> float:
     """
     second = values[2:] - 2 * values[1:-1] + values[:-2]
     return float(np.median(np.sqrt((np.abs(second) ** 2).mean(axis=1) / 2)) / np.sqrt(6))
+
+
+def _noises(shapes: NDArray[np.complex128], moves: NDArray[np.complex128]) -> Floats:
+    """Noise of the shape, of turn and size, and of the place."""
+    shape = _noise(shapes[:, STILL])
+    of_engine = max(0.0, shape - LIVING)
+    turn, place = _noise(moves[:, :1]), _noise(moves[:, 1:])
+    measured = (shape, min(turn, TURN_NOISE * of_engine), min(place, SHIFT_NOISE * of_engine))
+    noises: Floats = np.maximum(LEAST_NOISE, measured)
+    return noises
 
 
 def _smoothed(values: Floats, offsets: tuple[int, ...], noise: Floats, strength: float) -> Floats:
@@ -151,8 +168,9 @@ def _polynomial(offsets: Floats, half: int, order: int) -> Floats:
 _TEMPLATE = TEMPLATE_33[:, 0].astype(np.float64) + 1j * TEMPLATE_33[:, 1].astype(np.float64)
 _SPREAD = float(np.square(np.abs(_TEMPLATE - _TEMPLATE.mean())).sum())
 
-_TRUST = np.array([trust for _, trust in GROUPS] + [POSE_TRUST])
-_NOISE_OF = np.array([0] * len(GROUPS) + [1])
+_TRUST = np.array([*(trust for _, trust in GROUPS), 1.0, 1.0])
+_NOISE_OF = np.array([*(0 for _ in GROUPS), 1, 2])
+"""Which noise each group has: those of landmarks that of the shape, then turn and size, then place."""
 
 
 def _groups() -> tuple[NDArray[np.intp], Floats]:
@@ -160,8 +178,9 @@ def _groups() -> tuple[NDArray[np.intp], Floats]:
     of_point = np.zeros(68, np.intp)
     for number, (members, _) in enumerate(GROUPS):
         of_point[members] = number
-    of_column = np.concatenate([of_point, of_point, np.full(4, len(GROUPS), np.intp)])
-    mean = (of_column[:, None] == np.arange(len(GROUPS) + 1)).astype(np.float64)
+    turn, place = len(GROUPS), len(GROUPS) + 1
+    of_column = np.concatenate([of_point, of_point, [turn, place, turn, place]])
+    mean = (of_column[:, None] == np.arange(place + 1)).astype(np.float64)
     return of_column, mean / mean.sum(axis=0)
 
 
