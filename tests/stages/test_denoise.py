@@ -22,7 +22,9 @@ from understudy.media import DenoiseOptions, EncodeOptions, FootageInfo, Frame, 
 from understudy.media.denoise import Denoiser
 from understudy.records import Side
 from understudy.stages import denoise as stage
-from understudy.stages.denoise import denoise, denoised_with, undo_denoise
+from understudy.stages.clear import clear
+from understudy.stages.denoise import denoise, undo_denoise
+from understudy.stages.denoise_state import denoised_with
 from understudy.stages.extract_frames import extract_frames
 from understudy.workspace import Workspace
 
@@ -200,6 +202,11 @@ def test_frames_that_are_denoised_are_not_mixed_with_new_ones(workspace: Workspa
     with pytest.raises(UsageError, match="denoised"):
         extract_frames(workspace, Side.DST, FramesOptions())
     assert extract_frames(workspace, Side.DST, FramesOptions.of(replace=True)).frames == 20
+    assert denoised_with(workspace, Side.DST) == 0
+    assert denoise(workspace, Side.DST).frames == 20
+    clear(workspace)
+    extract_frames(workspace, Side.DST, FramesOptions())
+    assert denoised_with(workspace, Side.DST) == 0
 
 
 DYING = """
@@ -207,6 +214,7 @@ import os, pathlib, signal
 from understudy.facesets import changes
 from understudy.media import denoise as m
 from understudy.records import Side
+from understudy.stages.clear import clear
 from understudy.stages.denoise import denoise
 from understudy.workspace import Workspace
 

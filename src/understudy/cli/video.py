@@ -49,9 +49,10 @@ def _damaged(file: Path, report: Report) -> list[tuple[str, str]]:
 def cut(
     context: typer.Context, file: Annotated[Path, typer.Argument(help="A video file.")], options: CutOptions
 ) -> None:
-    """Write a part of a video beside it, as NAME_cut, with its times, colours, timecode and sound.
+    """Write a part of a video beside it, with its times, colours, timecode and sound.
 
-    Times count from the first frame. Frames are named as their files are: f123 is 00123.
+    The new file is called NAME_cut. Times count from the first frame; frames are named as their files are: f123 is
+    00123.
     """
     from understudy.stages.cut_video import cut_video
 
@@ -84,9 +85,9 @@ def denoise(
     *,
     options: DenoiseOptions,
 ) -> None:
-    """Take the noise out of the frames of one side, within each frame and from frame to frame.
+    """Take the noise out of the frames of one side.
 
-    The old frames go to the trash. Shots are kept apart. Draws a sheet of before and after.
+    Within each frame and from frame to frame. The old frames go to the trash. Shots are kept apart. Draws a sheet of before and after.
     """
     if undo:
         run_stage(context.obj, "stages.denoise:undo_denoise", f"Noise back into {side}", side=side)

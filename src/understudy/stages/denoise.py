@@ -21,11 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import Interrupted, MediaError, MissingFootage, UnderstudyError, UsageError
-from understudy.files import os_errors, sweep, sync_files, write_bytes, write_json
+from understudy.files import os_errors, sweep, sync_files, write_bytes
 from understudy.media import DenoiseOptions
 from understudy.records import FootageFrom, Side, Skipped
 from understudy.report import Pace, Report, Stop, never, silent
-from understudy.stages.denoise_state import SCHEMA, denoised_with, digest, read_state, state_path
+from understudy.stages.denoise_state import (
+    denoised_with,
+    digest,
+    exchanges,
+    mark,
+    read_state,
+    recover_exchange,
+    state_path,
+)
 from understudy.stages.extract_frames import new_trash
 from understudy.stages.frame_record import read_record, record_path
 from understudy.stages.result import StageResult
@@ -54,7 +62,7 @@ def denoise(
     options = options or DenoiseOptions()
     with workspace.writing(f"frames-{side}"):
         job = _Job(workspace, side, options, report, stop)
-        job.recover()
+        recover_exchange(workspace, side)
         files = job.check()
         shots = _shots(workspace, side, report, stop)
         job.begin(files)
@@ -78,7 +86,7 @@ def undo_denoise(
     started = time.perf_counter()
     with workspace.writing(f"frames-{side}"):
         job = _Job(workspace, side, DenoiseOptions(), report, stop)
-        job.recover()
+        recover_exchange(workspace, side)
         state = job.state()
         if state is None or not state.get("in_place"):
             raise UsageError(f"The frames of {side} were not denoised.", hint="There is nothing to undo.")
@@ -87,9 +95,9 @@ def undo_denoise(
                 f"The frames of {side} are not those that were denoised.",
                 hint=f"The old ones are in {state['trash']}; nothing was moved.",
             )
-        job.mark(state | {"in_place": None})
+        mark(workspace, side, state | {"in_place": None})
         change = changes.undo_last(job.journal, report=report, stop=stop)
-        job.mark(state | {"in_place": False})
+        mark(workspace, side, state | {"in_place": False})
     back = [move for move in change.moves if move.new.parent == workspace.side(side).frames]
     return StageResult(frames=len(back), seconds=time.perf_counter() - started, outputs=[workspace.side(side).frames])
 
@@ -115,27 +123,12 @@ class _Job:
         self.workspace, self.side, self.options, self.report, self.stop = workspace, side, options, report, stop
         self.frames = workspace.side(side).frames
         self.work = workspace.private / "denoise" / str(side)
-        self.journal = workspace.private / "changes" / f"frames-{side}"
+        self.journal = exchanges(workspace, side)
         self.rate: float | None = None
         self._stopped = False
 
     def state(self) -> dict[str, Any] | None:
         return read_state(self.workspace, self.side)
-
-    def mark(self, state: dict[str, Any]) -> None:
-        write_json(state_path(self.workspace, self.side), {**state, "schema": SCHEMA})
-
-    def recover(self) -> None:
-        """Finish or take back an exchange that a killed process left half done."""
-        from understudy.facesets import changes
-
-        state = self.state()
-        with os_errors(self.journal):
-            self.journal.mkdir(parents=True, exist_ok=True)
-        changes.recover(self.journal)
-        if state is not None and state.get("in_place") is None:  # an exchange was under way, and was all or nothing
-            trash = Path(state["trash"])
-            self.mark(state | {"in_place": trash.is_dir() and any(trash.iterdir())})
 
     def check(self) -> list[Path]:
         """The frames to clean, in order."""
@@ -171,7 +164,11 @@ class _Job:
         state = self.state()
         if state is None or state.get("key") != key:
             shutil.rmtree(self.work, ignore_errors=True)
-            self.mark({"key": key, "factor": self.options.factor, "names": digest(files), "in_place": False})
+            mark(
+                self.workspace,
+                self.side,
+                {"key": key, "factor": self.options.factor, "names": digest(files), "in_place": False},
+            )
         with os_errors(self.work):
             self.work.mkdir(parents=True, exist_ok=True)
         sweep(self.work)
@@ -262,14 +259,14 @@ class _Job:
         cleaned = [file for file in files if (self.work / file.name).is_file()]
         state = self.state() or {}
         trash = new_trash(self.workspace, f"noisy-{self.side}")
-        self.mark(state | {"in_place": None, "trash": str(trash)})
+        mark(self.workspace, self.side, state | {"in_place": None, "trash": str(trash)})
         moves = [changes.Move(file, trash / file.name) for file in cleaned]
         moves += [changes.Move(self.work / file.name, file) for file in cleaned]
         changes.apply(
             moves, title=f"Denoised with factor {self.options.factor}", journal_folder=self.journal,
             report=silent, stop=never,
         )  # fmt: skip
-        self.mark(state | {"in_place": True, "trash": str(trash)})
+        mark(self.workspace, self.side, state | {"in_place": True, "trash": str(trash)})
         return trash
 
 

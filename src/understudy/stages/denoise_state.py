@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from understudy.files import write_json
 from understudy.records import Side
 from understudy.workspace import Workspace
 
@@ -33,6 +34,30 @@ def read_state(workspace: Workspace, side: Side) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return state if isinstance(state, dict) and state.get("schema") == SCHEMA and "names" in state else None
+
+
+def mark(workspace: Workspace, side: Side, state: dict[str, Any]) -> None:
+    """Keep it."""
+    write_json(state_path(workspace, side), {**state, "schema": SCHEMA})
+
+
+def exchanges(workspace: Workspace, side: Side) -> Path:
+    """The folder of the records by which exchanged frames come back."""
+    return workspace.private / "changes" / f"frames-{side}"
+
+
+def recover_exchange(workspace: Workspace, side: Side) -> None:
+    """Finish or take back an exchange of frames that a killed process left half done; for the writer of the frames."""
+    from understudy.facesets import changes
+
+    folder = exchanges(workspace, side)
+    if not folder.is_dir():
+        return
+    changes.recover(folder)
+    state = read_state(workspace, side)
+    if state is not None and state.get("in_place") is None:  # it was all or nothing
+        trash = Path(state["trash"])
+        mark(workspace, side, state | {"in_place": trash.is_dir() and any(trash.iterdir())})
 
 
 def digest(files: list[Path]) -> str:

@@ -20,7 +20,7 @@ from understudy.media.options import Deinterlace
 from understudy.media.video import look_at_scan
 from understudy.records import FootageFrom, Side
 from understudy.report import Note, Pace, Report, Stop, never, silent
-from understudy.stages.denoise_state import read_state, state_path
+from understudy.stages.denoise_state import read_state, recover_exchange, state_path
 from understudy.stages.frame_record import FrameRecord, read_record, record_path
 from understudy.stages.result import StageResult
 from understudy.workspace import SidePaths, Workspace
@@ -38,6 +38,7 @@ def extract_frames(
     started = time.perf_counter()
     paths = workspace.side(side)
     with workspace.writing(f"frames-{side}"), workspace.footage(side, FootageFrom.VIDEO) as footage:
+        recover_exchange(workspace, side)
         sweep(paths.frames)
         if doubt := _check_fields(footage, side, options):
             report(Note(doubt, "warning", footage.info.path.name))
@@ -183,6 +184,7 @@ def _make_room(
     """Refuse, or move away, frames that were made otherwise."""
     there = paths.frame_files()
     if not there:
+        state_path(workspace, paths.side).unlink(missing_ok=True)  # it speaks of frames that are gone
         return
     old = read_record(record_path(workspace, paths.side))
     difference = "nobody knows from which video and with which settings" if old is None else old.difference(record)
