@@ -38,7 +38,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 def run(quick: bool) -> dict[str, Any]:
     """Peak MiB per command and number of frames."""
     figures: dict[str, Any] = {}
-    for count in (100, 300) if quick else (500, 5000):
+    for count in (200, 1000) if quick else (500, 5000):
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / ".understudy").mkdir()
             _write_clip(Path(folder) / "data_dst.mp4", count)

@@ -87,7 +87,8 @@ def denoise(
 ) -> None:
     """Take the noise out of the frames of one side.
 
-    Within each frame and from frame to frame. The old frames go to the trash. Shots are kept apart. Draws a sheet of before and after.
+    Within each frame and from frame to frame; shots are kept apart. The old frames go to the trash. Draws a sheet of
+    before and after.
     """
     if undo:
         run_stage(context.obj, "stages.denoise:undo_denoise", f"Noise back into {side}", side=side)
