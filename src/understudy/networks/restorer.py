@@ -24,9 +24,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FOLD = 4
-RESIDUAL = 0.1
-"""What is added to a face is small beside the face; the last convolution computes in tenths of it, so that its steps are
-small too: without this a learning rate of 4e-3 throws the network off, and 1.5e-3 makes it tremble."""
 GRAIN = 8
 """Height and width of what the network takes are multiples of this; `restore` sees to it."""
 
@@ -79,7 +76,7 @@ class Restorer(nn.Module):
         folded = F.pixel_unshuffle(face - 0.5, FOLD)
         x = self.before(self.head(torch.cat([folded, place.to(folded.dtype)], 1)))
         x = x + F.pixel_shuffle(self.up(self.coarse(self.halve(x))), 2)
-        return face + RESIDUAL * F.pixel_shuffle(self.tail(self.after(x)), FOLD)
+        return face + F.pixel_shuffle(self.tail(self.after(x)), FOLD)
 
 
 def places(tops: NDArray[np.int64], lefts: NDArray[np.int64], side: int, of: int) -> Tensor:

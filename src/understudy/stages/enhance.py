@@ -245,8 +245,8 @@ class _Run:
         store.tidy()
         found = load_restorer(store, self.precision, self.device.torch, self.report)
         kind = str(group.soft[0].entry.face_type)
-        if found is not None and found.about.get("face_type") != kind:
-            self._set_aside(store.folder, f"a restorer for faces of type {found.about.get('face_type')}")
+        if found is not None and (other := _made_for_other(found, kind, group.person)):
+            self._set_aside(store.folder, other)
             found = None
         if found is None:
             found = self._learn(group, store, kind)
@@ -580,6 +580,14 @@ def _is(journal: EnhanceJournal, look: Look, fate: Fate) -> bool:
 
 def _stamp(entry: FaceEntry) -> Stamp:
     return (entry.packed_at[1], entry.packed_at[0]) if entry.packed_at is not None else stamp_of(entry.path)
+
+
+def _made_for_other(found: TrainedRestorer, kind: str, person: str | None) -> str:
+    """What a restorer was made for, where that is not these faces; empty where it is. A name may come or go."""
+    if found.about.get("face_type") != kind:
+        return f"a restorer for faces of type {found.about.get('face_type')}"
+    learned = found.about.get("person")
+    return f"a restorer for {learned}" if learned and person and learned != person else ""
 
 
 def _folder(person: str) -> str:

@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 MEASURES = 4
 _OCTAVES_PX = (0.7, 1.4, 2.8, 5.6)
 """Sigmas at 512 px between which the bands of `softness` lie."""
+_FINEST_SCALE = 0.5
 _LOOKED_AT = 0.6
 """Share of the aligned square's side that is measured: the face, not what is around it."""
 _SHRINKERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
@@ -128,11 +129,11 @@ def degrade(sharp: Pixels, recipe: Recipe, rng: np.random.Generator, *, scale: f
 def softness(face: Pixels) -> Floats:
     """What tells a sharp face from a soft one: (4,) logarithms of the energy of three octaves of detail and of grain.
 
-    Measured in the middle of a whole aligned face of any side; lengths count in shares of it.
+    Measured in the middle of a whole aligned face of any side; lengths count in shares of it, from 256 px on.
     """
     grey = cv2.cvtColor(_middle(face), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    scale = max(face.shape[:2]) / 512
-    levels = [cv2.GaussianBlur(grey, (0, 0), max(0.3, sigma * scale)) for sigma in _OCTAVES_PX]
+    finest = max(max(face.shape[:2]) / 512, _FINEST_SCALE)  # below it octaves would lie between pixels
+    levels = [cv2.GaussianBlur(grey, (0, 0), sigma * finest) for sigma in _OCTAVES_PX]
     bands = [np.std(fine - coarse) for fine, coarse in itertools.pairwise(levels)]
     fine = np.square(grey - levels[0])
     blocks = cv2.resize(fine, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)

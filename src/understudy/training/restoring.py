@@ -48,7 +48,9 @@ PATIENCE = 8
 """Evaluations in a row without progress that end the training."""
 LEAST_GAIN_DB = 0.01
 EMA = 0.998
-RATE, LAST_RATE, WARM_UP, LONGEST_GRADIENT = 8e-4, 2e-5, 50, 0.2
+RATE, LAST_RATE, WARM_UP, LONGEST_GRADIENT = 6e-4, 2e-5, 50, 0.2
+"""At 4e-3 it is thrown off within 60 iterations, and at 1.5e-3 it trembles. Computing the last convolution in tenths,
+which allows greater rates, gained less (0.21 dB after 300 iterations, against 0.24 after 120 like this)."""
 GRADIENT_WEIGHT = 0.5
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the predicted difference that `trust_of` tries."""
