@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from understudy.compositing.options import MergeOptions
+    from understudy.curation.sort_options import SortBy, SortOptions
     from understudy.detection.options import ExtractOptions
     from understudy.errors import UnderstudyError
     from understudy.media import open_footage, probe
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from understudy.stages.init import init
     from understudy.stages.merge import merge
     from understudy.stages.result import StageResult
+    from understudy.stages.sort import sort
     from understudy.stages.status import status
     from understudy.stages.train import train
     from understudy.training.options import TrainOptions
@@ -40,6 +42,8 @@ __all__ = [
     "FramesOptions",
     "MergeOptions",
     "Side",
+    "SortBy",
+    "SortOptions",
     "StageResult",
     "TrainOptions",
     "UnderstudyError",
@@ -51,6 +55,7 @@ __all__ = [
     "merge",
     "open_footage",
     "probe",
+    "sort",
     "status",
     "train",
 ]
@@ -62,6 +67,8 @@ _HOMES = {
     "FramesOptions": "media.options",
     "MergeOptions": "compositing.options",
     "Side": "records",
+    "SortBy": "curation.sort_options",
+    "SortOptions": "curation.sort_options",
     "StageResult": "stages.result",
     "TrainOptions": "training.options",
     "UnderstudyError": "errors",
@@ -73,6 +80,7 @@ _HOMES = {
     "merge": "stages.merge",
     "open_footage": "media",
     "probe": "media",
+    "sort": "stages.sort",
     "status": "stages.status",
     "train": "stages.train",
 }

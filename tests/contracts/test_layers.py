@@ -21,6 +21,7 @@ def test_imports_point_one_way() -> None:
 LIGHT = [
     "workspace",
     "jobs",
+    "curation.sort_options",
     *(f"{name}.options" for name in ("media", "detection", "compositing", "training", "demo")),
 ]
 

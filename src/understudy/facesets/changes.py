@@ -168,7 +168,8 @@ def undo_last(journal_folder: Path, *, report: Report = silent, stop: Stop = nev
     done = _finished(journal_folder)
     if not done:
         raise UsageError(
-            "There is no change of this faceset to undo.", hint="See its changes with: understudy faceset undo --list"
+            "There is no change of this faceset to undo.",
+            hint=f"See its changes with: understudy faceset undo {journal_folder.name} --list",
         )
     run = _read(done[-1])
     run.report, run.stop, run.step = report, stop, "Bringing back"
