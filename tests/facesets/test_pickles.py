@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import pickle
@@ -303,3 +304,24 @@ def test_mapped_files_are_read_in_place(tmp_path: Path) -> None:
     ):
         pickles.loads(mapped)
     assert pickles.loads(memoryview(pickles.dumps({"a": 1}))) == {"a": 1}
+
+
+@given(st.lists(plain, max_size=30), st.integers(16, 400))
+def test_a_stream_gives_what_loading_gives(value: list[Any], window: int) -> None:
+    """With windows smaller than an item, and batches of two, so that every seam is met."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pickles, "_BATCH", 2)
+        patch.setattr(pickles._Window.__init__, "__defaults__", (window,))
+        for data in (pickle.dumps(value, 4), pickles.dumps(value, 3), b"".join(pickles.dump_items(value))):
+            assert list(pickles.stream(io.BytesIO(data), len(data), list)) == value
+
+
+@given(st.dictionaries(st.text(max_size=5), plain, max_size=20))
+def test_a_stream_of_entries(value: dict[str, Any]) -> None:
+    for data in (pickle.dumps(value, 3), b"".join(pickles.dump_entries(value.items()))):
+        assert dict(pickles.stream(io.BytesIO(data), len(data), dict)) == value
+        with pytest.raises(UnsafeFile):
+            list(pickles.stream(io.BytesIO(data), len(data), list))
+        if value:
+            with pytest.raises(UnsafeFile):
+                list(pickles.stream(io.BytesIO(data[:-1]), len(data) - 1, dict))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +45,9 @@ def draw_faces(
     started, side, options = time.perf_counter(), Side(side), options or DrawLandmarksOptions()
     quality = options.jpeg_quality
 
-    def work(entry: FaceEntry, face: Face) -> None:
-        target = beside(entry, ENDING)
-        require_no_face(target)
-        files.write_bytes(target, encode_jpeg(drawn(face), quality), durable=False)
+    def work(entry: FaceEntry, face: Face) -> bytes:
+        require_no_face(beside(entry, ENDING))
+        return encode_jpeg(drawn(face), quality)
 
     with writing_faces(workspace, side) as folder:
         require_loose(workspace, side)
@@ -58,14 +57,9 @@ def draw_faces(
                 change = to_trash(workspace, side, drawn_keys(folder, faces, ENDING), title="Drawn landmarks removed")
                 count, skipped = len(change.moves), list(change.skipped)
             else:
-                count = 0
-                for _, outcome in each_face(
-                    faces, work, workers=options.workers, step="Drawing", report=report, stop=stop
-                ):
-                    count += 1
-                    skipped += [outcome] if isinstance(outcome, Skipped) else []
-                if count < len(faces):
-                    raise Interrupted(f"Stopped after {count} of {len(faces)} faces.", hint="Run it again.")
+                made = each_face(faces, work, workers=options.workers, step="Drawing", report=report, stop=stop)
+                count, failed = write_beside(made, ENDING, len(faces))
+                skipped += failed
     return StageResult(
         faces=len(faces),
         skipped=skipped,
@@ -73,6 +67,26 @@ def draw_faces(
         outputs=[folder],
         notes={"removed" if options.remove else "drawn": count},
     )
+
+
+def write_beside(
+    made: Iterable[tuple[FaceEntry, bytes | Skipped]], ending: str, total: int
+) -> tuple[int, list[Skipped]]:
+    """Write each picture beside its face. Gives how many, and what could not be made.
+
+    Written here and not where it was made: a full disk ends the run, it is nothing that one face has. Raises
+    Interrupted when there are fewer than `total`.
+    """
+    count, skipped = 0, list[Skipped]()
+    for entry, outcome in made:
+        if isinstance(outcome, Skipped):
+            skipped.append(outcome)
+        else:
+            files.write_bytes(beside(entry, ending), outcome, durable=False)
+            count += 1
+    if count + len(skipped) < total:
+        raise Interrupted(f"Stopped after {count + len(skipped)} of {total} faces.", hint="Run it again.")
+    return count, skipped
 
 
 def drawn(face: Face) -> npt.NDArray[np.uint8]:

@@ -8,16 +8,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from understudy import files
-from understudy.errors import FacesetError, Interrupted
+from understudy.errors import FacesetError
 from understudy.facesets import Catalog, Face, FaceEntry
 from understudy.facesets.options import ExportMasksOptions, MaskFormat
 from understudy.facesets.reading import each_face
 from understudy.facesets.xseg import decode_mask
 from understudy.masks import face_hull, rasterise
-from understudy.records import Side, Skipped
+from understudy.records import Side
 from understudy.report import Report, Stop, never, silent
-from understudy.stages.draw_landmarks import drawn_keys, require_no_face
+from understudy.stages.draw_landmarks import drawn_keys, require_no_face, write_beside
 from understudy.stages.face_changes import beside, require_loose, to_trash, writing_faces
 from understudy.stages.result import StageResult
 from understudy.workspace import Workspace
@@ -40,16 +39,13 @@ def export_masks(
     """
     started, side, options = time.perf_counter(), Side(side), options or ExportMasksOptions()
     ending = f"_mask.{options.format}"
-    written: list[str] = []
 
-    def work(entry: FaceEntry, face: Face) -> None:
+    def work(entry: FaceEntry, face: Face) -> bytes:
         mask = exported(face, outline=options.outline)
         if mask is None:
             raise FacesetError("it has neither a mask nor outlines")
-        target = beside(entry, ending)
-        require_no_face(target)
-        files.write_bytes(target, _encoded(mask, options.format), durable=False)
-        written.append(entry.key)
+        require_no_face(beside(entry, ending))
+        return _encoded(mask, options.format)
 
     with writing_faces(workspace, side) as folder:
         require_loose(workspace, side)
@@ -58,22 +54,17 @@ def export_masks(
             if options.remove:
                 keys = drawn_keys(folder, faces, "_mask.jpg", "_mask.png")
                 change = to_trash(workspace, side, keys, title="Exported masks removed")
-                written, skipped = [str(move.old) for move in change.moves], list(change.skipped)
+                count, skipped = len(change.moves), list(change.skipped)
             else:
-                done = 0
-                for _, outcome in each_face(
-                    faces, work, workers=options.workers, step="Exporting", report=report, stop=stop
-                ):
-                    done += 1
-                    skipped += [outcome] if isinstance(outcome, Skipped) else []
-                if done < len(faces):
-                    raise Interrupted(f"Stopped after {done} of {len(faces)} faces.", hint="Run it again.")
+                made = each_face(faces, work, workers=options.workers, step="Exporting", report=report, stop=stop)
+                count, failed = write_beside(made, ending, len(faces))
+                skipped += failed
     return StageResult(
         faces=len(faces),
         skipped=skipped,
         seconds=time.perf_counter() - started,
         outputs=[folder],
-        notes={"removed" if options.remove else "masks": len(written)},
+        notes={"removed" if options.remove else "masks": count},
     )
 
 

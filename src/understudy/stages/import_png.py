@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 
 from understudy.errors import EmptyFaceset, Interrupted, UnderstudyError
-from understudy.facesets import encode_jpeg, write_face
+from understudy.facesets import encode_jpeg
+from understudy.facesets.container import replace_payload
 from understudy.facesets.legacy_png import read_png_face
+from understudy.facesets.metadata import to_payload
 from understudy.facesets.options import ImportPngOptions
 from understudy.facesets.reading import each_item
-from understudy.files import os_errors
+from understudy.files import os_errors, write_bytes
 from understudy.records import Side, Skipped
 from understudy.report import Report, Stop, never, silent
 from understudy.stages.face_changes import require_loose, to_trash, writing_faces
@@ -38,24 +40,25 @@ def import_png(
         require_loose(workspace, side)
         files = _png_files(folder)
 
-        def work(path: Path) -> Skipped | None:
-            target = path.with_suffix(".jpg")
+        def work(path: Path) -> bytes | Skipped | None:
+            if path.with_suffix(".jpg").exists():
+                return None
             try:
-                if not target.exists():
-                    face = read_png_face(path)
-                    write_face(target, encode_jpeg(face.rgb8, quality), face.meta)
+                face = read_png_face(path)
+                return replace_payload(encode_jpeg(face.rgb8, quality), to_payload(face.meta))
             except UnderstudyError as error:
                 return Skipped(path.name, str(error.context.get("reason", error.message)))
-            return None
 
         done: list[str] = []
         skipped: list[Skipped] = []
         items = each_item(files, work, workers=options.workers, step="Importing", report=report, stop=stop)
-        for path, refused in items:
-            if refused is None:
-                done.append(path.name)
-            else:
-                skipped.append(refused)
+        for path, outcome in items:
+            if isinstance(outcome, Skipped):
+                skipped.append(outcome)
+                continue
+            if outcome is not None:
+                write_bytes(path.with_suffix(".jpg"), outcome, durable=False)
+            done.append(path.name)
         if len(done) + len(skipped) < len(files):
             raise Interrupted(f"Stopped after {len(done)} faces.", hint="The same command goes on.")
         if not done:

@@ -12,7 +12,9 @@ from typing import Any
 
 from understudy import files
 from understudy.errors import EmptyFaceset, Interrupted, UsageError
-from understudy.facesets import Catalog, Face, FaceEntry, encode_jpeg, write_face
+from understudy.facesets import Catalog, Face, FaceEntry, encode_jpeg
+from understudy.facesets.container import replace_payload
+from understudy.facesets.metadata import to_payload
 from understudy.facesets.options import ResizedType, ResizeOptions
 from understudy.facesets.packs import PACK_NAME
 from understudy.facesets.reading import each_face
@@ -80,7 +82,7 @@ def _resize_all(
     with os_errors(target):
         for person in {face.person for face in faces if face.person}:
             (target / person).mkdir(exist_ok=True)
-    work = _writer(target, options, wanted)
+    work = _maker(options, wanted)
     failed: dict[str, Skipped] = {}
     count = 0
     for entry, outcome in each_face(
@@ -89,6 +91,8 @@ def _resize_all(
         count += 1
         if isinstance(outcome, Skipped):
             failed[entry.key] = outcome
+        else:  # written here: a full disk ends the run, it is nothing that one face has
+            files.write_bytes(target / entry.key, outcome, durable=False)
     if count < len(todo):
         raise Interrupted(
             f"Stopped after {len(faces) - len(todo) + count} of {len(faces)} faces.",
@@ -97,10 +101,12 @@ def _resize_all(
     return [face for face in faces if face.key not in failed], list(failed.values())
 
 
-def _writer(target: Path, options: ResizeOptions, wanted: FaceType | None) -> Callable[[FaceEntry, Face], None]:
-    def work(entry: FaceEntry, face: Face) -> None:
+def _maker(options: ResizeOptions, wanted: FaceType | None) -> Callable[[FaceEntry, Face], bytes]:
+    """What makes the new file of a face."""
+
+    def work(entry: FaceEntry, face: Face) -> bytes:
         made = resized(face, options.image_size, wanted)
-        write_face(target / entry.key, encode_jpeg(made.rgb8, options.jpeg_quality), made.meta)
+        return replace_payload(encode_jpeg(made.rgb8, options.jpeg_quality), to_payload(made.meta))
 
     return work
 
