@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.detection.confidence import confidence_of
 from understudy.detection.cutting import cut_face
 from understudy.detection.drawing import darken, draw_landmarks, draw_rect, draw_square
 from understudy.detection.found import Engine, FoundFace, checked_rect
@@ -61,8 +62,15 @@ SAME_PLACE = 0.4
 SAME_LANDMARKS = 0.01
 """A face found again whose landmarks moved by less than this part of its size is the same as before."""
 
-BELIEVED = 0.8
-"""Confidence from which a face is believed where the frames beside it only say that there may be one."""
+BELIEVED, SURE = 0.5, 0.9
+"""A second search writes faces from the first confidence on where a sure face in a frame beside looks alike, from the
+second on anyway. Where only the frames beside say that there may be a face, both are asked: FaceMesh makes faces of
+ears. What is not believed is left to a person."""
+
+LIKE_NEIGHBOURS = 0.12
+"""Landmarks look alike when they differ by less than this part of the face's size, place and size taken out."""
+
+NEIGHBOUR_FRAMES = 10
 
 DEBUG_QUALITY = 50
 
@@ -222,7 +230,7 @@ def _the_frame(footage: FrameSource, index: int, name: str, side: Side) -> Frame
 def _placed(frame: Frame, options: RealignOptions) -> FoundFace:
     if options.box is not None:
         engine = load_engine(options.engine, device=options.device, accuracy=options.accuracy)
-        return landmarks_for(frame.rgb8, options.box, turn=options.turn, engine=engine)
+        return _judged(landmarks_for(frame.rgb8, options.box, turn=options.turn, engine=engine), options)
     if options.landmarks is not None:
         points = read_landmarks(options.landmarks)
         found = FoundFace(box_of(points), points, None, 1.0)
@@ -455,7 +463,7 @@ def _search_again(
         if stopped := stop():
             break
         stem = indices[frame.index]
-        new = _searched(faceset, frame, engine, guesses.get(stem, []), replace=options.all_deleted_debug)
+        new = _searched(faceset, frame, engine, guesses.get(stem, []), exchange=options.all_deleted_debug)
         if new:
             made += new
             solved[stem] = frame.index
@@ -507,15 +515,15 @@ def _has_debug(paths: SidePaths) -> bool:
 
 
 def _searched(
-    faceset: _Faceset, frame: Frame, engine: Engine, guesses: Sequence[Rect], *, replace: bool
+    faceset: _Faceset, frame: Frame, engine: Engine, guesses: Sequence[Rect], *, exchange: bool
 ) -> list[_Made]:
     """New faces of a frame, which wait to be exchanged; none when the search finds nothing new.
 
-    replace: faces that are found again take the place of those that are there; else those stay, and are not doubled.
+    exchange: faces that are found again take the place of those that are there; else those stay, and are not doubled.
     """
     there = faceset.faces_of(Path(frame.name).stem)
-    found = _thorough(frame, engine, guesses)
-    if not replace:
+    found = _thorough(faceset, frame, engine, guesses)
+    if not exchange:
         found = [face for face in found if not any(_overlap(old, face) > SAME_PLACE / 2 for old in there)]
     pairs = [(face, _old_of(face, there)) for face in found]
     if not any(old is None or _has_moved(face, old) for face, old in pairs):
@@ -532,18 +540,44 @@ def _searched(
     return made
 
 
-def _thorough(frame: Frame, engine: Engine, guesses: Sequence[Rect]) -> list[FoundFace]:
-    """What a search without hints finds, and what the guesses add to it."""
-    found = list(engine.find(frame.rgb8, previous=None))
+def _thorough(faceset: _Faceset, frame: Frame, engine: Engine, guesses: Sequence[Rect]) -> list[FoundFace]:
+    """What a search without hints finds, and what the guesses add to it; of both only what can be believed."""
+    found = [_judged(face, faceset.options) for face in engine.find(frame.rgb8, previous=None)]
+    found = [
+        face
+        for face in found
+        if face.confidence >= SURE or (face.confidence >= BELIEVED and _is_like_neighbours(faceset, frame.index, face))
+    ]
     for rect in guesses:
         try:
-            face = engine.landmarks_in(frame.rgb8, rect)
+            face = _judged(engine.landmarks_in(frame.rgb8, rect), faceset.options)
         except UsageError:  # a guess that lies outside the frame
             continue
         beside = all(overlap(box_of(other.landmarks), box_of(face.landmarks)) < SAME_PLACE / 2 for other in found)
-        if face.confidence >= BELIEVED and beside:
+        if beside and face.confidence >= SURE and _is_like_neighbours(faceset, frame.index, face):
             found.append(face)
     return found
+
+
+def _judged(face: FoundFace, options: RealignOptions) -> FoundFace:
+    """The face with the chance that its landmarks are right in place of the engine's own score."""
+    return replace(face, confidence=confidence_of(face.confidence, options.engine))
+
+
+def _is_like_neighbours(faceset: _Faceset, index: int, found: FoundFace) -> bool:
+    """Whether a sure face of the frames beside it looks about the same way."""
+    for stem in _around(faceset.frames.stems, faceset.frames, index, NEIGHBOUR_FRAMES):
+        for face in faceset.faces_of(stem):
+            near = face.meta.source_landmarks if (face.confidence or 0.0) >= BELIEVED else None
+            if near is not None and _difference(near, found.landmarks) < LIKE_NEIGHBOURS:
+                return True
+    return False
+
+
+def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Mean distance of landmarks once place and size are taken out, but not turn; over the size."""
+    shapes = [(points - points.mean(axis=0)) / max(1e-6, box_of(points).area ** 0.5) for points in (one, other)]
+    return float(np.linalg.norm(shapes[0] - shapes[1], axis=1).mean())
 
 
 def _old_of(face: FoundFace, there: Sequence[FaceEntry]) -> FaceEntry | None:
