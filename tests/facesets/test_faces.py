@@ -249,3 +249,14 @@ def test_a_mask_with_a_chunk_longer_than_itself_is_refused_before_decoding() -> 
     made[at : at + 4] = struct.pack(">I", 0x7FFFFFF0)
     with pytest.raises(UnreadableFace, match="cut off"):
         decode_mask(bytes(made))
+
+
+def test_what_only_we_store_is_left_out_when_absent_and_never_makes_a_face_unusable() -> None:
+    assert not {key for key in to_dict(from_dict({})) if key.startswith("understudy")}
+    known = FaceMeta(FaceType.FULL, np.zeros((68, 2)), confidence=0.5, track=0, group="ada")
+    stored = pickles.loads(to_payload(known))
+    assert (stored["understudy_confidence"], stored["understudy_track"], stored["understudy_person"]) == (0.5, 0, "ada")
+    senseless = {"understudy_confidence": 7, "understudy_track": -1, "understudy_person": ["ada"]}
+    odd = from_dict({**stored, **senseless})
+    assert (odd.confidence, odd.track, odd.group) == (None, None, None)
+    assert not odd.extra
