@@ -27,7 +27,7 @@ def trash(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which faces would go.")] = False,
 ) -> None:
-    """Take faces out of a faceset by what is known of them.
+    """Take faces out by what is known of them; undo brings them back.
 
     They move to aligned_trash. To bring them back: understudy faceset undo.
     """
@@ -71,7 +71,7 @@ def review(
     ] = 0,
     rows: Annotated[int, typer.Option("--rows", min=1, max=100, help="Rows of the table.")] = 20,
 ) -> None:
-    """List the frames and faces of a faceset that are worth a second look, worst first.
+    """List the frames and faces that are worth a second look, worst first.
 
     Works for facesets made elsewhere too. The whole list is in .understudy/review/SIDE.json; extraction makes it too.
     """
@@ -111,7 +111,7 @@ def realign(
     options: RealignOptions,
     frame: Annotated[str, typer.Argument(metavar="FRAME", help="Name or number of the frame, such as 00012.")] = "",
 ) -> None:
-    """Put the face of one frame right, or search many frames again, thoroughly.
+    """Put the face of one frame right, or search many frames again.
 
     Say where the face is with --rect, --landmarks, or --anchor and --tip. To take it back: understudy faceset undo.
     """
@@ -144,9 +144,9 @@ def coverage(
     picture: Annotated[bool, typer.Option("--picture/--no-picture", help="Draw what was found.")] = True,
     workers: Annotated[int, typer.Option("--workers", min=0, max=256, help="Threads; 0: one per core.")] = 0,
 ) -> None:
-    """Say what one faceset has too little of for the other: ways of looking, light, expression, sharpness.
+    """Say what src has too little of for the dst; draws a picture.
 
-    Measures each face once. The picture and the JSON are in .understudy/coverage/.
+    Ways of looking, light, expression, sharpness. Measures each face once. The picture and the JSON are in .understudy/coverage/.
     """
     run_stage(
         context.obj, "stages.coverage:coverage", f"Coverage of {against}", shown=coverage_text, side=side,
