@@ -21,7 +21,7 @@ STEPS = {
     "cut": "cut_video(w.dst.video, CutOptions.of(preset='ultrafast', replace=True))",
 }
 CODE = """
-import pathlib, resource
+import pathlib, threading, psutil
 from understudy.media import CutOptions, DenoiseOptions, FramesOptions
 from understudy.records import Side
 from understudy.stages.cut_video import cut_video
@@ -30,8 +30,16 @@ from understudy.stages.extract_frames import extract_frames
 from understudy.stages.shots import find_shots
 from understudy.workspace import Workspace
 w = Workspace.open(pathlib.Path({root!r}))
+peak, done = [0], threading.Event()
+def watch():
+    while not done.wait(0.02):
+        peak[0] = max(peak[0], psutil.Process().memory_info().rss)
+watcher = threading.Thread(target=watch)
+watcher.start()
 {step}
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+done.set()
+watcher.join()
+print(peak[0] >> 20)
 """
 
 
