@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from made_faces import SIZE, make_jpeg, make_meta
 from small_faces import workspace_with_faces
 from understudy.curation.sort_options import SortBy, SortOptions
 from understudy.errors import Busy, EmptyFaceset, Interrupted, ReadOnlyWorkspace, UsageError
-from understudy.facesets import Catalog, encode_jpeg, read_meta, write_face
+from understudy.facesets import Catalog, changes, encode_jpeg, read_meta, write_face
 from understudy.facesets.packs import write_pack
 from understudy.records import Side, Skipped
 from understudy.report import Progress
@@ -311,3 +312,40 @@ def test_extraction_goes_on_after_a_sort(tmp_path: Path) -> None:
     assert {name: after_all[name] for name in kept} == kept
     assert set(after_all) - set(kept) == {"00007_0.jpg", "00008_0.jpg"}
     assert len(list(workspace.src.aligned_trash.iterdir())) == 2
+
+
+def test_a_crash_in_the_middle_of_renaming_is_finished_by_the_next_command(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sort(workspace, Side.SRC, by("origname"))
+    before = contents(workspace)
+    with monkeypatch.context() as patched:
+        patched.setattr(changes._Run, "give_up", lambda self, way: None)
+        renaming = changes._rename
+        left = iter([True] * 9)
+        patched.setattr(changes, "_rename", lambda old, new: next(left) and renaming(old, new))
+        with pytest.raises(StopIteration):
+            sort(workspace, Side.SRC, by("brightness"))
+    assert any(name.startswith("aligned/.moving-") for name in contents(workspace))
+    sort(workspace, Side.SRC, by("face-yaw"))
+    assert sorted(contents(workspace).values()) == sorted(before.values())
+    titles = [change["title"] for change in list_changes(workspace, Side.SRC)]
+    assert titles == ["Sorted by face-yaw", "Sorted by brightness", "Sorted by origname"]
+    undo(workspace, Side.SRC)
+    undo(workspace, Side.SRC)
+    assert contents(workspace) == before
+
+
+def test_the_python_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = Path(__file__).resolve().parents[2] / "docs" / "guide" / "sorting.md"
+    (example,) = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    make_workspace(tmp_path / "shot")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert len(names["dullest"]) == 6
+
+
+def test_the_guide_names_every_order() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "sorting.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `([a-z][a-z-]*)` \|", guide, re.MULTILINE)) == sorted(str(order) for order in SortBy)
