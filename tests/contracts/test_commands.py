@@ -25,7 +25,8 @@ def test_the_commands_of_the_contract_are_there() -> None:
     promised = {
         "init", "status", "clear", "demo", "doctor", "open", "stop", "video probe", "video frames", "video encode",
         "faceset extract", "faceset info", "faceset sort", "faceset undo", "faceset pack", "faceset unpack",
-        "faceset resize", "faceset restore-names", "faceset save-meta", "faceset restore-meta", "faceset draw-landmarks",
+        "faceset resize", "faceset restore-names", "faceset save-meta", "faceset restore-meta",
+        "faceset draw-landmarks",
         "train", "model list", "merge", "engines list", "engines fetch",
         "engines add",
     }  # fmt: skip
