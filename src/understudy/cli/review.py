@@ -146,7 +146,8 @@ def coverage(
 ) -> None:
     """Say what src has too little of for the dst; draws a picture.
 
-    Ways of looking, light, expression, sharpness. Measures each face once. The picture and the JSON are in .understudy/coverage/.
+    Ways of looking, light, expression, sharpness. Measures each face once. The picture and the JSON are in
+    .understudy/coverage/.
     """
     run_stage(
         context.obj, "stages.coverage:coverage", f"Coverage of {against}", shown=coverage_text, side=side,

@@ -33,7 +33,7 @@ _engines = threading.local()
 def landmarks_for(
     frame_rgb8: NDArray[np.uint8], rect: Rect, *, turn: float | None = None, engine: Engine | None = None
 ) -> FoundFace:
-    """The face that somebody says is in `rect`, with its landmarks; 10 to 20 ms of one core at any size of frame.
+    """The face that somebody says is in `rect`, with its landmarks; 15 to 30 ms of one core at any size of frame.
 
     frame_rgb8: (H, W, 3). rect: about forehead to chin, in frame pixels, sides in any order. turn: degrees clockwise;
     None: found out. engine: the default one when None, loaded once in each thread. The confidence is low where the
