@@ -133,7 +133,7 @@ def test_it_ends_when_nothing_is_gained_any_more(tmp_path: Path) -> None:
         patch.setattr(restoring, "LAST_RATE", 1e-9)
         restorer = learn(tmp_path, 100, setup, report=events.append)
     assert restorer is not None
-    assert restorer.iteration == restoring.PATIENCE + 1
+    assert restorer.iteration == 100 * restoring.SETTLED
 
 
 def test_a_budget_ends_by_whichever_comes_first() -> None:
