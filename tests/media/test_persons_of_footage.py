@@ -79,8 +79,10 @@ def faces_of(path: Path, every: int) -> Iterator[tuple[int, Face]]:
         for frame in footage.frames():
             found = engine.find(frame.rgb8, max_faces=1) if frame.index % every == 0 else []
             for face in found:
-                cut = cut_face(frame.rgb8, face, face_type=FaceType.WHOLE_FACE, size=256, source_filename="00001.png")
-                yield frame.index, Face(cut.rgb8, cut.meta)
+                cut = cut_face(frame.rgb8, face, size=256, face_type=FaceType.WHOLE_FACE)
+                if cut is not None:
+                    meta = FaceMeta(FaceType.WHOLE_FACE, cut.landmarks, source_rect=face.rect)
+                    yield frame.index, Face(cut.rgb8, meta)
 
 
 def test_people_are_known_again_in_other_clips(media: Path) -> None:

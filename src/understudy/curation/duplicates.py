@@ -8,16 +8,16 @@ eyes' patch. Patches are laid by the landmarks without turning or stretching the
 count; each is brought to one brightness and contrast, so that a flicker does not. Every duplicate is close to the face
 that stays for it, not only to another duplicate: a slow movement keeps its stages.
 
-Close ones are found by the patches' first principal directions, in which nothing is farther apart than it is: what is
-close lies in the same or the next cell of four of them, and is close in all of them. So few pairs are compared in full,
-and the work grows with the number of faces, not with its square.
+Close ones are found by the patches' first principal directions, in which nothing is farther apart than it is: a product
+of matrices leaves out all but a few pairs, which are then compared in full. Its work grows with faces times faces that
+stay, but so slowly that decoding the pictures takes longer up to some hundred thousand.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -32,6 +32,8 @@ from understudy.records import Rect
 
 Print = npt.NDArray[np.int8]
 
+_ROUNDING = 1e-4  # of float32 products, as a part of the largest square
+
 UNIT = 32
 """A standard deviation of a patch in the units of a print."""
 
@@ -41,10 +43,7 @@ LEAST_CONTRAST = 4.0
 DIRECTIONS = 8
 """Principal directions of each patch by which most pairs are told apart."""
 
-CELLED = (0, DIRECTIONS, DIRECTIONS + 1, 2 * DIRECTIONS)
-"""The directions whose values make a face's cell: the first of the whole and the mouth, two of the eyes."""
-
-BLOCK = 4000
+BLOCK, AT_ONCE = 4000, 256
 
 
 @dataclass(frozen=True)
@@ -102,19 +101,25 @@ def find_duplicates(prints: npt.NDArray[np.int8], worth: Sequence[float], thresh
     """
     if len(prints) < 2:
         return []
+    order = sorted(range(len(prints)), key=lambda number: (-worth[number], number))
     places = _places(prints, threshold)
-    cells = [tuple(cell) for cell in np.floor(places[:, CELLED]).astype(int).tolist()]
-    leaders: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    leaders: list[int] = []
     dropped: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for number in sorted(range(len(prints)), key=lambda number: (-worth[number], number)):
-        near = [leader for cell in _around(cells[number]) for leader in leaders.get(cell, ())]
-        close = _close(places, near, number)
-        differences = _differences(prints[close], prints[number])
-        if len(close) and differences.min() <= threshold:
-            best = int(differences.argmin())
-            dropped[int(close[best])].append((number, float(differences[best])))
-        else:
-            leaders[cells[number]].append(number)
+    for start in range(0, len(order), AT_ONCE):
+        block = order[start : start + AT_ONCE]
+        old = np.array(leaders, np.intp)
+        of_old, of_block = _perhaps(places[block], places[old]), _perhaps(places[block], places[block])
+        fresh = np.zeros(len(block), np.bool_)
+        for row, number in enumerate(block):
+            near = np.concatenate([old[of_old[row]], np.array(block, np.intp)[of_block[row] & fresh]])
+            close = _close(places, near, number)
+            differences = _differences(prints[close], prints[number])
+            if len(close) and differences.min() <= threshold:
+                best = int(differences.argmin())
+                dropped[int(close[best])].append((number, float(differences[best])))
+            else:
+                fresh[row] = True
+                leaders.append(number)
     return [Duplicates(kept, tuple(sorted(others))) for kept, others in sorted(dropped.items())]
 
 
@@ -136,15 +141,16 @@ def _places(prints: npt.NDArray[np.int8], threshold: float) -> npt.NDArray[np.fl
     return made
 
 
-def _around(cell: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    return itertools.product(*((place - 1, place, place + 1) for place in cell))
+def _perhaps(places: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Whether pairs may be close, (N, M): the sum over all patches is no more than each patch may have."""
+    apart = np.square(places).sum(axis=1)[:, None] + np.square(others).sum(axis=1) - 2 * (places @ others.T)
+    return np.asarray(apart <= len(PATCHES) * 1.001 + _ROUNDING * np.abs(places).max(initial=0) ** 2, np.bool_)
 
 
-def _close(places: npt.NDArray[np.float32], near: Sequence[int], number: int) -> npt.NDArray[np.intp]:
+def _close(places: npt.NDArray[np.float32], near: npt.NDArray[np.intp], number: int) -> npt.NDArray[np.intp]:
     """Those of `near` that are close in every patch's directions, and so perhaps altogether."""
-    found = np.array(near, np.intp)
-    apart = (places[found] - places[number]).reshape(-1, len(PATCHES), DIRECTIONS)
-    return np.asarray(found[(np.square(apart).sum(axis=2) <= 1.0001).all(axis=1)], np.intp)
+    apart = (places[near] - places[number]).reshape(-1, len(PATCHES), DIRECTIONS)
+    return np.asarray(near[(np.square(apart).sum(axis=2) <= 1.0001).all(axis=1)], np.intp)
 
 
 def _differences(prints: npt.NDArray[np.int8], one: Print) -> npt.NDArray[np.float32]:
