@@ -1,5 +1,5 @@
-"""Extraction: frames/s from decoding to the written aligned JPEG, and milliseconds of one core for each part of a
-frame.
+"""Extraction: frames/s from decoding to the written aligned JPEG, with tracks and smoothing, and milliseconds of one
+core for each part of a frame.
 
 Two clips of real footage with one face, crops of 512 px. The rate is of the stage itself, over all cores that it may
 use and without start-up; the parts are timed in one thread. Footage is looked for where UNDERSTUDY_MEDIA says.
@@ -13,7 +13,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,11 @@ import cv2
 
 from understudy.detection import ExtractOptions, FoundFace, load_engine
 from understudy.detection.cutting import cut_face
+from understudy.detection.smoothing import REACH, smooth
+from understudy.detection.tracking import Sight, Tracker, look_of
 from understudy.facesets import FaceMeta, encode_jpeg, write_face
 from understudy.media import Frame, open_footage
+from understudy.media.shots import ShotFinder
 from understudy.records import FaceType, Side
 from understudy.stages.extract import extract
 from understudy.workspace import Workspace
@@ -68,6 +71,7 @@ def _parts(path: Path, count: int) -> dict[str, float]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     engine, previous, done = load_engine(), None, 0
+    shots, tracker, last = ShotFinder(), Tracker(), deque[FoundFace](maxlen=2 * REACH + 1)
     with tempfile.TemporaryDirectory() as folder, open_footage(path) as footage:
         frames = footage.frames()
         while done < count:
@@ -79,6 +83,15 @@ def _parts(path: Path, count: int) -> dict[str, float]:
                 rgb8 = frame.rgb8
             with watch("find"):
                 previous = engine.find(rgb8, previous=None if done % 12 == 0 else previous)
+            with watch("shots"):
+                is_cut = shots.feed(frame)
+            with watch("tracks"):
+                sights = [Sight(face.landmarks, look_of(rgb8, face.landmarks)) for face in previous]
+                tracker.follow(frame.index, sights, new_shot=is_cut)
+            last.extend(previous[:1])
+            with watch("smooth"):
+                if len(last) == last.maxlen:
+                    smooth([face.landmarks for face in last], REACH, range(-REACH, REACH + 1))
             for face in previous:
                 _write(watch, frame, face, Path(folder))
             done += 1
