@@ -34,7 +34,9 @@ TREE: dict[str, Leaf | Branch] = {
     "video": Branch(
         "Footage: look at it, cut it into frames, deliver the result.",
         {
-            "probe": Leaf("video:probe", "Say what a video file or a folder of pictures is, and what is wrong with it."),
+            "probe": Leaf(
+                "video:probe", "Say what a video file or a folder of pictures is, and what is wrong with it."
+            ),
             "cut": Leaf("video:cut", "Write a part of a video beside it, with its times, colours, timecode and sound."),
             "frames": Leaf("video:frames", "Cut the footage of one side into numbered frames."),
             "denoise": Leaf("video:denoise", "Take the noise out of the frames of one side."),

@@ -322,7 +322,7 @@ def _array(value: Any, shape: tuple[int | None, ...]) -> npt.NDArray[np.float64]
     if not fits:
         return None
     with np.errstate(invalid="ignore"):  # of a NaN that signals; numbers that are none are refused by the caller
-        return value.astype(np.float64)
+        return np.asarray(value, np.float64)
 
 
 def _flattened(value: Any, depth: int) -> npt.NDArray[Any] | None:
