@@ -15,79 +15,193 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from understudy.compositing.options import MergeOptions
+    from understudy.curation.person_options import DedupeOptions, PersonsAction, PersonsOptions
     from understudy.curation.sort_options import SortBy, SortOptions
     from understudy.detection.options import ExtractOptions
+    from understudy.detection.realign_options import RealignOptions
     from understudy.errors import UnderstudyError
-    from understudy.media import open_footage, probe
-    from understudy.media.options import EncodeOptions, FramesOptions
-    from understudy.records import FaceType, Side
+    from understudy.facesets.options import (
+        DrawLandmarksOptions,
+        ExportMasksOptions,
+        ImportPngOptions,
+        PackOptions,
+        ResizeOptions,
+        UnpackOptions,
+    )
+    from understudy.media.footage import open_footage, probe
+    from understudy.media.options import CutOptions, DenoiseOptions, EncodeOptions, FramesOptions
+    from understudy.records import FaceType, FootageFrom, Rect, Side
+    from understudy.stages.coverage import coverage
+    from understudy.stages.cut_video import cut_video
+    from understudy.stages.dedupe import dedupe
+    from understudy.stages.denoise import denoise, undo_denoise
+    from understudy.stages.draw_landmarks import draw_landmarks
     from understudy.stages.encode import encode
+    from understudy.stages.engines import add_engine_files, fetch_engine, list_engines
+    from understudy.stages.enhance import enhance
+    from understudy.stages.enhance_options import EnhanceOptions
+    from understudy.stages.export_masks import export_masks
     from understudy.stages.extract import extract
     from understudy.stages.extract_frames import extract_frames
+    from understudy.stages.faceset_info import faceset_info
+    from understudy.stages.import_png import import_png
     from understudy.stages.init import init
     from understudy.stages.merge import merge
+    from understudy.stages.meta_backup import restore_meta, save_meta
+    from understudy.stages.names import restore_names
+    from understudy.stages.pack import pack
+    from understudy.stages.persons import persons
+    from understudy.stages.realign import realign
+    from understudy.stages.resize import resize
     from understudy.stages.result import StageResult
+    from understudy.stages.review import review
+    from understudy.stages.shots import find_shots
     from understudy.stages.sort import sort
     from understudy.stages.status import status
     from understudy.stages.train import train
+    from understudy.stages.trash import trash
+    from understudy.stages.undo import list_changes, undo
+    from understudy.stages.unpack import unpack
     from understudy.training.options import TrainOptions
     from understudy.workspace import Workspace
 
 __version__ = "2.0.0a1"
 
 __all__ = [
+    "CutOptions",
+    "DedupeOptions",
+    "DenoiseOptions",
+    "DrawLandmarksOptions",
     "EncodeOptions",
+    "EnhanceOptions",
+    "ExportMasksOptions",
     "ExtractOptions",
     "FaceType",
+    "FootageFrom",
     "FramesOptions",
+    "ImportPngOptions",
     "MergeOptions",
+    "PackOptions",
+    "PersonsAction",
+    "PersonsOptions",
+    "RealignOptions",
+    "Rect",
+    "ResizeOptions",
     "Side",
     "SortBy",
     "SortOptions",
     "StageResult",
     "TrainOptions",
     "UnderstudyError",
+    "UnpackOptions",
     "Workspace",
+    "add_engine_files",
+    "coverage",
+    "cut_video",
+    "dedupe",
+    "denoise",
+    "draw_landmarks",
     "encode",
+    "enhance",
+    "export_masks",
     "extract",
     "extract_frames",
+    "faceset_info",
+    "fetch_engine",
+    "find_shots",
+    "import_png",
     "init",
+    "list_changes",
+    "list_engines",
     "merge",
     "open_footage",
+    "pack",
+    "persons",
     "probe",
+    "realign",
+    "resize",
+    "restore_meta",
+    "restore_names",
+    "review",
+    "save_meta",
     "sort",
     "status",
     "train",
+    "trash",
+    "undo",
+    "undo_denoise",
+    "unpack",
 ]
 
-_HOMES = {
+HOMES = {  # the module that defines each name
+    "CutOptions": "media.options",
+    "DedupeOptions": "curation.person_options",
+    "DenoiseOptions": "media.options",
+    "DrawLandmarksOptions": "facesets.options",
     "EncodeOptions": "media.options",
+    "EnhanceOptions": "stages.enhance_options",
+    "ExportMasksOptions": "facesets.options",
     "ExtractOptions": "detection.options",
     "FaceType": "records",
+    "FootageFrom": "records",
     "FramesOptions": "media.options",
+    "ImportPngOptions": "facesets.options",
     "MergeOptions": "compositing.options",
+    "PackOptions": "facesets.options",
+    "PersonsAction": "curation.person_options",
+    "PersonsOptions": "curation.person_options",
+    "RealignOptions": "detection.realign_options",
+    "Rect": "records",
+    "ResizeOptions": "facesets.options",
     "Side": "records",
     "SortBy": "curation.sort_options",
     "SortOptions": "curation.sort_options",
     "StageResult": "stages.result",
     "TrainOptions": "training.options",
     "UnderstudyError": "errors",
+    "UnpackOptions": "facesets.options",
     "Workspace": "workspace",
+    "add_engine_files": "stages.engines",
+    "coverage": "stages.coverage",
+    "cut_video": "stages.cut_video",
+    "dedupe": "stages.dedupe",
+    "denoise": "stages.denoise",
+    "draw_landmarks": "stages.draw_landmarks",
     "encode": "stages.encode",
+    "enhance": "stages.enhance",
+    "export_masks": "stages.export_masks",
     "extract": "stages.extract",
     "extract_frames": "stages.extract_frames",
+    "faceset_info": "stages.faceset_info",
+    "fetch_engine": "stages.engines",
+    "find_shots": "stages.shots",
+    "import_png": "stages.import_png",
     "init": "stages.init",
+    "list_changes": "stages.undo",
+    "list_engines": "stages.engines",
     "merge": "stages.merge",
-    "open_footage": "media",
-    "probe": "media",
+    "open_footage": "media.footage",
+    "pack": "stages.pack",
+    "persons": "stages.persons",
+    "probe": "media.footage",
+    "realign": "stages.realign",
+    "resize": "stages.resize",
+    "restore_meta": "stages.meta_backup",
+    "restore_names": "stages.names",
+    "review": "stages.review",
+    "save_meta": "stages.meta_backup",
     "sort": "stages.sort",
     "status": "stages.status",
     "train": "stages.train",
+    "trash": "stages.trash",
+    "undo": "stages.undo",
+    "undo_denoise": "stages.denoise",
+    "unpack": "stages.unpack",
 }
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
+    home = HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'understudy' has no attribute {name!r}")
     return getattr(importlib.import_module(f"understudy.{home}"), name)

@@ -12,7 +12,7 @@ import pytest
 
 from understudy.curation.appearance import describe
 from understudy.curation.duplicates import difference, print_of
-from understudy.curation.person_options import Action, DedupeOptions
+from understudy.curation.person_options import DedupeOptions, PersonsAction
 from understudy.curation.persons import Sighting, group_faces
 from understudy.detection import load_engine
 from understudy.detection.cutting import cut_face
@@ -61,7 +61,7 @@ def test_the_people_of_a_clip_are_told_apart(
     workspace = Workspace.create(tmp_path / "shot")
     shutil.copy(media / "clips" / clip, workspace.root / f"data_dst{Path(clip).suffix}")
     extract(workspace, Side.DST)
-    persons(workspace, Side.DST, Action.FIND)
+    persons(workspace, Side.DST, PersonsAction.FIND)
     with Catalog.open(workspace.dst.aligned) as catalog:
         faces = catalog.require_faces()
         places = [np.asarray(face.meta.source_landmarks)[:, 0].mean() for face in faces]

@@ -33,7 +33,7 @@ from understudy.facesets.xseg import decode_mask, encode_mask
 from understudy.geometry import transform
 from understudy.masks import rasterise
 from understudy.records import FaceType, Side
-from understudy.stages.draw_landmarks import draw_faces
+from understudy.stages.draw_landmarks import draw_landmarks
 from understudy.stages.export_masks import export_masks
 from understudy.stages.faceset_info import faceset_info
 from understudy.stages.import_png import import_png
@@ -189,7 +189,7 @@ def test_names_in_a_pack_that_leave_the_folder_end_it_before_anything_is_written
     assert not list(workspace.root.rglob("evil.jpg"))
 
 
-@pytest.mark.parametrize("stage", [pack, unpack, resize, save_meta, restore_meta, restore_names, draw_faces])
+@pytest.mark.parametrize("stage", [pack, unpack, resize, save_meta, restore_meta, restore_names, draw_landmarks])
 def test_empty_and_missing_facesets(tmp_path: Path, stage: object) -> None:
     assert callable(stage)
     workspace = Workspace.create(tmp_path / "shot")
@@ -201,7 +201,7 @@ def test_empty_and_missing_facesets(tmp_path: Path, stage: object) -> None:
         stage(workspace, SRC)
 
 
-@pytest.mark.parametrize("stage", [resize, save_meta, restore_meta, restore_names, draw_faces, export_masks])
+@pytest.mark.parametrize("stage", [resize, save_meta, restore_meta, restore_names, draw_landmarks, export_masks])
 def test_a_packed_faceset_is_refused_where_it_must_be_loose(workspace: Workspace, stage: object) -> None:
     assert callable(stage)
     pack(workspace, SRC)
@@ -216,7 +216,7 @@ def test_a_packed_faceset_is_refused_where_it_must_be_loose(workspace: Workspace
 
 def test_two_at_once(workspace: Workspace) -> None:
     with workspace.writing("aligned-src"):
-        for stage in (pack, resize, restore_names, save_meta, draw_faces, export_masks, import_png):
+        for stage in (pack, resize, restore_names, save_meta, draw_landmarks, export_masks, import_png):
             with pytest.raises(Busy):
                 stage(workspace, SRC)
 
@@ -227,7 +227,7 @@ def test_a_read_only_faceset(workspace: Workspace) -> None:
     before = contents(workspace.src.aligned)
     workspace.src.aligned.chmod(0o555)
     try:
-        for stage in (pack, restore_names, save_meta, draw_faces):
+        for stage in (pack, restore_names, save_meta, draw_landmarks):
             with pytest.raises(ReadOnlyWorkspace):
                 stage(workspace, SRC)
     finally:
@@ -335,7 +335,7 @@ def test_a_full_disk_ends_the_run(workspace: Workspace, monkeypatch: pytest.Monk
         raise DiskFull("The disk is full.", hint="Free some room.")
 
     monkeypatch.setattr("understudy.files.write_bytes", full)
-    for stage in (resize, draw_faces):
+    for stage in (resize, draw_landmarks):
         with pytest.raises(DiskFull):
             stage(workspace, SRC)
 
@@ -481,17 +481,17 @@ def test_a_hostile_backup(workspace: Workspace) -> None:
 
 def test_drawn_landmarks_are_no_part_of_the_faceset(workspace: Workspace) -> None:
     before = contents(workspace.src.aligned)
-    assert draw_faces(workspace, SRC).notes["drawn"] == 4
+    assert draw_landmarks(workspace, SRC).notes["drawn"] == 4
     drawn = workspace.src.aligned / "00001_0_debug.jpg"
     face = read_face(workspace.src.aligned / "00001_0.jpg")
     picture = decode_jpeg(drawn.read_bytes())
     assert picture.shape == face.rgb8.shape
     middle = face.meta.landmarks[30].astype(int)
     assert picture[middle[1] + 4, middle[0] + 4].mean() < 120, "the inside of the hull is darkened"
-    assert draw_faces(workspace, SRC, DrawLandmarksOptions(jpeg_quality=90)).notes["drawn"] == 4
+    assert draw_landmarks(workspace, SRC, DrawLandmarksOptions(jpeg_quality=90)).notes["drawn"] == 4
     with Catalog.open(workspace.src.aligned, cache=workspace.catalogs) as catalog:
         assert (len(catalog), catalog.skipped) == (4, [])
-    assert draw_faces(workspace, SRC, DrawLandmarksOptions(remove=True)).notes["removed"] == 4
+    assert draw_landmarks(workspace, SRC, DrawLandmarksOptions(remove=True)).notes["removed"] == 4
     assert contents(workspace.src.aligned) == before
 
 
@@ -499,10 +499,10 @@ def test_a_face_that_is_called_like_a_drawn_picture(workspace: Workspace) -> Non
     name = "00001_0_debug.jpg"
     write_face(workspace.src.aligned / name, make_jpeg(7), make_meta(7))
     before = (workspace.src.aligned / name).read_bytes()
-    result = draw_faces(workspace, SRC)
+    result = draw_landmarks(workspace, SRC)
     assert [item.item for item in result.skipped] == ["00001_0.jpg"]
     assert (workspace.src.aligned / name).read_bytes() == before
-    draw_faces(workspace, SRC, DrawLandmarksOptions(remove=True))
+    draw_landmarks(workspace, SRC, DrawLandmarksOptions(remove=True))
     assert (workspace.src.aligned / name).read_bytes() == before
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from small_faces import face_files
-from understudy.curation.person_options import Action, PersonsOptions
+from understudy.curation.person_options import PersonsAction, PersonsOptions
 from understudy.errors import Busy, EmptyFaceset, Interrupted, InvalidOption, ReadOnlyWorkspace, UsageError
 from understudy.facesets import Catalog, read_meta, write_face
 from understudy.files import write_bytes
@@ -47,7 +47,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def do(workspace: Workspace, action: str, *names: str, **options: object) -> dict[str, object]:
-    return persons(workspace, Side.DST, Action(action), names, PersonsOptions.of(**options)).as_json()
+    return persons(workspace, Side.DST, PersonsAction(action), names, PersonsOptions.of(**options)).as_json()
 
 
 def groups(workspace: Workspace) -> dict[str, str | None]:
@@ -270,7 +270,7 @@ def test_read_only_faces_are_refused_and_finished_when_they_can_be_written() -> 
 def test_stopped_while_looking_changes_nothing(workspace: Workspace) -> None:
     calls = iter(range(1000))
     with pytest.raises(Interrupted):
-        persons(workspace, Side.DST, Action.FIND, stop=lambda: next(calls) > 5)
+        persons(workspace, Side.DST, PersonsAction.FIND, stop=lambda: next(calls) > 5)
     assert sizes(workspace) == {None: 2 * FRAMES}
 
 
@@ -286,7 +286,7 @@ def test_stopped_while_writing_is_finished_by_the_next_command(
 
     monkeypatch.setattr(person_groups, "write_meta", counted)
     with pytest.raises(Interrupted, match="groups written"):
-        persons(workspace, Side.DST, Action.FIND, stop=lambda: len(written) >= 3)
+        persons(workspace, Side.DST, PersonsAction.FIND, stop=lambda: len(written) >= 3)
     assert pending_path(workspace, Side.DST).exists()
     assert do(workspace, "list")["ungrouped"] == 0
     assert sizes(workspace) == {"person-1": FRAMES, "person-2": FRAMES}
@@ -296,7 +296,7 @@ def test_stopped_while_writing_is_finished_by_the_next_command(
 KILLED = """
 import sys, time
 from pathlib import Path
-from understudy.curation.person_options import Action
+from understudy.curation.person_options import PersonsAction
 from understudy.records import Side
 from understudy.stages import person_groups
 from understudy.stages.persons import persons
@@ -307,7 +307,7 @@ def slow(path, meta):
     print("written", flush=True)
     time.sleep(0.2)
 person_groups.write_meta = slow
-persons(Workspace.open(Path(sys.argv[1])), Side.DST, Action.MERGE, ["person-1", "person-2"])
+persons(Workspace.open(Path(sys.argv[1])), Side.DST, PersonsAction.MERGE, ["person-1", "person-2"])
 """
 
 

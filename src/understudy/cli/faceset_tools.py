@@ -93,7 +93,7 @@ def draw_landmarks(context: typer.Context, side: SideArgument, options: DrawLand
     To look through; the copies are no part of the faceset. --remove takes them away again.
     """
     shown, title = _undoable("Landmarks"), f"Landmarks of {side}"
-    run_stage(context.obj, "stages.draw_landmarks:draw_faces", title, shown=shown, side=side, options=options)
+    run_stage(context.obj, "stages.draw_landmarks:draw_landmarks", title, shown=shown, side=side, options=options)
 
 
 @flags(ExportMasksOptions, table="export-masks")

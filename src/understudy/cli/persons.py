@@ -9,7 +9,7 @@ import typer
 from understudy.cli.flags import flags
 from understudy.cli.jobs import run_stage, summary
 from understudy.cli.video import SideArgument
-from understudy.curation.person_options import Action, DedupeOptions, PersonsOptions
+from understudy.curation.person_options import DedupeOptions, PersonsAction, PersonsOptions
 
 MOST_ROWS = 30
 MOST_PAIRS = 12
@@ -21,19 +21,19 @@ def persons(
     side: SideArgument,
     options: PersonsOptions,
     action: Annotated[
-        Action,
+        PersonsAction,
         typer.Argument(
             help="list; find: group the faces; merge A B: all become A; rename A NEW; split A; "
             "keep NAMES: all others go to the trash; drop NAMES: these go."
         ),
-    ] = Action.LIST,
+    ] = PersonsAction.LIST,
     names: Annotated[list[str] | None, typer.Argument(metavar="NAMES", help="Persons, as list shows them.")] = None,
 ) -> None:
     """Tell the people of a faceset apart: list, find, merge, rename, split, keep or drop them.
 
     Groups are kept in the faces. What you named, merged or split stays so when faces are grouped again.
     """
-    if action is Action.LIST:
+    if action is PersonsAction.LIST:
         from understudy.stages.persons import persons as listed
 
         with context.obj.progress() as report:

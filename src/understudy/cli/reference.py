@@ -2,6 +2,7 @@
 
     docs/reference/cli.md              every command with its flags
     docs/reference/options.md          every option with type, range, unit and default
+    docs/reference/library.md          every function of `import understudy`
     docs/reference/schema/NAME.json    the JSON schema of each options model
 
 With --check nothing is written; the exit code is 1 when a page is stale, and its name is printed.
@@ -19,6 +20,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from understudy.cli.flags import flag_name, limits, plain_type, shown_default
+from understudy.cli.library_page import library_page
 from understudy.cli.tree import TREE, Leaf, build, load
 from understudy.files import write_text
 from understudy.options import Options, meta_of
@@ -46,7 +48,9 @@ def pages() -> dict[Path, str]:
         FOLDER / "schema" / f"{command.options_model.__name__}.json": schema_text(command.options_model)
         for command in models.values()
     }
-    return {FOLDER / "cli.md": cli_page(), FOLDER / "options.md": options_page(models), **schemas}
+    library = WRITTEN_BY + "\n" + library_page()
+    tables = {FOLDER / "cli.md": cli_page(), FOLDER / "options.md": options_page(models)}
+    return {**tables, FOLDER / "library.md": library, **schemas}
 
 
 def leaves() -> Iterator[tuple[str, Leaf]]:

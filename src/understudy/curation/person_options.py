@@ -17,7 +17,7 @@ class ColourOrder(StrEnum):
     BGR = "bgr"
 
 
-class Action(StrEnum):
+class PersonsAction(StrEnum):
     """What to do with the persons of a faceset."""
 
     LIST = "list"

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from understudy import files
-from understudy.detection.drawing import darken, draw_landmarks, draw_rect, draw_square
+from understudy.detection import drawing
 from understudy.errors import FacesetError, Interrupted, UnderstudyError
 from understudy.facesets import Catalog, Face, FaceEntry, encode_jpeg, read_meta
 from understudy.facesets.catalog import face_beside
@@ -29,7 +29,7 @@ ENDING = "_debug.jpg"
 _SQUARE_SIZE = 256
 
 
-def draw_faces(
+def draw_landmarks(
     workspace: Workspace,
     side: Side,
     options: DrawLandmarksOptions | None = None,
@@ -93,14 +93,14 @@ def drawn(face: Face) -> npt.NDArray[np.uint8]:
     """The face's picture with landmarks: lines, dots and the hull at half brightness; for a whole frame its box."""
     picture = face.rgb8.copy()
     landmarks = face.meta.landmarks
-    draw_landmarks(picture, landmarks)
+    drawing.draw_landmarks(picture, landmarks)
     if face.meta.face_type is not FaceType.MARK_ONLY:
-        darken(picture, face_hull(landmarks, face.height, face.width))
+        drawing.darken(picture, face_hull(landmarks, face.height, face.width))
         return picture
     if face.meta.source_rect is not None:
-        draw_rect(picture, face.meta.source_rect)
+        drawing.draw_rect(picture, face.meta.source_rect)
     with contextlib.suppress(ValueError):  # landmarks that span no face have no square
-        draw_square(picture, transform(landmarks, _SQUARE_SIZE, FaceType.FULL), _SQUARE_SIZE)
+        drawing.draw_square(picture, transform(landmarks, _SQUARE_SIZE, FaceType.FULL), _SQUARE_SIZE)
     return picture
 
 

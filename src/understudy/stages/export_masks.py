@@ -35,7 +35,7 @@ def export_masks(
     """Write 00001_0_mask.jpg beside 00001_0.jpg: grey, 0 and 255; or take the exported masks away.
 
     From the applied mask at its own resolution, else from the outlines at that of the picture, else, when asked for,
-    from the landmarks; faces without any are skipped and named. Raises as `draw_faces`.
+    from the landmarks; faces without any are skipped and named. Raises as `draw_landmarks`.
     """
     started, side, options = time.perf_counter(), Side(side), options or ExportMasksOptions()
     ending = f"_mask.{options.format}"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from understudy.curation import appearance
-from understudy.curation.person_options import Action, PersonsOptions
+from understudy.curation.person_options import PersonsAction, PersonsOptions
 from understudy.curation.persons import THRESHOLD, Looks, Sighting, group_faces, representatives, stable_names
 from understudy.errors import EmptyFaceset, Interrupted, UsageError
 from understudy.facesets import Catalog, Face, FaceEntry
@@ -49,7 +49,7 @@ _NUMBER = re.compile(r"^(.*?)(\d{1,9})$")
 def persons(
     workspace: Workspace,
     side: Side,
-    action: Action = Action.LIST,
+    action: PersonsAction = PersonsAction.LIST,
     names: Sequence[str] = (),
     options: PersonsOptions | None = None,
     *,
@@ -64,10 +64,10 @@ def persons(
     The contact sheet is the last output. Raises UsageError, EmptyFaceset, Busy, ReadOnlyWorkspace, DiskFull,
     Interrupted.
     """
-    started, side, action = time.perf_counter(), Side(side), Action(action)
+    started, side, action = time.perf_counter(), Side(side), PersonsAction(action)
     options = options or PersonsOptions()
     _require_names(action, names)
-    if action is Action.LIST:
+    if action is PersonsAction.LIST:
         result = _listed(workspace, side, report, stop)
     else:
         with opened(workspace, side, report, stop) as groups:
@@ -173,13 +173,13 @@ def _drop(groups: Groups, names: list[str], options: PersonsOptions) -> dict[str
     return _trash(groups, [face for face in groups.faces if face.who in dropped], f"Dropped {', '.join(dropped)}")
 
 
-_ACTIONS: dict[Action, Callable[[Groups, list[str], PersonsOptions], dict[str, Any]]] = {
-    Action.FIND: _find,
-    Action.MERGE: _merge,
-    Action.RENAME: _rename,
-    Action.SPLIT: _split,
-    Action.KEEP: _keep,
-    Action.DROP: _drop,
+_ACTIONS: dict[PersonsAction, Callable[[Groups, list[str], PersonsOptions], dict[str, Any]]] = {
+    PersonsAction.FIND: _find,
+    PersonsAction.MERGE: _merge,
+    PersonsAction.RENAME: _rename,
+    PersonsAction.SPLIT: _split,
+    PersonsAction.KEEP: _keep,
+    PersonsAction.DROP: _drop,
 }
 
 
@@ -194,15 +194,15 @@ def _trash(groups: Groups, faces: Sequence[FaceEntry], title: str) -> dict[str, 
     return {"moved": len(change.moves), "undo": f"understudy faceset undo {groups.side}"}
 
 
-def _require_names(action: Action, names: Sequence[str]) -> None:
+def _require_names(action: PersonsAction, names: Sequence[str]) -> None:
     least, most = {
-        Action.LIST: (0, 0),
-        Action.FIND: (0, 0),
-        Action.MERGE: (2, math.inf),
-        Action.RENAME: (2, 2),
-        Action.SPLIT: (1, 1),
-        Action.KEEP: (1, math.inf),
-        Action.DROP: (1, math.inf),
+        PersonsAction.LIST: (0, 0),
+        PersonsAction.FIND: (0, 0),
+        PersonsAction.MERGE: (2, math.inf),
+        PersonsAction.RENAME: (2, 2),
+        PersonsAction.SPLIT: (1, 1),
+        PersonsAction.KEEP: (1, math.inf),
+        PersonsAction.DROP: (1, math.inf),
     }[action]
     if not least <= len(names) <= most:
         wanted = "no names" if most == 0 else f"{least} names" if least == most else f"{least} names or more"
