@@ -134,5 +134,5 @@ def test_files_that_are_no_restorer_are_refused(tmp_path: Path, face: Image) -> 
         nodes=[node("Identity", ["picture"], ["out"])],
         outputs={"out": (1, 1, 64, 64)},
     )
-    with pytest.raises(IncompatibleModel, match="square pictures"):
+    with pytest.raises(IncompatibleModel, match="square picture"):
         OnnxRestorer(grey)

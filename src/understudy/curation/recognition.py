@@ -7,10 +7,8 @@ vectors of like direction. Their weights mostly come with terms that forbid pass
 
 from __future__ import annotations
 
-import importlib
 import threading
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,10 +16,11 @@ import numpy.typing as npt
 
 from understudy.curation.appearance import Vector
 from understudy.curation.person_options import ColourOrder
-from understudy.errors import IncompatibleModel, MissingEngine, MissingExtra, UnreadableFace
+from understudy.errors import IncompatibleModel, UnreadableFace
 from understudy.facesets import Face
 from understudy.geometry.affine import Affine, Points
 from understudy.geometry.alignment import fit_similarity
+from understudy.networks.onnx_files import OnnxNetwork
 
 THRESHOLD = 0.4
 """Cosine from which such networks' mean vectors count as one person, in place of `persons.THRESHOLD`."""
@@ -32,17 +31,19 @@ FIVE_POINTS = np.array(
 )
 """Where the eyes, the tip of the nose and the corners of the mouth lie at 112 px."""
 
-_LARGEST_SIDE = 1024
+_SIDES = range(16, 1025)
 
 
 class RecognitionNetwork:
     """One such network. `describe` may be called from several threads."""
 
     def __init__(self, path: Path, *, colours: ColourOrder = ColourOrder.RGB, threads: int = 1) -> None:
-        """Load it. Raises MissingEngine, MissingExtra without onnxruntime, IncompatibleModel for another kind."""
+        """Load it. Raises as `OnnxNetwork`, and IncompatibleModel for a network that gives no vector."""
         self.path, self.colours = path, ColourOrder(colours)
-        self._session = _session(path, threads)
-        self._input, self._channels_last, self.side = _read_input(self._session, path)
+        self._network = OnnxNetwork(path, threads=threads)
+        self.side = self._network.input.side or SIDE
+        if self.side not in _SIDES:
+            raise _incompatible(path, f"it takes pictures of {self.side} pixels")
         self._lock = threading.Lock()
         self.dimensions = len(self._run(np.zeros((SIDE, SIDE, 3), np.uint8)))
 
@@ -62,13 +63,9 @@ class RecognitionNetwork:
         picture = rgb8 if self.side == SIDE else cv2.resize(rgb8, (self.side, self.side), interpolation=cv2.INTER_AREA)
         ordered = picture if self.colours is ColourOrder.RGB else picture[..., ::-1]
         values = (ordered.astype(np.float32) - 127.5) / 127.5
-        batch = values[None] if self._channels_last else values.transpose(2, 0, 1)[None]
-        try:
-            with self._lock:
-                outputs = self._session.run(None, {self._input: np.ascontiguousarray(batch)})
-        except Exception as error:  # onnxruntime has a class of its own for each failure
-            raise _incompatible(self.path, f"it cannot be run: {str(error).splitlines()[0][:200]}") from None
-        return _vector(outputs, self.path)
+        with self._lock:
+            outputs = self._network.run(values)
+        return _vector(list(outputs.values()), self.path)
 
 
 def cut_by_five_points(rgb8: npt.NDArray[np.uint8], landmarks: Points, side: int) -> npt.NDArray[np.uint8]:
@@ -93,42 +90,7 @@ def five_point_matrix(landmarks: Points, side: int = SIDE) -> Affine:
     return fit_similarity(five, FIVE_POINTS * (side / SIDE))
 
 
-def _session(path: Path, threads: int) -> Any:
-    if not path.is_file():
-        raise MissingEngine(f"There is no file {path.name}.", hint=f"Look whether this is its place: {path}")
-    try:
-        onnxruntime: Any = importlib.import_module("onnxruntime")
-    except ImportError:
-        raise MissingExtra(
-            "Networks in ONNX files need onnxruntime, which is not installed.",
-            hint='Install it with: pip install "understudy[onnx]"',
-        ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise _incompatible(path, f"it cannot be read: {str(error).splitlines()[0][:200]}") from None
-
-
-def _read_input(session: Any, path: Path) -> tuple[str, bool, int]:
-    """(name, channels last, side) of the network's one picture input."""
-    inputs = session.get_inputs()
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-        shapes = ", ".join(f"{item.name} {item.shape}" for item in inputs)
-        raise _incompatible(path, f"it takes {shapes or 'nothing'}, not one picture of floats")
-    shape = inputs[0].shape
-    is_last = shape[3] == 3 and shape[1] != 3
-    if not is_last and shape[1] != 3 and isinstance(shape[1], int):
-        raise _incompatible(path, f"it takes {shape[1]} channels, not 3")
-    sides = [side for side in (shape[1:3] if is_last else shape[2:4]) if isinstance(side, int)]
-    if len(set(sides)) > 1 or any(not 16 <= side <= _LARGEST_SIDE for side in sides):
-        raise _incompatible(path, f"it takes pictures of {sides} pixels")
-    return inputs[0].name, is_last, sides[0] if sides else SIDE
-
-
-def _vector(outputs: list[Any], path: Path) -> npt.NDArray[np.float32]:
+def _vector(outputs: list[npt.NDArray[np.generic]], path: Path) -> npt.NDArray[np.float32]:
     vector = np.asarray(outputs[0], np.float32).ravel() if outputs else np.zeros(0, np.float32)
     if len(outputs) < 1 or not 8 <= len(vector) <= 8192:
         raise _incompatible(path, f"it gives {len(vector)} numbers for a face, not a vector of 8 to 8192")

@@ -7,10 +7,8 @@ A single file is judged by its outputs. onnx_contract.py says which forms are un
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +29,8 @@ from understudy.detection.onnx_contract import (
 from understudy.detection.options import Accuracy
 from understudy.detection.pictures import Picture, Square
 from understudy.detection.two_step import Box, Image8, Landmarks, Look, TwoStepEngine
-from understudy.errors import IncompatibleModel, InvalidOption, MissingExtra
+from understudy.errors import IncompatibleModel, InvalidOption
+from understudy.networks.onnx_files import OnnxNetwork
 from understudy.records import Rect
 
 DETECTOR, LANDMARKS, DESCRIPTION = "detector.onnx", "landmarks.onnx", "engine.json"
@@ -131,44 +130,21 @@ class OnnxLandmarker:
 
 
 class _Session:
-    """One ONNX network with one picture as its input. input_size: the side that it asks for, None if any will do."""
+    """One ONNX network of an engine. input_size: the side that it asks for, None if any will do."""
 
     def __init__(self, path: Path, *, threads: int, device: str) -> None:
-        try:
-            ort: Any = importlib.import_module("onnxruntime")
-        except ImportError as error:
-            raise MissingExtra(
-                "ONNX networks need onnxruntime.", hint="Install it with: pip install 'understudy[onnx]'", extra="onnx"
-            ) from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4
-        self.path = path
-        try:
-            self._session: Any = ort.InferenceSession(path.read_bytes(), options, providers=_providers(ort, device))
-            (given,) = self._session.get_inputs()
-        except Exception as error:  # onnxruntime has no base class of its errors
-            raise IncompatibleModel(
-                f"{path.name} is no ONNX network with one picture as its input: {str(error).splitlines()[0][:200]}",
-                hint="Check that the file was copied whole.",
-                path=path,
-            ) from error
-        self._input: str = given.name
-        sides = [side for side in given.shape[-2:] if isinstance(side, int) and side > 0]
-        if len(given.shape) != 4 or given.shape[1] not in (3, "3") or len(set(sides)) > 1:
-            raise self.not_understood("network, whose input is not (1, 3, size, size)")
-        self.input_size: int | None = sides[0] if sides else None
+        self._network = OnnxNetwork(path, threads=threads, device=device)
+        self.path, self.input_size = path, self._network.input.side
         self.outputs = self._shapes()
 
     def run(self, picture: Image8, form: DetectorForm | LandmarksForm) -> dict[str, NDArray[np.float32]]:
         """The outputs by name for an RGB picture (S, S, 3)."""
         coloured = picture if form.colour == "rgb" else picture[..., ::-1]
         values = (coloured.astype(np.float32) - np.asarray(form.mean, np.float32)) * np.asarray(form.scale, np.float32)
-        outputs = self._session.run(None, {self._input: np.ascontiguousarray(values.transpose(2, 0, 1)[None])})
-        return dict(zip(self.outputs, (np.asarray(value, np.float32) for value in outputs), strict=True))
+        return {name: np.asarray(value, np.float32) for name, value in self._network.run(values).items()}
 
     def not_understood(self, what: str) -> IncompatibleModel:
-        shapes = ", ".join(f"{name} {list(shape)}" for name, shape in getattr(self, "outputs", {}).items())
+        shapes = ", ".join(f"{name} {list(shape)}" for name, shape in self.outputs.items())
         return IncompatibleModel(
             f"{self.path.name} is a {what} of a form that is not understood"
             + (f"; its outputs are {shapes}." if shapes else "."),
@@ -178,12 +154,12 @@ class _Session:
 
     def _shapes(self) -> dict[str, list[int]]:
         """The outputs' shapes; where the file leaves sides open, those that a grey picture gives."""
-        named = {item.name: list(item.shape) for item in self._session.get_outputs()}
-        if all(isinstance(side, int) for shape in named.values() for side in shape):
-            return named
+        said = self._network.outputs
+        known = {name: [side for side in shape if isinstance(side, int)] for name, shape in said.items()}
+        if all(len(known[name]) == len(shape) for name, shape in said.items()):
+            return known
         side = self.input_size or 640
-        outputs = self._session.run(None, {self._input: np.zeros((1, 3, side, side), np.float32)})
-        return {name: list(value.shape) for name, value in zip(named, outputs, strict=True)}
+        return {name: list(value.shape) for name, value in self._network.run(np.zeros((side, side, 3))).items()}
 
 
 def _is_landmarker(session: _Session, said: EngineFile) -> bool:
@@ -205,11 +181,3 @@ def _description(folder: Path) -> EngineFile:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InvalidOption(f"{DESCRIPTION}: {where}: {first['msg']}", hint=f"Mend {path}") from error
-
-
-def _providers(ort: Any, device: str) -> list[Any]:
-    """The kinds of kernels to use: CUDA where it is asked for and there, and always the processor."""
-    if not device.startswith(("cuda", "auto")) or "CUDAExecutionProvider" not in ort.get_available_providers():
-        return ["CPUExecutionProvider"]
-    _, _, number = device.partition(":")
-    return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]

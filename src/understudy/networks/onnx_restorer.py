@@ -1,15 +1,12 @@
 """A restorer from an ONNX file: a network that takes one picture and gives it back sharper, or larger.
 
 The file says the size and layout of its input; what it cannot say (order of colours, values of black and white) is
-given by the caller, and `require_sense` finds out when it was given wrongly. onnxruntime is an extra, loaded on first
-use.
+given by the caller, and `require_sense` finds out when it was given wrongly.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +14,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.errors import IncompatibleModel, MissingExtra
+from understudy.errors import IncompatibleModel
 from understudy.imaging.types import Image, as_float
+from understudy.networks.onnx_files import OnnxNetwork
 
 OVERLAP = 0.25
 """Share of a tile's side in which it fades into its neighbour."""
 _RANGES = {"0..1": (1.0, 0.0), "-1..1": (2.0, -1.0), "0..255": (255.0, 0.0)}
-_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 _LEAST_LIKENESS = 0.8
 _MOST_SHIFT = 1.5 / 512
 _COARSE = 64
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """How pictures go in. channels_last: (1,H,W,3). side: a fixed side, None for any."""
-
-    name: str
-    channels_last: bool
-    side: int | None
-    dtype: Any
 
 
 class OnnxRestorer:
@@ -55,13 +42,12 @@ class OnnxRestorer:
         """Load the file.
 
         value_range: "0..1", "-1..1" or "0..255". whole: resize the face to the network's input instead of cutting it
-        into tiles; tile_px: side of the tiles of a network that takes any size. Raises MissingExtra without
-        onnxruntime, IncompatibleModel for a file that is no such network.
+        into tiles; tile_px: side of the tiles of a network that takes any size. Raises as `OnnxNetwork`.
         """
         self.path, self._bgr, self._range, self._whole = path, bgr, value_range, whole
-        self._session = _session(path, device)
-        self._input = _picture_input(self._session, path)
-        self._tile = self._input.side or tile_px
+        self._network = OnnxNetwork(path, device=device)
+        self._fixed_side = self._network.input.side
+        self._tile = self._fixed_side or tile_px
         options = f"{bgr} {value_range} {whole} {self._tile}"
         self.identity = f"{_hash_of(path)} {options}"
 
@@ -72,7 +58,7 @@ class OnnxRestorer:
         if self._whole:
             drawn = self._run(_resized(picture, self._tile))
         elif side <= self._tile:
-            lacking = self._tile - side if self._input.side else -side % 8
+            lacking = self._tile - side if self._fixed_side else -side % 8
             drawn = self._run(np.pad(picture, ((0, lacking), (0, lacking), (0, 0)), "symmetric"))
             scale = drawn.shape[0] / (side + lacking)
             drawn = drawn[: round(side * scale), : round(side * scale)]
@@ -115,20 +101,12 @@ class OnnxRestorer:
         gain, offset = _RANGES[self._range]
         given = picture[..., ::-1] if self._bgr else picture
         values = given * np.float32(gain) + np.float32(offset)
-        if not self._input.channels_last:
-            values = values.transpose(2, 0, 1)
-        if self._input.dtype is np.uint8:
-            values = np.rint(np.clip(values, 0, 255))
-        batch = np.ascontiguousarray(values[None], self._input.dtype)
         try:
-            found = self._session.run(None, {self._input.name: batch})[0]
-        except Exception as error:  # onnxruntime raises types of its own, made at run time
-            raise IncompatibleModel(
-                f"{self.path.name} cannot compute a picture of {picture.shape[1]} x {picture.shape[0]}.",
-                hint=f"Another --model-tile may do. The runtime says: {str(error).splitlines()[0][:200]}",
-                path=self.path,
-            ) from error
-        drawn = self._as_picture(np.asarray(found), picture.shape[0])
+            found = next(iter(self._network.run(values).values()))
+        except IncompatibleModel as error:
+            hint = f"Another --model-tile may do. {error.hint}"
+            raise IncompatibleModel(error.message, hint=hint, path=self.path) from error
+        drawn = self._as_picture(found, picture.shape[0])
         drawn = (drawn - np.float32(offset)) / np.float32(gain)
         return np.ascontiguousarray(drawn[..., ::-1] if self._bgr else drawn)
 
@@ -144,46 +122,6 @@ class OnnxRestorer:
                 path=self.path,
             )
         return np.asarray(picture, np.float32)
-
-
-def _session(path: Path, device: str) -> Any:
-    try:
-        runtime: Any = importlib.import_module("onnxruntime")
-    except ImportError:
-        raise MissingExtra(
-            "Restorers from ONNX files need onnxruntime, which is not installed.",
-            hint='Install it with: pip install "understudy[onnx]"',
-        ) from None
-    runtime.set_default_logger_severity(4)
-    offered = runtime.get_available_providers()
-    wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-    try:
-        return runtime.InferenceSession(
-            path.read_bytes(), providers=[*(name for name in wanted if name in offered), "CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime raises types of its own, made at run time
-        raise IncompatibleModel(
-            f"{path.name} cannot be loaded as an ONNX network.",
-            hint=f"The runtime says: {str(error).splitlines()[0][:200]}",
-            path=path,
-        ) from error
-
-
-def _picture_input(session: Any, path: Path) -> _Shape:
-    """The one input, which must be one picture with three channels. Raises IncompatibleModel."""
-    inputs = session.get_inputs()
-    described = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)
-    hint = f"It takes: {described}. A restorer takes one picture: (1,3,H,W) or (1,H,W,3), float32, float16 or uint8."
-    if len(inputs) != 1:
-        raise IncompatibleModel(f"{path.name} has {len(inputs)} inputs.", hint=hint, path=path)
-    shape, kind = list(inputs[0].shape), inputs[0].type
-    channels_last = len(shape) == 4 and shape[3] == 3
-    is_picture = len(shape) == 4 and 3 in (shape[1], shape[3]) and (shape[0] in (1, None) or isinstance(shape[0], str))
-    sides = shape[1:3] if channels_last else shape[2:4]
-    fixed = [side for side in sides if isinstance(side, int)]
-    if not is_picture or kind not in _DTYPES or len(set(fixed)) > 1 or len(fixed) == 1:
-        raise IncompatibleModel(f"{path.name} is no network for square pictures.", hint=hint, path=path)
-    return _Shape(inputs[0].name, channels_last, fixed[0] if fixed else None, _DTYPES[kind])
 
 
 def _problem(face: Image, drawn: Image) -> tuple[str, str] | None:
