@@ -12,10 +12,14 @@ import pytest
 from shots import small_shot
 from understudy.cli.tables import side_line
 from understudy.facesets import Catalog
+from understudy.facesets.doubts import Kind
 from understudy.files import TEMP_PREFIX
 from understudy.jobs import JobState, Request
 from understudy.jobs.folder import create
 from understudy.records import Side
+from understudy.stages.extract_journal import journal_path
+from understudy.stages.person_groups import notebook_path
+from understudy.stages.review import Item, Review, save_review
 from understudy.stages.status import status
 from understudy.workspace import Workspace
 
@@ -149,3 +153,78 @@ def test_a_job_that_never_started_is_not_called_running_for_ever(workspace: Work
     found = status(workspace)
     assert found.running == []
     assert [item.state for item in found.recent] == [JobState.CRASHED]
+
+
+def journal(workspace: Workspace, side: Side, *lines: str, footage: str = "frames", size: int = 512) -> None:
+    """An extraction's journal with these lines after its head."""
+    path = journal_path(workspace, side)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = f'{{"face_type": "whole_face", "image_size": {size}}}'
+    head = f'{{"schema": "understudy-extract/2", "footage": "{footage}", "settings": {settings}}}'
+    path.write_text("\n".join([head, *lines, ""]))
+
+
+DONE_FRAMES = ('{"frame": 0, "name": "00001.png", "faces": 1}', '{"frame": 1, "name": "00002.png", "faces": 1}')
+
+
+def both_extracted(workspace: Workspace) -> None:
+    for side in Side:
+        paths = workspace.side(side)
+        touch(paths.frames / "00001.png", paths.frames / "00002.png")
+        touch(paths.aligned / "00001_0.jpg", paths.aligned / "00002_0.jpg")
+        journal(workspace, side, *DONE_FRAMES, '{"end": true}')
+
+
+def test_a_stopped_extraction_is_to_be_ended_first(workspace: Workspace) -> None:
+    both_extracted(workspace)
+    assert status(workspace).next.startswith("understudy train")
+    journal(workspace, Side.SRC, *DONE_FRAMES)
+    found = status(workspace)
+    assert found.next == "understudy faceset extract src"
+    assert "stopped after 2 frames" in found.why
+    assert side_line(found.sides[Side.SRC]) == "  src     2 frames on disk · 2 faces in the first 2 frames"
+    assert found.as_json()["src"]["searched"] == 2
+    assert "searched" not in found.as_json()["dst"]
+
+
+def test_what_goes_on_is_what_was_stopped(workspace: Workspace) -> None:
+    """A faceset keeps its size and its source: the same command without them would be refused."""
+    both_extracted(workspace)
+    journal(workspace, Side.DST, *DONE_FRAMES, footage="data_dst.mp4 123456", size=256)
+    assert status(workspace).next == "understudy faceset extract dst --image-size 256 --from video"
+
+
+def test_frames_that_came_after_the_end_are_searched_too(workspace: Workspace) -> None:
+    """A stop in a second run is a stop, although the first one came to its end."""
+    both_extracted(workspace)
+    journal(workspace, Side.DST, DONE_FRAMES[0], '{"end": true}', DONE_FRAMES[1])
+    assert status(workspace).next == "understudy faceset extract dst"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\n", "[]", '{"schema": 1}', '{"footage": "frames", "settings": 7}\n{"frame": 1}']
+)
+def test_a_journal_that_makes_no_sense_stops_nobody(workspace: Workspace, text: str) -> None:
+    both_extracted(workspace)
+    journal_path(workspace, Side.SRC).write_text(text)
+    assert status(workspace).next.startswith("understudy train")
+
+
+def test_doubtful_faces_are_counted_and_pointed_to(workspace: Workspace) -> None:
+    both_extracted(workspace)
+    item = Item("00002", 1, 0.9, (Kind.UNSURE,), ("The engine was unsure.",), file="00002_0.jpg")
+    save_review(workspace, Review(Side.DST, 2, 2, (item,)))
+    save_review(workspace, Review(Side.SRC, 2, 2))
+    found = status(workspace)
+    assert side_line(found.sides[Side.DST]).endswith("2 faces · 1 to review")
+    assert found.next.startswith("understudy train")
+    assert found.why.endswith("Worth a look before: understudy faceset review dst")
+    assert (found.as_json()["src"]["doubtful"], found.as_json()["dst"]["doubtful"]) == (0, 1)
+
+
+def test_several_people_are_to_be_told_apart_before_training(workspace: Workspace) -> None:
+    both_extracted(workspace)
+    touch(workspace.dst.aligned / "00001_1.jpg")
+    assert status(workspace).next == "understudy faceset persons dst find"
+    touch(notebook_path(workspace, Side.DST))
+    assert status(workspace).next.startswith("understudy train")

@@ -39,7 +39,9 @@ def side_line(side: SideStatus) -> str:
     if side.frames:
         parts.append(f"{side.frames} frames on disk")
     if side.faces or side.present:
-        parts.append(f"{side.faces} faces" if side.faces else "no faces yet")
+        searched = "" if side.searched is None else f" in the first {side.searched.frames} frames"
+        parts.append(f"{side.faces} faces{searched}" if side.faces else "no faces yet")
+    parts += [f"{side.doubtful} to review"] if side.doubtful else []
     parts += [f"({side.problem})"] if side.problem else []
     return f"  {side.side}     " + " · ".join(parts)
 

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from understudy.detection.options import ExtractOptions
 from understudy.errors import UnderstudyError
 from understudy.facesets.catalog import face_beside
 from understudy.facesets.packs import PACK_NAME, count_packed
 from understudy.jobs import Job, JobState, jobs_in
 from understudy.media import probe
-from understudy.records import Side
+from understudy.records import FootageFrom, Side
+from understudy.stages.extract_journal import FOLDER, journal_path
 from understudy.stages.models import list_models
+from understudy.stages.person_groups import notebook_path
+from understudy.stages.review import read_review
 from understudy.training.models import ModelSummary
 from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
 
 RECENT_JOBS = 5
 _DELIVERED = ("result", "result_mask")
 
+CROWDED = 0.05
+"""Share of faces beside others in their frame from which a faceset is taken for one of several people."""
+
+TAIL_BYTES = 4096
+_NTH_IN_FRAME = re.compile(r".+_(\d+)")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """How far an extraction came that was stopped. frames: that it has done. again: the command that does the rest."""
+
+    frames: int
+    again: str
+
 
 @dataclass(frozen=True)
 class SideStatus:
-    """One side's footage and faces. footage: what the video is, as `video probe` says it; None without a video."""
+    """One side's footage and faces. footage: what the video is, as `video probe` says it; None without a video.
+
+    searched: of an extraction that was stopped; None after one that came to its end. doubtful: how many places of the
+    faceset the review lists, None without a review. crowded: whether faces of several people seem to be there that
+    nobody has told apart.
+    """
 
     side: Side
     video: Path | None
@@ -30,6 +56,9 @@ class SideStatus:
     frames: int
     faces: int
     problem: str = ""
+    searched: Searched | None = None
+    doubtful: int | None = None
+    crowded: bool = False
 
     @property
     def present(self) -> bool:
@@ -83,7 +112,7 @@ class WorkspaceStatus:
 
 def status(workspace: Workspace) -> WorkspaceStatus:
     """Look at a workspace. Reads only; a video that cannot be read is named, not raised."""
-    sides = {side: _look_at(workspace.side(side)) for side in Side}
+    sides = {side: _look_at(workspace, workspace.side(side)) for side in Side}
     jobs = [_job(job) for job in jobs_in(workspace.private / "jobs")[: RECENT_JOBS * 4]]
     running = [job for job in jobs if job.state.active]
     recent = [job for job in jobs if not job.state.active][:RECENT_JOBS]
@@ -129,8 +158,9 @@ def face_count(folder: Path) -> int:
     return sum(_count_without_drawn(person) for person in folder.iterdir() if not person.name.startswith("."))
 
 
-def _look_at(paths: SidePaths) -> SideStatus:
+def _look_at(workspace: Workspace, paths: SidePaths) -> SideStatus:
     footage, faces, problems = None, 0, []
+    frames = len(paths.frame_files())
     try:
         footage = probe(paths.video).as_json() if paths.video is not None else None
     except UnderstudyError as error:
@@ -139,7 +169,61 @@ def _look_at(paths: SidePaths) -> SideStatus:
         faces = face_count(paths.aligned)
     except UnderstudyError as error:
         problems.append(error.message)
-    return SideStatus(paths.side, paths.video, footage, len(paths.frame_files()), faces, " ".join(problems))
+    review = read_review(workspace, paths.side) if faces else None
+    return SideStatus(
+        side=paths.side,
+        video=paths.video,
+        footage=footage,
+        frames=frames,
+        faces=faces,
+        problem=" ".join(problems),
+        searched=_searched(workspace, paths, has_frames=frames > 0),
+        doubtful=None if review is None else len(review.items),
+        crowded=_is_crowded(paths.aligned) and not notebook_path(workspace, paths.side).is_file(),
+    )
+
+
+def _searched(workspace: Workspace, paths: SidePaths, *, has_frames: bool) -> Searched | None:
+    """How far an extraction of this footage came that did not come to its end; None where there is none such.
+
+    Only counts lines: the journal of a long film takes seconds to read.
+    """
+    try:
+        with journal_path(workspace, paths.side).open("rb") as file:
+            head = json.loads(file.readline())
+            frames = sum(line.startswith(b'{"frame"') for line in file)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            last = file.read().rstrip().rpartition(b"\n")[2]
+        footage, settings = str(head["footage"]), dict(head["settings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not frames or last == b'{"end": true}':
+        return None
+    words = ["understudy", "faceset", "extract", str(paths.side)]
+    usual = {"face_type": str(ExtractOptions().face_type), "image_size": 0}
+    for name, flag in (("face_type", "--face-type"), ("image_size", "--image-size")):
+        if name in settings and settings[name] not in (usual[name], _usual_size(settings)):
+            words += [flag, str(settings[name])]
+    if has_frames and not footage.startswith(FOLDER):
+        words += ["--from", str(FootageFrom.VIDEO)]
+    return Searched(frames, shlex.join(words))
+
+
+def _usual_size(settings: dict[str, Any]) -> int | None:
+    """The side that pictures of a face type have when nobody asks for another."""
+    try:
+        return ExtractOptions.of(face_type=settings.get("face_type")).size
+    except (UnderstudyError, ValueError):
+        return None
+
+
+def _is_crowded(folder: Path) -> bool:
+    """Whether many faces are not the only ones of their frame, by their names, in a faceset without persons."""
+    if not folder.is_dir():
+        return False
+    stems = [path.stem for path in _pictures(folder)]
+    others = sum(int(match[1]) > 0 for stem in stems if (match := _NTH_IN_FRAME.fullmatch(stem)))
+    return others > CROWDED * len(stems)
 
 
 def _job(job: Job) -> JobStatus:
@@ -178,20 +262,32 @@ def _next(
     src = sides[Side.SRC]
     if trained is None and not src.faces and not src.frames:
         return "understudy video frames src --fps 10", "Ten frames a second of the src are enough to learn a face from."
+    is_under_way = bool(merged or delivered)
     for found in (sides[side] for side in needed):
+        if found.searched is not None and not is_under_way:
+            why = f"The search for faces of {found.side} stopped after {found.searched.frames} frames; this goes on."
+            return found.searched.again, why
         if not found.faces:
             return f"understudy faceset extract {found.side}", f"No faces of {found.side} have been found yet."
     if trained is None:
-        name = models[0].name if models else "hello"
-        return (
-            f"understudy train {name} --model quick96 --target-iter 1000",
-            "Both facesets are there; no model is trained.",
-        )
-    if not merged and not delivered:
+        return _next_with_faces(list(sides.values()), models)
+    if not is_under_way:
         return f"understudy merge {trained.name}", f"{trained.name} is trained to iteration {trained.iteration}."
     if merged and (not delivered or _newest(workspace.merged) > delivered[0].stat().st_mtime):
         return "understudy video encode mp4", f"{merged} merged frames wait to be delivered."
     return "understudy open result", f"{delivered[0].name} is there. To go on: understudy train {trained.name}"
+
+
+def _next_with_faces(sides: list[SideStatus], models: list[ModelSummary]) -> tuple[str, str]:
+    """With both facesets and no trained model: people apart, else training, with a word on what is worth a look."""
+    for found in sides:
+        if found.crowded:
+            why = f"Several people seem to be in {found.side}; a model must learn one of them."
+            return f"understudy faceset persons {found.side} find", why
+    looks = " and ".join(f"understudy faceset review {found.side}" for found in sides if found.doubtful)
+    name = models[0].name if models else "hello"
+    why = "Both facesets are there; no model is trained." + (f" Worth a look before: {looks}" if looks else "")
+    return f"understudy train {name} --model quick96 --target-iter 1000", why
 
 
 def _newest(folder: Path) -> float:
@@ -205,6 +301,10 @@ def _who(side: Side) -> str:
 def _side_json(found: SideStatus) -> dict[str, Any]:
     video = None if found.video is None else str(found.video)
     body = {"video": video, "footage": found.footage, "frames": found.frames, "faces": found.faces}
+    if found.searched is not None:
+        body["searched"] = found.searched.frames
+    if found.doubtful is not None:
+        body["doubtful"] = found.doubtful
     return {**body, "problem": found.problem} if found.problem else body
 
 
