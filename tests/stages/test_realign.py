@@ -22,7 +22,8 @@ from understudy.masks import face_hull
 from understudy.records import FaceType, Side
 from understudy.stages.extract import extract
 from understudy.stages.realign import realign
-from understudy.stages.review import read_review, write_review
+from understudy.stages.review import write_review
+from understudy.stages.review_list import read_review
 from understudy.workspace import Workspace
 
 FRAMES = 4

@@ -19,7 +19,8 @@ from understudy.facesets.doubts import Kind
 from understudy.geometry import affine, transform
 from understudy.records import FaceType, Side
 from understudy.stages.extract import extract
-from understudy.stages.review import Item, read_review, review, review_path, runs_of, write_review
+from understudy.stages.review import review, write_review
+from understudy.stages.review_list import Item, read_review, review_path, runs_of
 from understudy.workspace import Workspace
 
 FRAMES = 10

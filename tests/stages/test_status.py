@@ -19,7 +19,7 @@ from understudy.jobs.folder import create
 from understudy.records import Side
 from understudy.stages.extract_journal import journal_path
 from understudy.stages.person_groups import notebook_path
-from understudy.stages.review import Item, Review, save_review
+from understudy.stages.review_list import Item, Review, save_review
 from understudy.stages.status import status
 from understudy.workspace import Workspace
 

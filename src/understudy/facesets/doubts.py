@@ -35,6 +35,9 @@ SAME_FACE = 0.5
 SHORT_GAP, LONG_GAP = 5, 50
 """Runs of frames without a face: up to the first surely a miss, beyond the second most likely nobody is there."""
 
+BY_HAND = "understudy_by_hand"
+"""The key in a face's data that says a person placed it; its landmarks are not doubted again."""
+
 
 class Kind(StrEnum):
     """Why something is in the review."""
@@ -52,15 +55,15 @@ class Kind(StrEnum):
 
 
 KIND_WORDS: dict[Kind, str] = {
-    Kind.REDO: "debug image deleted",
-    Kind.MISSING: "no face",
-    Kind.GAP: "face missing in its track",
+    Kind.REDO: "with the debug image deleted",
+    Kind.MISSING: "without a face",
+    Kind.GAP: "lost in the middle of a track",
     Kind.DOUBLE: "one face twice",
-    Kind.JUMP: "landmarks jump",
+    Kind.JUMP: "with landmarks that jump",
     Kind.UNSURE: "unsure",
     Kind.REMOVED: "removed by the area filter",
     Kind.CUT_OFF: "cut by the frame's edge",
-    Kind.PROFILE: "profile",
+    Kind.PROFILE: "in profile",
     Kind.SMALL: "very small",
 }
 

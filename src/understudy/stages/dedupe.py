@@ -14,10 +14,10 @@ from understudy.errors import Interrupted
 from understudy.facesets import Catalog, Face, FaceEntry
 from understudy.facesets.reading import each_face
 from understudy.records import Side, Skipped
-from understudy.report import Note, Report, Stop, never, silent
+from understudy.report import Report, Stop, never, silent
 from understudy.stages.face_changes import require_loose, writing_faces
 from understudy.stages.result import StageResult
-from understudy.stages.review import forget
+from understudy.stages.review_list import forget
 from understudy.stages.trash import move_to_trash
 from understudy.workspace import Workspace
 
@@ -52,7 +52,6 @@ def dedupe(
             faces, prints, worth, skipped = _looked_at(entries, options, report, stop)
             groups = find_duplicates(prints, worth, options.threshold)
             notes = _notes(faces, groups, len(entries), options)
-            report(Note(f"{notes['duplicates']} of {len(entries)} faces show what another one shows."))
             if groups and not options.dry_run:
                 going = [faces[number] for group in groups for number, _ in group.dropped]
                 change = move_to_trash(workspace, side, going, title="Took out duplicates", report=report, stop=stop)

@@ -33,7 +33,7 @@ from understudy.stages.person_groups import (
 )
 from understudy.stages.person_sheet import PER_PERSON, draw_sheet
 from understudy.stages.result import StageResult
-from understudy.stages.review import forget
+from understudy.stages.review_list import forget
 from understudy.stages.trash import move_to_trash
 from understudy.workspace import Workspace
 

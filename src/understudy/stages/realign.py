@@ -28,7 +28,7 @@ from understudy.detection.realign_options import RealignOptions, numbers
 from understudy.errors import Interrupted, MediaError, UnderstudyError, UsageError
 from understudy.facesets import Catalog, FaceEntry, FaceMeta, Polygon, encode_jpeg, write_face
 from understudy.facesets.changes import Change, Move, apply, recover
-from understudy.facesets.doubts import Kind, box_of, overlap
+from understudy.facesets.doubts import BY_HAND, Kind, box_of, overlap
 from understudy.facesets.where import face_numbers
 from understudy.facesets.xseg import decode_mask, encode_mask
 from understudy.files import os_errors, write_bytes
@@ -40,15 +40,10 @@ from understudy.media import Frame, FrameSource
 from understudy.records import FaceType, Rect, Side, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.stages.extract_journal import Done, ExtractJournal, journal_path
+from understudy.stages.known_frames import Frames, all_frames
 from understudy.stages.result import StageResult
-from understudy.stages.review import (
-    BY_HAND,
-    Frames,
-    all_frames,
-    deleted_debug,
-    forget,
-    write_review,
-)
+from understudy.stages.review import deleted_debug, write_review
+from understudy.stages.review_list import forget
 from understudy.stages.review_sheet import frames_at
 from understudy.workspace import SidePaths, Workspace
 
@@ -87,8 +82,9 @@ def realign(
     """Write the face of one frame anew from where somebody says it is, or search many frames again.
 
     frame: its name or number, such as 00012 or 12; empty for --all-deleted-debug and --all-missing. What was replaced
-    lies in aligned_trash; the whole is one change that `faceset undo` takes back. The notes hold written, replaced and,
-    for many frames, searched, found and open (frames that still need a person). The kept review is brought up to date.
+    lies in aligned_trash; the whole is one change that `faceset undo` takes back. The notes hold written, replaced, undo
+    and, for many frames, searched, found and open (frames that still need a person). The kept review is brought up to
+    date.
     Raises UsageError for a frame, a rectangle or landmarks that make no sense, MissingFootage, Busy, Interrupted (with
     what was found so far in place), DiskFull and ReadOnlyWorkspace.
     """
@@ -108,7 +104,12 @@ def realign(
         skipped=result.skipped,
         seconds=time.perf_counter() - started,
         outputs=[faceset.paths.aligned / name for name in result.written[:100]],
-        notes={"written": result.written, "replaced": result.replaced, **result.notes},
+        notes={
+            "written": result.written,
+            "replaced": result.replaced,
+            **({"undo": f"understudy faceset undo {side}"} if result.written else {}),
+            **result.notes,
+        },
     )
 
 

@@ -2,27 +2,24 @@
 
     journal · footage → every frame      catalog → every face      aligned_debug → what somebody deleted there
                       └────────── doubts, scores ──────────→ .understudy/review/SIDE.json
-
-The file's form is described in docs/guide/review.md; it can be deleted at any time and made again.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from understudy.errors import EmptyFaceset, Interrupted, UnderstudyError, UsageError
+from understudy.errors import EmptyFaceset, Interrupted
 from understudy.facesets import Catalog, FaceEntry
 from understudy.facesets.doubts import (
+    BY_HAND,
     Doubt,
     Judged,
     Kind,
@@ -32,132 +29,20 @@ from understudy.facesets.doubts import (
     judge_all,
     missing,
     overlap,
-    sides,
     together,
 )
-from understudy.facesets.where import number_of_frame
-from understudy.files import write_text
 from understudy.geometry.affine import Points
 from understudy.geometry.pose import pose
 from understudy.records import Rect, Side
 from understudy.report import Pace, Report, Stop, never, silent
-from understudy.stages.extract_journal import Dropped, ExtractJournal, SeenFrame, journal_path
+from understudy.stages.extract_journal import SeenFrame
+from understudy.stages.known_frames import Frames, all_frames
 from understudy.stages.result import StageResult
-from understudy.stages.shots import Shots, read_shots
+from understudy.stages.review_list import Item, Review, read_review, review_path, runs_of, save_review, worst_of
 from understudy.workspace import SidePaths, Workspace
-
-SCHEMA = "understudy-review/1"
-
-RUN_GAP = 3
-"""Frames that may lie between two items of one run."""
 
 TAKEN = 0.2
 """Where a face overlaps the place of a missing one by more than this (intersection over union), none is missing."""
-
-BY_HAND = "understudy_by_hand"
-"""The key in a face's data that says a person placed it; its landmarks are not doubted again."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One frame without a face, or one face, that is worth a look.
-
-    frame: the frame's stem. index: its place in the footage. file: of the face, relative to aligned/; None where a
-    face is missing. rect: the face's box, or where a missing one may be. score: 0..1, 1 is worst.
-    """
-
-    frame: str
-    index: int
-    score: float
-    kinds: tuple[Kind, ...]
-    reasons: tuple[str, ...]
-    file: str | None = None
-    rect: Rect | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "frame": self.frame,
-            "index": self.index,
-            "score": round(self.score, 3),
-            "kinds": [str(kind) for kind in self.kinds],
-            "reasons": list(self.reasons),
-            "file": self.file,
-            "rect": None if self.rect is None else [round(value, 1) for value in sides(self.rect)],
-        }
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Item:
-        rect = stored.get("rect")
-        return cls(
-            frame=str(stored["frame"]),
-            index=int(stored["index"]),
-            score=float(stored["score"]),
-            kinds=tuple(Kind(kind) for kind in stored["kinds"]),
-            reasons=tuple(map(str, stored["reasons"])),
-            file=None if stored.get("file") is None else str(stored["file"]),
-            rect=None if rect is None else Rect(*map(float, rect)),
-        )
-
-
-@dataclass(frozen=True)
-class Review:
-    """What a review found. items: worst first. accepted: stems of frames that somebody found fine as they are."""
-
-    side: Side
-    frames: int
-    faces: int
-    items: tuple[Item, ...] = ()
-    accepted: frozenset[str] = frozenset()
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many items there are of each kind, in order of the kinds' weight."""
-        found = Counter(kind for item in self.items for kind in item.kinds)
-        return {str(kind): found[kind] for kind in Kind if found[kind]}
-
-    def frames_of(self, *kinds: Kind) -> list[str]:
-        """Stems of the frames that have an item of one of these kinds, in the order of the footage."""
-        found = {item.frame: item.index for item in self.items if set(item.kinds) & set(kinds)}
-        return sorted(found, key=lambda frame: (found[frame], frame))
-
-
-def review_path(workspace: Workspace, side: Side) -> Path:
-    """Where the review of a side is kept."""
-    return workspace.private / "review" / f"{side}.json"
-
-
-def read_review(workspace: Workspace, side: Side) -> Review | None:
-    """The review as last written; None where there is none, or one of another version."""
-    try:
-        stored = json.loads(review_path(workspace, side).read_text(encoding="utf-8"))
-        if stored["schema"] != SCHEMA:
-            return None
-        return Review(
-            side=Side(stored["side"]),
-            frames=int(stored["frames"]),
-            faces=int(stored["faces"]),
-            items=tuple(map(Item.from_json, stored["items"])),
-            accepted=frozenset(map(str, stored.get("accepted", ()))),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def save_review(workspace: Workspace, found: Review) -> Path:
-    """Write a review atomically, one item to a line."""
-    path = review_path(workspace, found.side)
-    head = {
-        "schema": SCHEMA,
-        "side": str(found.side),
-        "frames": found.frames,
-        "faces": found.faces,
-        "counts": found.counts,
-        "accepted": sorted(found.accepted),
-    }
-    lines = ",\n  ".join(json.dumps(item.as_json()) for item in found.items)
-    body = json.dumps(head, indent=1)[:-2]
-    write_text(path, f'{body},\n "items": [{chr(10) + "  " + lines + chr(10) if lines else ""} ]\n}}\n')
-    return path
 
 
 def write_review(workspace: Workspace, side: Side, *, report: Report = silent, stop: Stop = never) -> Review:
@@ -239,121 +124,7 @@ def _accept(workspace: Workspace, side: Side, names: Sequence[str]) -> None:
     save_review(workspace, replace(earlier, accepted=earlier.accepted | accepted))
 
 
-def forget(workspace: Workspace, side: Side, *, files: Iterable[str] = (), frames: Iterable[str] = ()) -> None:
-    """Take what was just dealt with out of the kept review, where there is one.
-
-    files: faces that are no more. frames: in which a face was placed; what was missing there is not any longer.
-    """
-    found = read_review(workspace, side)
-    if found is None:
-        return
-    gone, stems = set(files), set(frames)
-
-    def is_settled(item: Item) -> bool:
-        return item.file in gone if item.file and Kind.REDO not in item.kinds else item.frame in stems
-
-    save_review(workspace, replace(found, items=tuple(item for item in found.items if not is_settled(item))))
-
-
-def runs_of(items: Sequence[Item]) -> list[list[Item]]:
-    """Items of frames close to each other that are doubtful for the same first reason, together; worst first.
-
-    Each run is in the order of its frames. A person who turns away fills dozens of frames; one look judges them all.
-    """
-    runs: list[list[Item]] = []
-    last: dict[tuple[Kind, bool], list[Item]] = {}
-    for item in sorted(items, key=lambda item: (item.index, item.file or "")):
-        alike = (item.kinds[0], item.score > 0.5)
-        run = last.get(alike)
-        if run is None or item.index - run[-1].index > RUN_GAP:
-            run = last[alike] = []
-            runs.append(run)
-        run.append(item)
-    return sorted(runs, key=lambda run: (-worst_of(run).score, run[0].index))
-
-
-def worst_of(run: Sequence[Item]) -> Item:
-    """The item of a run to look at."""
-    return max(run, key=lambda item: item.score)
-
-
 # -- what there is
-
-
-@dataclass
-class Frames:
-    """Every frame of the footage. stems: in order. index: by stem. faces: how many each was given, where that is known.
-
-    sizes: (width, height) by index, as far as they are known. shots, journal: where there are any. dropped: by stem,
-    what was found in a frame and yet not written.
-    """
-
-    stems: list[str]
-    index: dict[str, int]
-    faces: dict[str, int] | None = None
-    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
-    shots: Shots | None = None
-    journal: ExtractJournal | None = None
-    dropped: dict[str, tuple[Dropped, ...]] = field(default_factory=dict)
-
-    def same_shot(self, one: int, other: int) -> bool:
-        """Whether no known cut lies between two frames, by index."""
-        return self.shots is None or self.shots.shot_of(one) == self.shots.shot_of(other)
-
-    def named(self, name: str, side: Side) -> str:
-        """The stem of the frame that somebody calls 00012, 00012.png or 12. Raises UsageError."""
-        stem = Path(name).stem
-        if stem in self.index:
-            return stem
-        if stem.isdecimal():
-            found = next((other for other in self.stems if number_of_frame(other) == int(stem)), None)
-            if found is not None:
-                return found
-        there = f"They are called {self.stems[0]} to {self.stems[-1]}." if self.stems else "It has no frames at all."
-        raise UsageError(f"There is no frame {name} in {side}.", hint=there)
-
-
-class _OneSize(dict[int, tuple[int, int]]):
-    """The same size for every frame."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        super().__init__()
-        self._size = size
-
-    def get(self, key: int, default: Any = None) -> Any:
-        return self._size
-
-
-def all_frames(workspace: Workspace, side: Side) -> Frames:
-    """Frames by the footage and by the journal of the extraction, which knows how many faces each was given."""
-    journal = ExtractJournal.read(journal_path(workspace, side))
-    sizes, index, shots = _footage_frames(workspace, side)
-    faces, dropped = None, {}
-    if journal is not None and journal.done:
-        index = {Path(name).stem: done.index for name, done in journal.done.items()}
-        faces = {Path(name).stem: done.faces for name, done in journal.done.items()}
-        dropped = {Path(name).stem: done.dropped for name, done in journal.done.items() if done.dropped}
-    stems = sorted(index, key=lambda stem: (index[stem], stem))
-    return Frames(stems, index, faces, sizes, shots, journal, dropped)
-
-
-def _footage_frames(
-    workspace: Workspace, side: Side
-) -> tuple[dict[int, tuple[int, int]], dict[str, int], Shots | None]:
-    """The frames' sizes, and their places by stem; empty where there is no footage of known length. And its shots."""
-    from understudy.media import FootageKind
-    from understudy.media.folder import list_pictures
-
-    try:
-        with workspace.footage(side) as footage:
-            info, shots = footage.info, read_shots(workspace, side, footage)
-    except UnderstudyError:  # a faceset without its footage is reviewed all the same
-        return {}, {}, None
-    sizes = {} if info.kind is FootageKind.PHOTOS else _OneSize((info.width, info.height))
-    if info.path.is_dir():
-        return sizes, {path.stem: place for place, path in list_pictures(info.path).files}, shots
-    count = info.frames or 0 if info.frames_exact else 0
-    return sizes, {f"{place + 1:05d}": place for place in range(count)}, shots
 
 
 def _judge_faces(
@@ -365,20 +136,11 @@ def _judge_faces(
         return [], {}
     with catalog:
         by_frame = catalog.by_frame()
-        _learn_frames(frames, by_frame)
+        frames.learn(by_frame)
         pace = Pace("Reviewing", sum(map(len, by_frame.values())), report, unit="faces")
         ordered = sorted(by_frame, key=lambda stem: (frames.index[stem], stem))
         judged = judge_all(_seen(ordered, by_frame, frames, pace, stop), frames.sizes)
         return judged, {face.key: face for faces in by_frame.values() for face in faces}
-
-
-def _learn_frames(frames: Frames, by_frame: Iterable[str]) -> None:
-    """Add frames that only faces know of: a faceset whose footage is gone, or was named otherwise."""
-    unknown = sorted(stem for stem in by_frame if stem not in frames.index)
-    for place, stem in enumerate(unknown):
-        number = number_of_frame(stem)
-        frames.index[stem] = number - 1 if number else len(frames.stems) + place
-    frames.stems = sorted([*frames.stems, *unknown], key=lambda stem: (frames.index[stem], stem))
 
 
 def _seen(

@@ -18,11 +18,11 @@ from understudy.facesets.doubts import KIND_WORDS
 from understudy.files import writing
 from understudy.records import Rect
 from understudy.report import Pace, Report, Stop, never, silent
+from understudy.stages.review_list import Item, Review, runs_of, worst_of
 from understudy.workspace import Workspace
 
 if TYPE_CHECKING:
     from understudy.media import Frame, FrameSource
-    from understudy.stages.review import Item, Review
 
 Image8 = NDArray[np.uint8]
 
@@ -36,8 +36,6 @@ def draw_sheet(
     workspace: Workspace, found: Review, *, most: int = 40, report: Report = silent, stop: Stop = never
 ) -> Path:
     """Draw the worst `most` runs of items, worst first, into `.understudy/review/SIDE.png`; gives its path."""
-    from understudy.stages.review import runs_of, worst_of
-
     runs = runs_of(found.items)[:most]
     items = [worst_of(run) for run in runs]
     tiles: dict[int, Image8] = {}

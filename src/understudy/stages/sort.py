@@ -19,7 +19,7 @@ from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.face_changes import require_loose, writing_faces
 from understudy.stages.result import StageResult
-from understudy.stages.review import forget
+from understudy.stages.review_list import forget
 from understudy.stages.undo import tell
 from understudy.workspace import Workspace
 

@@ -19,7 +19,7 @@ from understudy.records import FootageFrom, Side
 from understudy.stages.extract_journal import FOLDER, journal_path
 from understudy.stages.models import list_models
 from understudy.stages.person_groups import notebook_path
-from understudy.stages.review import read_review
+from understudy.stages.review_list import read_review
 from understudy.training.models import ModelSummary
 from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
 

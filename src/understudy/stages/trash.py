@@ -10,9 +10,9 @@ from understudy.facesets import Catalog, FaceEntry
 from understudy.facesets.changes import Change, Move, apply, recover
 from understudy.facesets.where import Where, parse, select, unknown
 from understudy.records import Side
-from understudy.report import Note, Report, Stop, never, silent
+from understudy.report import Report, Stop, never, silent
 from understudy.stages.result import StageResult
-from understudy.stages.review import forget
+from understudy.stages.review_list import forget
 from understudy.workspace import Workspace
 
 NAMED = 1000
@@ -44,7 +44,6 @@ def trash(
             faces = catalog.require_faces()
             chosen = select(faces, asked)
             notes = _notes(faces, chosen, asked)
-            report(Note(_sentence(len(chosen), len(faces), asked, dry_run=dry_run)))
             if chosen and not dry_run:
                 _require_loose(chosen, side)
                 change = move_to_trash(workspace, side, chosen, title=f"Trashed {asked}", report=report, stop=stop)
@@ -98,8 +97,3 @@ def _notes(faces: Sequence[FaceEntry], chosen: Sequence[FaceEntry], asked: Where
         "unknown": unknown(faces, asked),
         "names": [face.key for face in chosen[:NAMED]],
     }
-
-
-def _sentence(chosen: int, faces: int, asked: Where, *, dry_run: bool) -> str:
-    words = "would move" if dry_run else "move"
-    return f"{chosen} of {faces} faces ({asked}) {words} to the trash; {faces - chosen} stay."

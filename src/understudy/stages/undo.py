@@ -15,7 +15,7 @@ from understudy.records import Side
 from understudy.report import Report, Stop, never, silent
 from understudy.stages.face_changes import writing_faces
 from understudy.stages.result import StageResult
-from understudy.stages.review import read_review, save_review
+from understudy.stages.review_list import read_review, save_review
 from understudy.workspace import Workspace
 
 
