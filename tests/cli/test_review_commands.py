@@ -10,6 +10,7 @@ from terminal import understudy
 
 from small_faces import workspace_with_faces
 from understudy.cli.review import coverage_text, realign_text, review_text, trash_text
+from understudy.records import Side
 from understudy.stages.review import review
 from understudy.stages.trash import trash
 from understudy.workspace import Workspace
@@ -69,3 +70,33 @@ def test_a_faceset_is_reviewed_from_a_terminal(faces: Workspace) -> None:
     done = understudy("-w", faces.root, "--json", "faceset", "review", "src", "--sheet", "4")
     assert done.code == 0
     assert Path(done.body["outputs"][0]).is_file()
+
+
+@pytest.mark.parametrize("place", ["review", "persons", "coverage"])
+def test_sheets_are_opened_or_their_command_is_named(faces: Workspace, place: str) -> None:
+    missing = understudy("-w", faces.root, "--json", "open", place, "src")
+    assert missing.code == 2
+    assert f"understudy faceset {place} src" in missing.body["error"]["hint"]
+    name = "src-against-dst" if place == "coverage" else "src"
+    sheet = faces.private / place / f"{name}.png"
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    sheet.write_bytes(b"x")
+    assert understudy("-w", faces.root, "--json", "open", place, "src").body["outputs"] == [str(sheet)]
+
+
+def test_a_condition_that_nothing_meets_says_so_once(faces: Workspace) -> None:
+    body = trash(faces, Side.SRC, "index>7").as_json()
+    assert trash_text(body) == "None of the 4 faces meets index>7; all stay."
+
+
+def test_the_review_says_what_can_be_done_about_its_first_row(faces: Workspace) -> None:
+    row = {"score": 0.9, "from": "00002", "to": "00002", "items": 1, "frame": "00002", "reasons": ["Unsure."]}
+    body = {"frames": 3, "faces": 3, "doubtful": 1, "counts": {"unsure": 1}, "accepted": 0, "outputs": []}
+    ways = review_text({**body, "worst": [{**row, "file": "00002_0.jpg"}]}, side="src", most=5).splitlines()[-3:]
+    assert [line.partition(":")[2].split()[1:3] for line in ways] == [
+        ["faceset", "realign"], ["faceset", "trash"], ["faceset", "review"],
+    ]  # fmt: skip
+    assert 'trash src --where "name=00002_0.jpg"' in ways[1]
+    missing = review_text({**body, "counts": {"missing": 1}, "worst": [{**row, "file": None}]}, side="src", most=5)
+    assert "realign src --all-missing" in missing
+    assert "trash" not in missing

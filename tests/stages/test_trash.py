@@ -11,7 +11,6 @@ from understudy.errors import Busy, EmptyFaceset, Interrupted, UsageError
 from understudy.facesets import write_face
 from understudy.facesets.changes import undo_last
 from understudy.records import Side
-from understudy.report import Event, Note
 from understudy.stages.review import write_review
 from understudy.stages.review_list import read_review
 from understudy.stages.trash import trash

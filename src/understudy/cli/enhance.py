@@ -38,5 +38,5 @@ def _shown(body: dict[str, Any]) -> str:
         whose = f" ({restorer['person']})" if "person" in restorer else ""
         gain = f"{restorer['gain_db']:+.2f} dB on held-out faces" if "gain_db" in restorer else "not measured"
         lines.append(f"  restorer{whose}: {gain}")
-    lines += [f"  undo: {body['undo']}"] if "undo" in body else []
+    lines += [f"Undo: {body['undo']}"] if "undo" in body else []
     return "\n".join(lines)

@@ -142,7 +142,7 @@ def _undoable(title: str) -> Any:
         lines = [summary(title, body)]
         counts = [f"{body[name]} {name}" for name in _COUNTS if name in body]
         lines += [f"  {', '.join(counts)}"] if counts else []
-        lines += [f"  Undo: {body['undo']}"] if body.get("undo") else []
+        lines += [f"Undo: {body['undo']}"] if body.get("undo") else []
         return "\n".join(lines)
 
     return shown
@@ -153,4 +153,4 @@ def _dry_names(body: dict[str, Any]) -> str:
     lines = [f"{body['would_rename']} of {body['faces']} faces would be renamed."]
     lines += [f"  {old} → {new}" for old, new in list(names.items())[:10]]
     lines += ["  …"] if body["would_rename"] > 10 else []
-    return "\n".join([*lines, *(f"  skipped {item['item']}: {item['reason']}" for item in body["skipped"][:10])])
+    return "\n".join([*lines, *(f"Skipped: {item['item']}: {item['reason']}" for item in body["skipped"][:10])])

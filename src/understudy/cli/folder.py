@@ -6,12 +6,15 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from understudy.errors import UsageError
 from understudy.records import Side
+
+if TYPE_CHECKING:
+    from understudy.workspace import Workspace
 
 
 class Place(StrEnum):
@@ -20,6 +23,9 @@ class Place(StrEnum):
     RESULT = "result"
     ALIGNED = "aligned"
     DEBUG = "debug"
+    REVIEW = "review"
+    PERSONS = "persons"
+    COVERAGE = "coverage"
 
 
 def init(
@@ -49,29 +55,47 @@ def status(context: typer.Context) -> None:
 
 def open_folder(
     context: typer.Context,
-    place: Annotated[Place, typer.Argument(help="What to open.")],
-    side: Annotated[Side, typer.Argument(help="Whose faces.")] = Side.DST,
+    place: Annotated[
+        Place,
+        typer.Argument(
+            help="The result; the folder of faces or of debug images; the sheet of the review or of the persons; "
+            "the picture of what src covers."
+        ),
+    ],
+    side: Annotated[Side, typer.Argument(help="Whose faces; coverage is always that of dst.")] = Side.DST,
 ) -> None:
-    """Open the result or a folder of faces in the system's viewer.
+    """Open the result, the faces or a sheet of them in the system's viewer.
 
     Where there is no screen, and with --json, the path is only printed.
     """
-    from understudy.stages.status import results
-
     workspace = context.obj.workspace
-    faces = workspace.side(side)
-    found = {Place.RESULT: results(workspace)[:1], Place.ALIGNED: [faces.aligned], Place.DEBUG: [faces.aligned_debug]}
-    path = next((path for path in found[place] if path.exists()), None)
-    if path is None:
-        make = {
-            Place.RESULT: "understudy video encode mp4",
-            Place.ALIGNED: f"understudy faceset extract {side}",
-            Place.DEBUG: f"understudy faceset extract {side} --debug-images",
-        }
-        raise UsageError(f"There is no {place} in this workspace yet.", hint=f"Make it with: {make[place]}")
+    path, make = _shown_at(workspace, place, side)
+    if path is None or not path.exists():
+        raise UsageError(f"There is no {place} in this workspace yet.", hint=f"Make it with: {make}")
     if not context.obj.json and has_screen():
         typer.launch(str(path))
     context.obj.finish({"ok": True, "outputs": [str(path)]}, str(path))
+
+
+def _shown_at(workspace: Workspace, place: Place, side: Side) -> tuple[Path | None, str]:
+    """Where the thing lies, whether or not it is there, and the command that makes it."""
+    faces = workspace.side(side)
+    match place:
+        case Place.RESULT:
+            from understudy.stages.status import results
+
+            return next(iter(results(workspace)), None), "understudy video encode mp4"
+        case Place.ALIGNED:
+            return faces.aligned, f"understudy faceset extract {side}"
+        case Place.DEBUG:
+            return faces.aligned_debug, f"understudy faceset extract {side} --debug-images"
+        case Place.REVIEW:
+            return workspace.private / "review" / f"{side}.png", f"understudy faceset review {side} --sheet 40"
+        case Place.PERSONS:
+            return workspace.private / "persons" / f"{side}.png", f"understudy faceset persons {side} find"
+        case Place.COVERAGE:
+            picture = workspace.private / "coverage" / "src-against-dst.png"
+            return picture, "understudy faceset coverage src --against dst"
 
 
 def has_screen() -> bool:

@@ -84,18 +84,18 @@ def persons_text(body: dict[str, Any], side: str) -> str:
     lines += [f"… and {len(rows) - MOST_ROWS} more; --json lists all"] if len(rows) > MOST_ROWS else []
     lines += ["* named, merged or split by you: stays so"] if any(row["own"] for row in rows) else []
     lines += [f"{body['ungrouped']} faces belong to nobody yet"] if body.get("ungrouped") else []
-    lines += [f"{body['moved']} faces moved to the trash"] if body.get("moved") else []
-    lines += [f"undo: {body['undo']}"] if body.get("undo") else []
-    lines += [f"sheet: {path}" for path in body["outputs"]]
-    lines += [f"skipped {item['item']}: {item['reason']}" for item in body["skipped"][:MOST_ROWS]]
+    lines += [f"{body['moved']} faces moved to aligned_trash."] if body.get("moved") else []
+    lines += [f"  {path}" for path in body["outputs"]]
+    lines += [f"Skipped: {item['item']}: {item['reason']}" for item in body["skipped"][:MOST_ROWS]]
+    lines += [f"Undo: {body['undo']}"] if body.get("undo") else []
     return "\n".join(lines)
 
 
 def dedupe_text(body: dict[str, Any], side: str) -> str:
     """What was found to be the same, and the way back."""
     count, kept = body["duplicates"], body["faces"]
-    would = "would go" if body["dry_run"] else "moved to the trash"
-    lines = [f"{count} of {kept} faces show what a sharper one shows: {would}"]
+    would = "would move" if body["dry_run"] else "moved"
+    lines = [f"{count} of {kept} faces show what a sharper one shows; they {would} to aligned_trash."]
     for group in body["groups"][:MOST_PAIRS]:
         others = group["dropped"]
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
@@ -103,6 +103,6 @@ def dedupe_text(body: dict[str, Any], side: str) -> str:
     lines += [f"  … {len(body['groups']) - MOST_PAIRS} more groups; --json lists all"] * (
         len(body["groups"]) > MOST_PAIRS
     )
-    lines += [f"undo: {body['undo']}"] if body.get("undo") else []
-    lines += [f"skipped {item['item']}: {item['reason']}" for item in body["skipped"][:MOST_ROWS]]
+    lines += [f"Skipped: {item['item']}: {item['reason']}" for item in body["skipped"][:MOST_ROWS]]
+    lines += [f"Undo: {body['undo']}"] if body.get("undo") else []
     return "\n".join(lines) if count else summary(f"No duplicates of {side}", body)

@@ -45,6 +45,9 @@ def trash_text(body: dict[str, Any], *, most: int = 20) -> str:
     """What moved, what stays, and why faces that know too little stay."""
     total = body["matching"] + body["staying"]
     moved = body.get("moved")
+    if not body["matching"]:
+        lines = [f"None of the {total} faces meets {body['where']}; all stay."]
+        return "\n".join([*lines, *_unknown(body)])
     words = "would move to" if moved is None else "moved to"
     lines = [
         f"{body['matching'] if moved is None else moved} of {total} faces ({body['where']}) {words} aligned_trash."
@@ -54,10 +57,14 @@ def trash_text(body: dict[str, Any], *, most: int = 20) -> str:
         lines += [f"  {name}" for name in names[:most]]
         lines += [f"  … and {body['matching'] - most} more"] if body["matching"] > most else []
     lines.append(f"{body['staying']} stay.")
-    lines += [f"  {count} of all do not know their {name}." for name, count in body["unknown"].items()]
+    lines += _unknown(body)
     lines += [f"Not moved: {item['item']}: {item['reason']}" for item in body["skipped"]]
     lines += [f"Undo: {body['undo']}"] if "undo" in body else []
     return "\n".join(lines)
+
+
+def _unknown(body: dict[str, Any]) -> list[str]:
+    return [f"  {count} of all do not know their {name}." for name, count in body["unknown"].items()]
 
 
 def review(
@@ -88,7 +95,7 @@ def review_text(body: dict[str, Any], *, side: str, most: int) -> str:
 
     lines = [f"{body['frames']} frames, {body['faces']} faces: {body['doubtful']} worth a look."]
     lines += [f"  {count:6} {KIND_WORDS[Kind(kind)]}" for kind, count in body["counts"].items()]
-    lines += [f"  {body['accepted']} frames accepted as they are"] if body["accepted"] else []
+    lines += [f"  {body['accepted']:6} accepted as they are"] if body["accepted"] else []
     worst = body["worst"][:most]
     if worst:
         lines += ["", "score  frames       face           why"]
@@ -99,9 +106,24 @@ def review_text(body: dict[str, Any], *, side: str, most: int) -> str:
         lines.append(f" {row['score']:.2f}  {frames:12} {face:14} {row['reasons'][0]}{more}")
     lines += [f"  … {len(body['worst']) - most} rows more: --rows"] if len(body["worst"]) > most else []
     lines += ["", *(f"  {path}" for path in body["outputs"])]
-    if worst:
-        lines.append(f"Mend one: understudy faceset realign {side} {worst[0]['frame']} --rect LEFT,TOP,RIGHT,BOTTOM")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_ways_on(worst, body["counts"], side)])
+
+
+def _ways_on(worst: list[dict[str, Any]], counts: dict[str, int], side: str) -> list[str]:
+    """What can be done about the first of the list, as commands to copy."""
+    if not worst:
+        return []
+    first = worst[0]
+    ways = []
+    if "redo" in counts:
+        ways.append(("search again", f"realign {side} --all-deleted-debug"))
+    elif "missing" in counts or "gap" in counts:
+        ways.append(("search again", f"realign {side} --all-missing"))
+    ways.append(("place by hand", f"realign {side} {first['frame']} --rect LEFT,TOP,RIGHT,BOTTOM"))
+    if first["file"]:
+        ways.append(("take out", f'trash {side} --where "name={first["file"]}"'))
+    ways.append(("fine as it is", f"review {side} --accept {first['frame']}"))
+    return [f"{name + ':':15}understudy faceset {command}" for name, command in ways]
 
 
 @flags(RealignOptions, table="realign")
@@ -131,9 +153,10 @@ def realign_text(body: dict[str, Any]) -> str:
         names = ", ".join(still[:10]) + (", …" if len(still) > 10 else "")
         lines += [f"{len(still)} still need a person: {names}"] if still else []
     else:
-        lines.insert(0, f"Confidence {body['confidence']:.2f}.")
+        lines.insert(0, f"Placed, with a confidence of {body['confidence']:.2f}:")
     lines += [f"Replaced, now in aligned_trash: {', '.join(body['replaced'][:10])}"] if body["replaced"] else []
     lines += [f"Not moved: {item['item']}: {item['reason']}" for item in body["skipped"]]
+    lines += [f"Undo: {body['undo']}"] if body.get("undo") else []
     return "\n".join(lines)
 
 

@@ -70,5 +70,5 @@ def undo_text(body: dict[str, Any], *, most: int = 10) -> str:
     """What came back, what did not, and what would come next."""
     lines = [f"Undone: {body['undone']}. {body['faces']} files are where they were."]
     lines += [f"  {item['item']}: {item['reason']}" for item in body["skipped"][:most]]
-    lines += [f"Next: {body['next']}"] if body["next"] else []
+    lines += [f"The change before it, which undo would take back next: {body['next']}"] if body["next"] else []
     return "\n".join(lines)

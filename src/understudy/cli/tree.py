@@ -48,6 +48,20 @@ TREE: dict[str, Leaf | Branch] = {
         "Faces: find them in the frames and look after them.",
         {
             "extract": Leaf("faceset:extract", "Find the faces of one side and cut them out, aligned."),
+            "review": Leaf("review:review", "List the frames and faces that are worth a second look, worst first."),
+            "realign": Leaf("review:realign", "Put the face of one frame right, or search many frames again."),
+            "persons": Leaf(
+                "persons:persons",
+                "Tell the people of a faceset apart: list, find, merge, rename, split, keep or drop them.",
+            ),
+            "sort": Leaf("sort:sort", "Put the faces in an order and name them 00000.jpg, 00001.jpg, … in it."),
+            "dedupe": Leaf(
+                "persons:dedupe", "Move faces that show the same as a sharper one to the trash, with a way back."
+            ),
+            "trash": Leaf("review:trash", "Take faces out by what is known of them; undo brings them back."),
+            "undo": Leaf("sort:undo", "Bring back what the last change of a faceset renamed, moved or replaced."),
+            "coverage": Leaf("review:coverage", "Say what src has too little of for the dst; draws a picture."),
+            "enhance": Leaf("enhance:enhance", "Give the soft faces of a faceset the detail of its sharp ones."),
             "info": Leaf("faceset_tools:info", "Count the faces of a faceset and say what they are like."),
             "pack": Leaf("faceset_tools:pack", "Put all faces into one file, faceset.pak."),
             "unpack": Leaf("faceset_tools:unpack", "Take the faces out of faceset.pak again."),
@@ -67,20 +81,6 @@ TREE: dict[str, Leaf | Branch] = {
                 "faceset_tools:export_masks", "Write the mask of each face as a picture beside it, NAME_mask.jpg."
             ),
             "import-png": Leaf("faceset_tools:import_png", "Take over faces of DeepFaceLab 1, which were PNG files."),
-            "enhance": Leaf("enhance:enhance", "Give the soft faces of a faceset the detail of its sharp ones."),
-            "coverage": Leaf("review:coverage", "Say what src has too little of for the dst; draws a picture."),
-            "review": Leaf("review:review", "List the frames and faces that are worth a second look, worst first."),
-            "realign": Leaf("review:realign", "Put the face of one frame right, or search many frames again."),
-            "sort": Leaf("sort:sort", "Put the faces in an order and name them 00000.jpg, 00001.jpg, … in it."),
-            "persons": Leaf(
-                "persons:persons",
-                "Tell the people of a faceset apart: list, find, merge, rename, split, keep or drop them.",
-            ),
-            "dedupe": Leaf(
-                "persons:dedupe", "Move faces that show the same as a sharper one to the trash, with a way back."
-            ),
-            "undo": Leaf("sort:undo", "Bring back what the last change of a faceset renamed, moved or replaced."),
-            "trash": Leaf("review:trash", "Take faces out by what is known of them; undo brings them back."),
         },
     ),
     "train": Leaf("model:train", "Train a model; makes it when there is none of that name."),
@@ -89,7 +89,7 @@ TREE: dict[str, Leaf | Branch] = {
         {"list": Leaf("model:list_models", "List the models of the workspace.")},
     ),
     "merge": Leaf("merge:merge", "Lay the new face over the dst footage."),
-    "open": Leaf("folder:open_folder", "Open the result or a folder of faces in the system's viewer."),
+    "open": Leaf("folder:open_folder", "Open the result, the faces or a sheet of them in the system's viewer."),
     "stop": Leaf("folder:stop", "Stop a running job; the command that started it resumes it."),
     "clear": Leaf("folder:clear", "Empty the workspace by moving what was made into its trash."),
     "demo": Leaf("demo:demo", "Make two short clips and run the whole pipeline on them."),
