@@ -66,7 +66,9 @@ def meta_of(field: FieldInfo) -> dict[str, Any]:
 def _readable(error: ValidationError) -> str:
     parts = []
     for item in error.errors():
-        name, message = ".".join(str(part) for part in item["loc"]), item["msg"].removeprefix("Value error, ")
+        # an underscore at the end only keeps a name apart from a word of Python's; nobody types it
+        name, message = ".".join(str(part) for part in item["loc"]).rstrip("_"), item["msg"]
+        message = message.removeprefix("Value error, ")
         # what concerns no single option speaks of several, and of nothing but their names
         parts.append(f"{name}: {message} (given: {item.get('input')!r})" if name else message)
     return "; ".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -212,3 +213,61 @@ def test_a_copy_that_would_lose_something_is_refused(media: Path, tmp_path: Path
 def test_folders_are_no_video(tmp_path: Path) -> None:
     with pytest.raises(UnderstudyError):
         cut_video(tmp_path)
+
+
+def test_the_last_frame_is_held_to_the_end(tmp_path: Path) -> None:
+    """Where times vary it lasts until the frame after the part, as its sound does."""
+    path = tmp_path / "slow.mkv"
+    write_clip(path, [0, 1, 2, 12, 13], time_base=Fraction(1, 20))
+    made = cut_video(path, CutOptions.of(to="f3")).outputs[0]
+    assert float(probe(made).duration or 0) == pytest.approx(12 / 20, abs=0.002)
+
+
+def test_a_part_between_two_frames(clip: Path) -> None:
+    for copy in ("no", "only"):
+        with pytest.raises(UsageError, match="No frame begins"):
+            cut_video(clip, CutOptions.of(from_="0.01", to="0.02", copy_=copy))
+
+
+@pytest.mark.parametrize("to", ["f41", "00:00:09"])
+def test_a_part_that_the_footage_does_not_fill(clip: Path, to: str) -> None:
+    result = cut_video(clip, CutOptions.of(from_="f39", to=to))
+    assert result.frames == 2
+    assert result.notes["messages"] == ["the footage ends before --to"]
+
+
+def test_errors_name_the_flag_that_was_typed() -> None:
+    for values in ({"from_": "end"}, {"from_": "nan"}):
+        with pytest.raises(InvalidOption, match=r"^from: "):
+            CutOptions.of(**values)
+
+
+def test_names_that_cannot_be_written(clip: Path) -> None:
+    """A folder of the cut's name is never replaced, and a name may be too long only with what we add to it."""
+    clip.with_name("take_cut.mkv").mkdir()
+    with pytest.raises(UsageError, match="folder"):
+        cut_video(clip, CutOptions.of(to="f3", replace=True))
+    for length in (240, 250):
+        long = clip.rename(clip.with_name("x" * length + ".mkv"))
+        with pytest.raises(UsageError, match="too long"):
+            cut_video(long, CutOptions.of(to="f3"))
+        clip = long
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGHUP there")
+@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGINT])
+def test_a_closed_terminal_leaves_nothing_half_written(clip: Path, how: signal.Signals) -> None:
+    """Exit code 130, one JSON object, no file."""
+    code = f"""
+import signal, sys
+from understudy.cli.main import main
+from understudy.media.writing import VideoWriter
+def closing(self, frame):
+    signal.raise_signal({int(how)})
+VideoWriter.write = closing
+sys.exit(main(["--json", "video", "cut", {str(clip)!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert json.loads(done.stdout)["error"]["message"] == "Stopped; nothing was written."
+    assert [path.name for path in clip.parent.iterdir() if path.is_file()] == [clip.name]

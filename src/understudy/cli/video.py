@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +11,7 @@ import typer
 
 from understudy.cli.flags import flags
 from understudy.cli.jobs import run_stage, summary
+from understudy.errors import Interrupted
 from understudy.media.options import CutOptions, DenoiseOptions, EncodeOptions, FramesOptions
 from understudy.records import FootageFrom, Side
 from understudy.report import Report, track
@@ -56,10 +59,22 @@ def cut(
     """
     from understudy.stages.cut_video import cut_video
 
-    with context.obj.progress() as report:
-        result = cut_video(file.absolute(), options, report=report)
+    _stop_on_hangup()
+    try:
+        with context.obj.progress() as report:
+            result = cut_video(file.absolute(), options, report=report)
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped; nothing was written.", hint="Cutting starts anew.") from None
     how = "copied without loss" if result.notes["copied"] else "encoded"
     context.obj.finish(result.as_json(), f"{summary('Cut', result.as_json())}\n  {how}; {result.notes['part']}")
+
+
+def _stop_on_hangup() -> None:
+    """A closed terminal stops like Ctrl-C what is no job of its own, so that nothing half written stays."""
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:  # nohup ignores it
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(hangup, signal.default_int_handler)
 
 
 @flags(FramesOptions, table="frames")

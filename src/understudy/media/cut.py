@@ -16,12 +16,13 @@ import av
 from understudy.errors import EncodingFailed, Interrupted, UsageError
 from understudy.files import os_errors, writing
 from understudy.media.footage import open_footage
+from understudy.media.frames import Frame
 from understudy.media.info import FootageInfo
 from understudy.media.options import CutOptions, EncodeOptions, StreamCopy, VideoCodec, VideoFormat
 from understudy.media.sound import Sound, SoundCut
 from understudy.media.timecode import Moment, advanced, clock, frames_of_code, parse_moment
 from understudy.media.video import BROKEN, VideoSource, picture_stream, probe_video
-from understudy.media.writing import VideoWriter
+from understudy.media.writing import VideoWriter, encoding_errors
 from understudy.records import Skipped
 from understudy.report import Pace, Report, Stop
 
@@ -116,6 +117,17 @@ def _outside(info: FootageInfo, text: str) -> UsageError:
     )  # fmt: skip
 
 
+def _no_frame() -> UsageError:
+    return UsageError("No frame begins between --from and --to.", hint="Name the frames themselves, as in --from f5.")
+
+
+def _ends_early(info: FootageInfo, part: Part, made: Cut) -> bool:
+    """Whether the footage ended before the part that was asked for."""
+    if part.end is not None:
+        return made.first + made.frames < part.end and not made.skipped
+    return part.stop is not None and info.duration is not None and part.stop - HALF_A_MILLI > info.duration
+
+
 def cut_path(path: Path, *, copying: bool) -> Path:
     """Where the cut of a video goes: `<stem>_cut` beside it; MP4 or MKV where we cannot write its own container."""
     suffix = path.suffix
@@ -154,7 +166,7 @@ class CopyPlan:
         seconds = {stamp: stamp * base - zero for stamp in order}
         inside = [stamp for i, stamp in enumerate(order) if part.place(i, seconds[stamp]) == 0]
         if not inside:
-            raise _outside(info, "The part")
+            raise _no_frame()
         wanted, first, last = set(inside), inside[0], inside[-1]
         keys = sorted(seconds[stamp] for stamp, is_key in packets if is_key and stamp is not None)
         begin = next((i for i, (stamp, _) in enumerate(packets) if stamp == first), 0)
@@ -164,7 +176,8 @@ class CopyPlan:
         elif not packets[begin][1]:
             near = bisect.bisect(keys, seconds[first])
             around = [clock(key) for key in keys[max(near - 1, 0) : near + 1]]
-            reason = f"it would begin between key frames; the nearest are at {' and '.join(around)}"
+            verb = "is" if len(around) == 1 else "are"
+            reason = f"it would begin between key frames; the nearest {verb} at {' and '.join(around)}"
         finish = max((i for i, (stamp, _) in enumerate(packets) if stamp in wanted), default=0)
         if not reason and any(stamp is not None and stamp > last for stamp, _ in packets[begin:finish]):
             ends = [f"f{number}" for number in _closed_ends(stamps, order, around=order.index(last) + 1)]
@@ -212,14 +225,14 @@ def cut(path: Path, options: CutOptions, *, report: Report, stop: Stop) -> Cut:
             )  # fmt: skip
         _check_track(footage.info, options.audio_track)
         part = part_of(footage.info, options.from_, options.to)
-        note = ""
+        made, notes = None, []
         if options.copy_ is not StreamCopy.NO:
             made, reason = _try_copy(footage, part, path, options, report, stop)
-            if made is not None:
-                return made
-            note = f"encoded anew, since a copy would not be exact: {reason}"
-        made = _encode(footage, part, _target(path, options, copying=False), options, report, stop)
-        made.notes[:0] = [note] if note else []
+            notes += [f"encoded anew, since a copy would not be exact: {reason}"] if made is None else []
+        if made is None:
+            made = _encode(footage, part, _target(path, options, copying=False), options, report, stop)
+        notes += ["the footage ends before --to"] if _ends_early(footage.info, part, made) else []
+        made.notes[:0] = notes
         return made
 
 
@@ -255,10 +268,13 @@ def _check_track(info: FootageInfo, track: int) -> None:
 
 def _target(path: Path, options: CutOptions, *, copying: bool) -> Path:
     target = cut_path(path, copying=copying)
-    if target.exists() and not options.replace:
-        raise UsageError(
-            f"{target.name} exists already.", hint="Rename it, or add --replace to write over it.", path=target
-        )
+    with os_errors(target):
+        if target.is_dir():
+            raise UsageError(f"A folder is called {target.name}.", hint="Rename it.", path=target)
+        if target.exists() and not options.replace:
+            raise UsageError(
+                f"{target.name} exists already.", hint="Rename it, or add --replace to write over it.", path=target
+            )
     return target
 
 
@@ -268,7 +284,7 @@ def _encode(
     frames = _frames_of(footage, part)
     head = next(frames, None)
     if head is None:
-        raise _outside(footage.info, options.from_)
+        raise _no_frame()
     info, writer = footage.info, _encoding(footage.info, _FORMATS[target.suffix.lower()], options)
     start = head.time if head.time is not None else info.start
     end = info.start + part.stop if part.stop is not None else None
@@ -279,18 +295,23 @@ def _encode(
     with VideoWriter(
         target, like, options=writer, audio_from=info.path, sound_cut=sound, metadata=_metadata(info.path)
     ) as video:
-        frame = head
-        while True:
+        frame: Frame | None = head
+        while frame is not None:
             if stop():
                 raise Interrupted("Stopped; nothing was written.", hint="Cutting starts anew.")
-            video.write(frame)
-            pace.advance()
             following = next(frames, None)
-            if following is None:
-                break
+            video.write(frame if following is not None else _held_until(end, frame))
+            pace.advance()
             frame = following
     pace.report_now()
     return Cut(target, video.count, head.index, False, list(video.notes), footage.skipped, pace.rate)
+
+
+def _held_until(end: Fraction | None, frame: Frame) -> Frame:
+    """The last frame, shown until the part ends, as long as its sound lasts; files seldom say it where times vary."""
+    if end is None or frame.time is None or end <= frame.time:
+        return frame
+    return dataclasses.replace(frame, duration=round((end - frame.time) / frame.time_base))
 
 
 def _encoding(info: FootageInfo, form: VideoFormat, options: CutOptions) -> EncodeOptions:
@@ -303,7 +324,7 @@ def _encoding(info: FootageInfo, form: VideoFormat, options: CutOptions) -> Enco
     )  # fmt: skip
 
 
-def _frames_of(footage: VideoSource, part: Part) -> Iterator[Any]:
+def _frames_of(footage: VideoSource, part: Part) -> Iterator[Frame]:
     """The frames of the part, decoded from shortly before it where the container tells its times."""
     info = footage.info
     guess = 0
@@ -378,7 +399,8 @@ def _copy(
     sound_cut = SoundCut(start, end, None if options.audio_track < 0 else options.audio_track)
     notes: list[str] = []
     pace = Pace("Copying", plan.frames, report)
-    with writing(target) as temp, _failing(target):
+    what, hint = f"The part could not be copied into {target.suffix[1:]}", "Leave --copy away to encode it anew."
+    with writing(target) as temp, encoding_errors(target, what, hint=hint):
         with _source(info.path) as source, _muxer(temp, target, info) as result:
             stream = picture_stream(source)
             output = _same_stream(result, stream, target, _timecode(info, start, plan.first))
@@ -456,17 +478,3 @@ def _copy_packets(
             sound.up_to(packet.dts * packet.time_base)
         result.mux(packet)
         pace.advance()
-
-
-@contextlib.contextmanager
-def _failing(path: Path) -> Iterator[None]:
-    with os_errors(path):
-        try:
-            yield
-        except (av.FFmpegError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in (28, 13, 1, 30):
-                raise OSError(error.errno, error.strerror) from error
-            raise EncodingFailed(
-                f"The part could not be copied into {path.suffix[1:]}: {error}.",
-                hint="Leave --copy away to encode it anew.", path=path,
-            ) from error  # fmt: skip

@@ -138,6 +138,13 @@ class CutOptions(Options):
         parse_moment(text)
         return text
 
+    @field_validator("from_")
+    @classmethod
+    def _is_no_end(cls, text: str) -> str:
+        if text.strip().lower() == "end":
+            raise ValueError("a part cannot begin at the end")
+        return text
+
     @model_validator(mode="after")
     def _check(self) -> CutOptions:
         if self.lossless and self.bitrate:

@@ -63,7 +63,10 @@ def frames_of_code(code: str, rate: Fraction) -> int:
     hours, minutes, seconds, frames = (int(found[i]) for i in (1, 2, 3, 5))
     per_second = _whole(rate)
     if minutes > 59 or seconds > 59 or frames >= per_second:
-        raise ValueError(f"{code} does not exist at {per_second} frames/s: the last field ends at {per_second - 1:02d}")
+        raise ValueError(
+            f"{code} does not exist at {per_second} frames/s: the last number is that of a frame, 00 to "
+            f"{per_second - 1:02d}"
+        )
     total_minutes = 60 * hours + minutes
     count = (60 * total_minutes + seconds) * per_second + frames
     if found[4] == ":":

@@ -38,8 +38,20 @@ _SAME_RGB = {  # 8-bit RGB in the order that FFV1 takes
     **dict.fromkeys(("gbrp", "rgb24", "bgr24", "rgb0", "0rgb", "0bgr"), "bgr0"),
     **dict.fromkeys(("gbrap", "rgba", "argb", "abgr"), "bgra"),
 }
-_ABOUT_THE_DISK = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS)
+_ABOUT_THE_DISK = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 _MUXER = {VideoFormat.MKV: "matroska"}
+
+
+@contextlib.contextmanager
+def encoding_errors(path: Path, what: str, *, hint: str) -> Iterator[None]:
+    """FFmpeg's errors as EncodingFailed, which begins with `what`; a disk that is full or refuses is told as it is."""
+    with os_errors(path):
+        try:
+            yield
+        except (av.FFmpegError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in _ABOUT_THE_DISK:
+                raise OSError(error.errno, error.strerror) from error
+            raise EncodingFailed(f"{what}: {error}.", hint=hint, path=path) from error
 
 
 class VideoWriter:
@@ -212,21 +224,13 @@ class VideoWriter:
         if text not in self.notes:
             self.notes.append(text)
 
-    @contextlib.contextmanager
-    def _failing(self) -> Iterator[None]:
-        """FFmpeg's errors as ours; a full disk stays a full disk."""
-        with os_errors(self.path):
-            try:
-                yield
-            except (av.FFmpegError, ValueError) as error:
-                if isinstance(error, OSError) and error.errno in _ABOUT_THE_DISK:
-                    raise OSError(error.errno, error.strerror) from error
-                raise EncodingFailed(
-                    f"{self._plan.codec} in {self.options.format} cannot hold this footage "
-                    f"({self._plan.pix_fmt} {self.like.width}x{self.like.height}): {error}.",
-                    hint="Try --format mkv, or another --codec; --compatible always plays.",
-                    path=self.path,
-                ) from error
+    def _failing(self) -> contextlib.AbstractContextManager[None]:
+        what = (
+            f"{self._plan.codec} in {self.options.format} cannot hold this footage "
+            f"({self._plan.pix_fmt} {self.like.width}x{self.like.height})"
+        )
+        hint = "Try --format mkv, or another --codec; --compatible always plays."
+        return encoding_errors(self.path, what, hint=hint)
 
     def _abandon(self, error: BaseException) -> None:
         with contextlib.suppress(Exception):
