@@ -102,6 +102,14 @@ def sync_files(paths: Sequence[Path]) -> None:
         sync_folder(folder)
 
 
+def require_writable(folder: Path) -> None:
+    """Say before long work what writing into `folder` would say after it. Raises ReadOnlyWorkspace, DiskFull."""
+    probe = folder / f"{TEMP_PREFIX}{uuid.uuid4().hex[:8]}-probe"
+    with os_errors(folder / "files"):
+        probe.touch()
+        probe.unlink()
+
+
 def sweep(folder: Path, names: str = "*") -> None:
     """Delete the unfinished writes that killed processes left in `folder`. names: of what they were to become.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,6 +125,10 @@ class Workspace:
     def private(self) -> Path:
         """What is ours alone. Safe to delete except for undo and trash."""
         return self.root / ".understudy"
+
+    def new_trash(self, what: str) -> Path:
+        """Where to move what something new replaces: a folder that is not there yet, called by the time and `what`."""
+        return self.private / "trash" / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{what}"
 
     @property
     def catalogs(self) -> Path:

@@ -15,7 +15,7 @@ import pytest
 
 from disks import fill, small_disk
 from made_faces import make_jpeg, make_meta
-from understudy.errors import DiskFull, Interrupted, InvalidOption, MissingFootage, UsageError
+from understudy.errors import DiskFull, Interrupted, InvalidOption, MissingFootage, NoFrames, UsageError
 from understudy.facesets.faces import write_face
 from understudy.imaging.files import encode_jpg, encode_png, read_image, write_exr
 from understudy.media import DenoiseOptions, EncodeOptions, FootageInfo, Frame, FramesOptions, VideoWriter
@@ -147,6 +147,30 @@ def test_stopped_and_continued_gives_the_same(workspace: Workspace, tmp_path: Pa
 def test_strengths_that_do_not_exist(values: dict[str, int]) -> None:
     with pytest.raises(InvalidOption):
         DenoiseOptions.of(**values)
+
+
+def test_what_cannot_be_cleaned_stays_and_is_named(workspace: Workspace) -> None:
+    """A copy that is not used, and a picture that is cut off: written anew it would look whole."""
+    frames = workspace.dst.frames
+    (frames / "00003.jpg").write_bytes(encode_jpg(noisy(clean_picture(), 3)))
+    (frames / "00005.png").unlink()
+    cut_off = encode_jpg(noisy(clean_picture(), 5))[:-900]
+    (frames / "00005.jpg").write_bytes(cut_off)
+    skipped = {item.item: item.reason for item in denoise(workspace, Side.DST).skipped}
+    assert skipped.keys() == {"00003.jpg", "00005.jpg"}
+    assert "00003.png has the same name" in skipped["00003.jpg"]
+    assert "cut off" in skipped["00005.jpg"]
+    assert (frames / "00005.jpg").read_bytes() == cut_off
+
+
+def test_nothing_that_can_be_read(tmp_path: Path) -> None:
+    """There is nothing to clean then, and nothing to undo."""
+    made = Workspace.create(tmp_path / "shot")
+    (made.dst.frames / "00001.jpg").write_bytes(encode_jpg(noisy(clean_picture(), 1))[:-900])
+    with pytest.raises(NoFrames, match="None of the 1 frames"):
+        denoise(made, Side.DST)
+    with pytest.raises(UsageError, match="not denoised"):
+        undo_denoise(made, Side.DST)
 
 
 def test_twice_is_refused_and_other_frames_are_not_undone(workspace: Workspace) -> None:

@@ -325,7 +325,7 @@ class _Run:
         self.moved, self.moved_here = set(), True
 
     def _each(self, do: Callable[[int, _Step], None]) -> None:
-        pace = Pace(self.step, len(self.steps), self.report, unit="faces")
+        pace = Pace(self.step, len(self.steps), self.report, unit="files")
         for index, step in enumerate(self.steps):
             if self.stop():
                 raise Interrupted(

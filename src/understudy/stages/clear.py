@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from understudy.errors import Busy, UsageError
-from understudy.files import os_errors, sync_folder
+from understudy.files import os_errors, require_writable, sync_folder
 from understudy.jobs import running_in
 from understudy.stages.result import StageResult
 from understudy.workspace import Workspace
-
-SUFFIX = "-clear"
 
 
 def clearable(workspace: Workspace) -> list[Path]:
@@ -25,14 +22,16 @@ def clearable(workspace: Workspace) -> list[Path]:
 def clear(workspace: Workspace) -> StageResult:
     """Move everything that was made into one folder of the trash, and make the empty folders again.
 
-    Raises Busy while a job runs in the workspace.
+    Raises Busy while a job runs in the workspace, ReadOnlyWorkspace.
     """
     started = time.perf_counter()
     _refuse_while_running(workspace)
     found = clearable(workspace)
     if not found:
         return StageResult()
-    trash = workspace.private / "trash" / (datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f") + SUFFIX)
+    trash = workspace.new_trash("clear")
+    for folder in (workspace.root, *(path for path in found if path.is_dir())):
+        require_writable(folder)  # a folder that may not be written to cannot be moved either
     with os_errors(trash):
         trash.mkdir(parents=True)
         for path in found:
@@ -50,7 +49,7 @@ def restore(workspace: Workspace) -> StageResult:
     """
     started = time.perf_counter()
     _refuse_while_running(workspace)
-    trash = max((workspace.private / "trash").glob(f"*{SUFFIX}"), default=None, key=lambda path: path.name)
+    trash = max((workspace.private / "trash").glob("*-clear"), default=None, key=lambda path: path.name)
     if trash is None:
         raise UsageError(
             "There is no clear to undo in this workspace.", hint="See what is there with: understudy status"

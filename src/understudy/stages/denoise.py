@@ -10,6 +10,7 @@ a run was interrupted or not, and chunks go to several cores.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -18,11 +19,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from understudy.errors import Interrupted, MediaError, MissingFootage, UnderstudyError, UsageError
-from understudy.files import os_errors, sweep, sync_files, write_bytes
+from understudy.errors import Interrupted, MediaError, MissingFootage, NoFrames, UnderstudyError, UsageError
+from understudy.files import os_errors, require_writable, sweep, sync_files, write_bytes
 from understudy.media import DenoiseOptions
+from understudy.media.folder import list_pictures
 from understudy.records import FootageFrom, Side, Skipped
 from understudy.report import Pace, Report, Stop, never, silent
 from understudy.stages.denoise_state import (
@@ -34,11 +36,13 @@ from understudy.stages.denoise_state import (
     recover_exchange,
     state_path,
 )
-from understudy.stages.extract_frames import new_trash
 from understudy.stages.frame_record import read_record, record_path
 from understudy.stages.result import StageResult
 from understudy.stages.shots import Shots, find_shots, read_shots
 from understudy.workspace import Workspace
+
+if TYPE_CHECKING:
+    from understudy.imaging.files import Picture
 
 CHUNK = 240
 SETTLE = 12
@@ -54,9 +58,9 @@ def denoise(
     """Clean the frames of a side in place; the old ones go to the trash and `undo_denoise` brings them back.
 
     Can be stopped or killed and run again at any time: frames are exchanged only when all are cleaned. 16-bit frames
-    stay 16 bit. Raises MissingFootage without frames on disk, UsageError for frames that were cleaned already, that
-    are not complete, that are aligned faces or of a kind that is not written here; DiskFull, ReadOnlyWorkspace,
-    Busy, Interrupted.
+    stay 16 bit. Raises MissingFootage without frames on disk, NoFrames when none can be read, UsageError for frames
+    that were cleaned already, that are not complete, that are aligned faces or of a kind that is not written here;
+    DiskFull, ReadOnlyWorkspace, Busy, Interrupted.
     """
     started = time.perf_counter()
     options = options or DenoiseOptions()
@@ -152,10 +156,12 @@ class _Job:
         foreign = [file.name for file in files if file.suffix.lower() not in _CLEANED]
         if foreign:
             raise UsageError(
-                f"{len(foreign)} frames are of a kind that is not written here, such as {foreign[0]}.",
+                f"Frames of this kind are not written here: {foreign[0]}"
+                + (f" and {len(foreign) - 1} more." if foreign[1:] else "."),
                 hint="Frames that are PNG, JPEG or OpenEXR can be denoised; convert them first.", folder=self.frames,
             )  # fmt: skip
         _refuse_faces(files)
+        require_writable(self.frames)
         return files
 
     def begin(self, files: list[Path]) -> None:
@@ -202,15 +208,20 @@ class _Job:
         pace.report_now()
         self.rate = pace.rate
         known = {item.item for item in skipped}
-        skipped += [
-            Skipped(file.name, "it could not be read and stays as it is")
-            for file in files
-            if not (self.work / file.name).is_file() and file.name not in known
-        ]
+        used = {copy.name: original.name for original, copy in list_pictures(self.frames).copies}
+        for file in files:
+            if not (self.work / file.name).is_file() and file.name not in known:
+                twin = used.get(file.name)
+                why = f"{twin} has the same name and is used instead" if twin else "it could not be read"
+                skipped.append(Skipped(file.name, f"{why}; it stays as it is"))
+        if len(skipped) == len(files):
+            raise NoFrames(
+                f"None of the {len(files)} frames could be read.", hint=f"The first: {skipped[0].reason}.",
+                folder=self.frames,
+            )  # fmt: skip
         return sorted(skipped, key=lambda item: item.item)
 
     def _clean_chunk(self, chunk: _Chunk, pace: Pace) -> list[Skipped]:
-        from understudy.imaging.files import read_image
         from understudy.media.denoise import Denoiser
 
         skipped: list[Skipped] = []
@@ -219,17 +230,15 @@ class _Job:
         for file in chunk.settle:
             if self._stopped:
                 return skipped
-            try:
-                filter_.clean(read_image(file).rgb)
-            except MediaError:
-                continue
+            picture, _ = _read(file)
+            if picture is not None:
+                filter_.clean(picture.rgb)
         for file in chunk.files:
             if self._stopped:
                 return skipped
-            try:
-                picture = read_image(file)
-            except MediaError as error:
-                skipped.append(Skipped(file.name, f"{error.message} It stays as it is."))
+            picture, problem = _read(file)
+            if picture is None:
+                skipped.append(Skipped(file.name, f"{problem}; it stays as it is"))
                 write_bytes(self.work / f"{file.name}.skipped", b"", durable=False)
                 continue
             target = self.work / file.name
@@ -258,14 +267,16 @@ class _Job:
 
         cleaned = [file for file in files if (self.work / file.name).is_file()]
         state = self.state() or {}
-        trash = new_trash(self.workspace, f"noisy-{self.side}")
+        trash = self.workspace.new_trash(f"noisy-{self.side}")
         mark(self.workspace, self.side, state | {"in_place": None, "trash": str(trash)})
         moves = [changes.Move(file, trash / file.name) for file in cleaned]
         moves += [changes.Move(self.work / file.name, file) for file in cleaned]
-        changes.apply(
-            moves, title=f"Denoised with factor {self.options.factor}", journal_folder=self.journal,
-            report=silent, stop=never,
-        )  # fmt: skip
+        try:
+            changes.apply(moves, title=f"Denoised with factor {self.options.factor}", journal_folder=self.journal)
+        except UnderstudyError:
+            with contextlib.suppress(OSError):
+                trash.rmdir()
+            raise
         mark(self.workspace, self.side, state | {"in_place": True, "trash": str(trash)})
         return trash
 
@@ -283,8 +294,6 @@ class _Chunk:
 
 def _chunks(files: list[Path], shots: Shots) -> Iterator[_Chunk]:
     """The frames shot by shot, and long shots in pieces. A gap in the numbers ends a shot."""
-    from understudy.media.folder import list_pictures
-
     order = list_pictures(files[0].parent).files
     shot: list[Path] = []
     last = -2
@@ -297,6 +306,17 @@ def _chunks(files: list[Path], shots: Shots) -> Iterator[_Chunk]:
         if path is not None:
             shot.append(path)
         last = index
+
+
+def _read(file: Path) -> tuple[Picture | None, str]:
+    """The picture, or why there is none. One that is cut off is none: written anew it would look whole."""
+    from understudy.imaging.files import read_image
+
+    try:
+        picture = read_image(file)
+    except MediaError as error:
+        return None, error.message.rstrip(".")
+    return (None, picture.problem) if picture.problem else (picture, "")
 
 
 def _write(path: Path, rgb: Any, matte: Any, quality: int) -> None:

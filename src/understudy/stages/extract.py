@@ -13,7 +13,6 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -396,7 +395,7 @@ def _move_to_trash(workspace: Workspace, side: Side, report: Report) -> None:
     """Put the faces and debug pictures that are there aside, by renaming their folders."""
     paths = workspace.side(side)
     count = len(_face_files(paths.aligned))
-    trash = workspace.private / "trash" / f"{datetime.now():%Y%m%d-%H%M%S-%f}-extract-{side}"
+    trash = workspace.new_trash(f"extract-{side}")
     with os_errors(paths.aligned):
         for folder in (paths.aligned, paths.aligned_debug):
             if folder.is_dir() and any(folder.iterdir()):

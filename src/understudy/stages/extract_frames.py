@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 
 from understudy.errors import Interrupted, UsageError
-from understudy.files import TEMP_PREFIX, os_errors, sweep
+from understudy.files import os_errors, require_writable, sweep
 from understudy.media import Frame, FrameFolderWriter, FramesOptions, FrameSource
 from understudy.media.options import Deinterlace
 from understudy.media.video import look_at_scan
@@ -199,29 +199,17 @@ def _make_room(
             hint="Keep them and go on, or add --replace: the old ones move to .understudy/trash and can be taken back.",
             folder=paths.frames,
         )
-    trash = move_to_trash(workspace, there, f"frames-{paths.side}")
+    trash = _move_to_trash(workspace, paths.side, there)
     state_path(workspace, paths.side).unlink(missing_ok=True)
     report(Note(f"{len(there)} old frames were moved to {trash}.", "info"))
 
 
-def move_to_trash(workspace: Workspace, files: list[Path], name: str) -> Path:
-    """Move files to a new folder of the workspace's trash; nothing is deleted. Returns the folder."""
-    trash = new_trash(workspace, name)
+def _move_to_trash(workspace: Workspace, side: Side, files: list[Path]) -> Path:
+    """Nothing is deleted. Returns the folder of the trash."""
+    require_writable(files[0].parent)
+    trash = workspace.new_trash(f"frames-{side}")
     with os_errors(trash):
-        for file in files:
-            if not file.name.startswith(TEMP_PREFIX):
-                file.replace(trash / file.name)
-    return trash
-
-
-def new_trash(workspace: Workspace, name: str) -> Path:
-    """A new, empty folder of the workspace's trash, called by the time and `name`."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    trash = workspace.private / "trash" / f"{stamp}-{name}"
-    number = 1
-    with os_errors(trash):
-        while trash.exists():
-            number += 1
-            trash = trash.with_name(f"{stamp}-{name}-{number}")
         trash.mkdir(parents=True)
+        for file in files:
+            file.replace(trash / file.name)
     return trash

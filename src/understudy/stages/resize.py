@@ -6,7 +6,6 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +134,7 @@ def _make_ready(workspace: Workspace, side: Side, target: Path, options: ResizeO
     with contextlib.suppress(OSError, ValueError):
         earlier = json.loads(record.read_text(encoding="utf-8"))
     if target.is_dir() and any(target.iterdir()) and earlier != wanted:
-        trash = workspace.private / "trash" / f"{datetime.now():%Y%m%d-%H%M%S-%f}-resize-{side}"
+        trash = workspace.new_trash(f"resize-{side}")
         with os_errors(target):
             trash.mkdir(parents=True)
             target.rename(trash / target.name)
