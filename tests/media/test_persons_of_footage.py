@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from understudy.detection.cutting import cut_face
 from understudy.facesets import Catalog, Face, FaceMeta
 from understudy.media import open_footage
 from understudy.records import FaceType, Side
-from understudy.stages.extract import extract
 from understudy.stages.persons import persons
 from understudy.workspace import Workspace
 
@@ -56,11 +54,13 @@ def agreement(groups: Sequence[object], truth: Sequence[object]) -> tuple[float,
 
 @pytest.mark.parametrize(("clip", "who", "complete"), [(CROSSING, who_crosses, 0.95), (SPEAKERS, who_speaks, 1.0)])
 def test_the_people_of_a_clip_are_told_apart(
-    media: Path, tmp_path: Path, clip: str, who: Callable[[int, float], str], complete: float
+    media: Path,
+    extracted: Callable[[Path], Workspace],
+    clip: str,
+    who: Callable[[int, float], str],
+    complete: float,
 ) -> None:
-    workspace = Workspace.create(tmp_path / "shot")
-    shutil.copy(media / "clips" / clip, workspace.root / f"data_dst{Path(clip).suffix}")
-    extract(workspace, Side.DST)
+    workspace = extracted(media / "clips" / clip)
     persons(workspace, Side.DST, PersonsAction.FIND)
     with Catalog.open(workspace.dst.aligned) as catalog:
         faces = catalog.require_faces()
