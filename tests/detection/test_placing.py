@@ -13,8 +13,8 @@ import pytest
 from shots import small_shot
 from understudy.detection.placing import average_face, landmarks_for, read_landmarks
 from understudy.errors import UsageError
-from understudy.facesets.doubts import box_of
 from understudy.geometry.alignment import TEMPLATE_51, similarity, transform
+from understudy.geometry.boxes import box_of
 from understudy.records import FaceType, Rect
 
 

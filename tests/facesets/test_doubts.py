@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from understudy.facesets.doubts import Judged, Kind, Seen, box_of, gap, judge_all, jump, missing, together
+from understudy.facesets.doubts import Judged, Kind, Seen, gap, judge_all, jump, missing, together
+from understudy.geometry.boxes import box_of
 from understudy.geometry.mean_face import MEAN_FACE
 from understudy.records import Rect
 

@@ -15,9 +15,10 @@ from understudy.detection.realign_options import RealignOptions
 from understudy.errors import Busy, InvalidOption, MissingFootage, UsageError
 from understudy.facesets import FaceMeta, Polygon, read_face, read_meta, write_meta
 from understudy.facesets.changes import undo_last
-from understudy.facesets.doubts import Kind, box_of
+from understudy.facesets.doubts import Kind
 from understudy.facesets.xseg import decode_mask, encode_mask
 from understudy.geometry import affine, transform
+from understudy.geometry.boxes import box_of
 from understudy.masks import face_hull
 from understudy.records import FaceType, Side
 from understudy.stages.extract import extract

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from understudy.geometry.boxes import overlap
 from understudy.records import Rect
 
 Looks = npt.NDArray[np.float32]
@@ -168,14 +169,6 @@ def _likely(sightings: Sequence[Sighting], looks: Looks, before: int, after: int
     if first is None or second is None or float(looks[before] @ looks[after]) < LINK_LIKENESS:
         return 0.0
     return overlap(first, second)
-
-
-def overlap(a: Rect, b: Rect) -> float:
-    """The area two boxes share, as a part of the area of both together."""
-    across = min(max(a.left, a.right), max(b.left, b.right)) - max(min(a.left, a.right), min(b.left, b.right))
-    down = min(max(a.top, a.bottom), max(b.top, b.bottom)) - max(min(a.top, a.bottom), min(b.top, b.bottom))
-    shared = max(across, 0.0) * max(down, 0.0)
-    return shared / max(abs(a.area) + abs(b.area) - shared, 1e-6)
 
 
 def _cut(run: list[int], sightings: Sequence[Sighting], looks: Looks) -> list[list[int]]:

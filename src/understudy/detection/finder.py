@@ -23,6 +23,7 @@ from understudy.detection.mesh import landmarks_68
 from understudy.detection.options import Accuracy
 from understudy.detection.pictures import Picture, Square
 from understudy.detection.two_step import Box, Look
+from understudy.geometry.boxes import box_of, shared_area
 from understudy.records import Rect
 
 SCORE = 0.5
@@ -116,11 +117,11 @@ class MediapipeEngine:
         for _ in range(2):
             nearer = square_around(mesh)
             again = self._mesh.look(picture, nearer)
-            if again[1] < min(presence, PRESENCE) or not same_face(box_of(again[0]), rect):
-                return FoundFace(box_of(mesh), landmarks_68(mesh), mesh, presence)
+            if again[1] < min(presence, PRESENCE) or not same_face(box_of(again[0][:, :2]), rect):
+                return FoundFace(box_of(mesh[:, :2]), landmarks_68(mesh), mesh, presence)
             square, (mesh, presence) = nearer, again
         mesh = self._mean_of_looks(picture, square, mesh)
-        return FoundFace(box_of(mesh), landmarks_68(mesh), mesh, presence)
+        return FoundFace(box_of(mesh[:, :2]), landmarks_68(mesh), mesh, presence)
 
     def _guesses(self, picture: Picture, square: Square, rect: Rect) -> list[Square]:
         """Where the first looks at a rectangle go: as BlazeFace sees the head turned there, upright, and all around."""
@@ -199,7 +200,7 @@ class MediapipeEngine:
         if presence < PRESENCE or disagreement(mesh, candidate) > limit:
             return None
         mesh = self._mean_of_looks(picture, square, mesh)
-        return FoundFace(box_of(mesh), landmarks_68(mesh), mesh, min(candidate.score, presence))
+        return FoundFace(box_of(mesh[:, :2]), landmarks_68(mesh), mesh, min(candidate.score, presence))
 
 
 class MediapipeBoxes:
@@ -271,19 +272,12 @@ def disagreement(mesh: Mesh, candidate: Candidate) -> float:
     """How far apart the two networks see nose and mouth, over the size of the face."""
     nose, mouth = mesh[1, :2], (mesh[13, :2] + mesh[14, :2]) / 2
     apart = np.linalg.norm(candidate.points[2:4] - np.stack([nose, mouth]), axis=1).mean()
-    return float(apart) / max(1e-6, math.sqrt(box_of(mesh).area))
-
-
-def box_of(mesh: Mesh) -> Rect:
-    """The upright box around a mesh."""
-    left, top = mesh[:, :2].min(axis=0)
-    right, bottom = mesh[:, :2].max(axis=0)
-    return Rect(float(left), float(top), float(right), float(bottom))
+    return float(apart) / max(1e-6, math.sqrt(box_of(mesh[:, :2]).area))
 
 
 def same_face(one: Rect, other: Rect) -> bool:
     """Whether two boxes show one face: they overlap a lot, or one holds most of the other."""
-    common = _common(one, other)
+    common = shared_area(one, other)
     return common > 0.4 * (one.area + other.area - common) or common > 0.7 * min(one.area, other.area)
 
 
@@ -291,14 +285,8 @@ def may_stand_beside(found: Rect, face: FoundFace) -> bool:
     """Whether a further face is believed beside one that is found already: over an edge of it only if clearly seen."""
     if same_face(found, face.rect):
         return False
-    common = _common(_grown(found, 1.3), face.rect)
+    common = shared_area(_grown(found, 1.3), face.rect)
     return common < 0.15 * min(found.area, face.rect.area) or face.confidence >= CONFIDENCE_IN_A_CROWD
-
-
-def _common(one: Rect, other: Rect) -> float:
-    width = min(one.right, other.right) - max(one.left, other.left)
-    height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    return max(0.0, width) * max(0.0, height)
 
 
 def _grown(rect: Rect, factor: float) -> Rect:

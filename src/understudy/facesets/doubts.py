@@ -13,6 +13,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from understudy.geometry.boxes import box_of, overlap, sides
 from understudy.records import Rect
 
 Points32 = npt.NDArray[np.float32]
@@ -189,33 +190,6 @@ def gap(before: int, after: int) -> Doubt:
 def together(doubts: Sequence[Doubt]) -> float:
     """One score for several doubts: at least the worst of them, below 1."""
     return 1 - math.prod(1 - doubt.score for doubt in doubts)
-
-
-def between(one: Rect, other: Rect, part: float) -> Rect:
-    """The box `part` (0..1) of the way from one to the other."""
-    ends = zip(sides(one), sides(other), strict=True)
-    return Rect(*(start + (end - start) * part for start, end in ends))
-
-
-def sides(rect: Rect) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom, in order also where a file holds them the wrong way round."""
-    left, right = sorted((rect.left, rect.right))
-    top, bottom = sorted((rect.top, rect.bottom))
-    return left, top, right, bottom
-
-
-def box_of(landmarks: npt.NDArray[np.floating]) -> Rect:
-    """The upright box around points (N, 2)."""
-    (left, top), (right, bottom) = landmarks.min(axis=0).tolist(), landmarks.max(axis=0).tolist()
-    return Rect(left, top, right, bottom)
-
-
-def overlap(one: Rect, other: Rect) -> float:
-    """Intersection over union of two boxes."""
-    a, b = sides(one), sides(other)
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    common = max(0.0, width) * max(0.0, height)
-    return common / max(1e-9, abs(one.area) + abs(other.area) - common)
 
 
 def cut_share(face: Seen, size: tuple[int, int] | None) -> float:

@@ -28,12 +28,13 @@ from understudy.detection.realign_options import RealignOptions, numbers
 from understudy.errors import Interrupted, MediaError, UnderstudyError, UsageError
 from understudy.facesets import Catalog, FaceEntry, FaceMeta, Polygon, encode_jpeg, write_face
 from understudy.facesets.changes import Change, Move, apply, recover
-from understudy.facesets.doubts import BY_HAND, Kind, box_of, overlap
+from understudy.facesets.doubts import BY_HAND, Kind
 from understudy.facesets.where import face_numbers
 from understudy.facesets.xseg import decode_mask, encode_mask
 from understudy.files import os_errors, write_bytes
 from understudy.geometry import affine
 from understudy.geometry.affine import Affine
+from understudy.geometry.boxes import box_of, overlap
 from understudy.imaging.threads import one_thread_per_call
 from understudy.masks.hull import face_hull
 from understudy.media import Frame, FrameSource

@@ -24,14 +24,13 @@ from understudy.facesets.doubts import (
     Judged,
     Kind,
     Seen,
-    between,
     gap,
     judge_all,
     missing,
-    overlap,
     together,
 )
 from understudy.geometry.affine import Points
+from understudy.geometry.boxes import between, overlap
 from understudy.geometry.pose import pose
 from understudy.records import Rect, Side
 from understudy.report import Pace, Report, Stop, never, silent

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from understudy.facesets.doubts import Kind, sides
+from understudy.facesets.doubts import Kind
 from understudy.files import write_text
+from understudy.geometry.boxes import sides
 from understudy.records import Rect, Side
 from understudy.workspace import Workspace
 
