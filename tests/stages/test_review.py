@@ -126,6 +126,22 @@ def test_a_deleted_debug_image_comes_first(workspace: Workspace) -> None:
     assert found.frames_of(Kind.REDO) == ["00002", "00005"]
 
 
+def test_a_frame_may_be_fine_although_its_debug_image_was_deleted(workspace: Workspace) -> None:
+    """Nothing is found anew there and the old face is right: the frame must leave the list, until it is asked again."""
+    workspace.src.aligned_debug.mkdir()
+    pictures = [workspace.src.aligned_debug / f"{number:05d}.jpg" for number in range(1, FRAMES + 1)]
+    for picture in pictures:
+        picture.write_bytes(b"x")
+    pictures[1].unlink()
+    pictures[2].unlink()
+    review(workspace, Side.SRC, accept=["00002"])
+    assert write_review(workspace, Side.SRC).frames_of(Kind.REDO) == ["00003"]
+    pictures[1].write_bytes(b"x")
+    write_review(workspace, Side.SRC)
+    pictures[1].unlink()
+    assert write_review(workspace, Side.SRC).frames_of(Kind.REDO) == ["00002", "00003"]
+
+
 def test_accepted_frames_stay_out_of_later_reviews(workspace: Workspace) -> None:
     result = review(workspace, Side.SRC, accept=["4", "00009.png"])
     assert result.notes["accepted"] == 2

@@ -43,7 +43,7 @@ from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.stages.extract_journal import Done, ExtractJournal, journal_path
 from understudy.stages.known_frames import Frames, all_frames
 from understudy.stages.result import StageResult
-from understudy.stages.review import deleted_debug, write_review
+from understudy.stages.review import write_review
 from understudy.stages.review_list import forget
 from understudy.stages.review_sheet import frames_at
 from understudy.workspace import SidePaths, Workspace
@@ -83,9 +83,9 @@ def realign(
     """Write the face of one frame anew from where somebody says it is, or search many frames again.
 
     frame: its name or number, such as 00012 or 12; empty for --all-deleted-debug and --all-missing. What was replaced
-    lies in aligned_trash; the whole is one change that `faceset undo` takes back. The notes hold written, replaced, undo
-    and, for many frames, searched, found and open (frames that still need a person). The kept review is brought up to
-    date.
+    lies in aligned_trash; the whole is one change that `faceset undo` takes back. The notes hold written, replaced,
+    undo and, for many frames, searched, found and open (frames that still need a person). The kept review is brought up
+    to date.
     Raises UsageError for a frame, a rectangle or landmarks that make no sense, MissingFootage, Busy, Interrupted (with
     what was found so far in place), DiskFull and ReadOnlyWorkspace.
     """
@@ -508,7 +508,7 @@ def _wanted(
         if item.rect is not None and item.file is None:
             guesses.setdefault(item.frame, []).append(item.rect)
     if options.all_deleted_debug:
-        return deleted_debug(faceset.paths, faceset.frames.stems), guesses
+        return found.frames_of(Kind.REDO), guesses
     return found.frames_of(Kind.MISSING, Kind.GAP), guesses
 
 

@@ -1,7 +1,7 @@
 """The list of frames and faces worth a second look, worst first: what fixing by hand goes through.
 
-    journal · footage → every frame      catalog → every face      aligned_debug → what somebody deleted there
-                      └────────── doubts, scores ──────────→ .understudy/review/SIDE.json
+journal · footage → every frame      catalog → every face      aligned_debug → what somebody deleted there
+                  └────────── doubts, scores ──────────→ .understudy/review/SIDE.json
 """
 
 from __future__ import annotations
@@ -52,18 +52,19 @@ def write_review(workspace: Workspace, side: Side, *, report: Report = silent, s
     ReadOnlyWorkspace and DiskFull.
     """
     side = Side(side)
-    earlier = read_review(workspace, side)
-    accepted = frozenset() if earlier is None else earlier.accepted
+    earlier = read_review(workspace, side) or Review(side, 0, 0)
     frames = all_frames(workspace, side)
+    # a debug image that came back and was deleted again asks once more
+    settled = earlier.settled.intersection(deleted_debug(workspace.side(side), frames.stems))
     judged, known = _judge_faces(workspace, side, frames, report, stop)
     if stop():
         raise Interrupted("Stopped while the faceset was reviewed.", hint="Run the same command again.")
     items = [*_of_faces(judged, known), *_of_missing(judged, frames), *_of_gaps(judged, frames)]
     items += _of_dropped(frames, {face.index for face in judged if face.by_hand})
     items = _with_deleted_debug(items, frames, workspace.side(side))
-    kept = (item for item in items if item.frame not in accepted or Kind.REDO in item.kinds)
+    kept = (item for item in items if item.frame not in (settled if Kind.REDO in item.kinds else earlier.accepted))
     ordered = tuple(sorted(kept, key=lambda item: (-item.score, item.index, item.file or "")))
-    made = Review(side, len(frames.stems), len(judged), ordered, accepted)
+    made = Review(side, len(frames.stems), len(judged), ordered, earlier.accepted, settled)
     save_review(workspace, made)
     return made
 
@@ -120,7 +121,8 @@ def _accept(workspace: Workspace, side: Side, names: Sequence[str]) -> None:
     earlier = read_review(workspace, side) or Review(side, 0, 0)
     frames = all_frames(workspace, side)
     accepted = {frames.named(name, side) for name in names}
-    save_review(workspace, replace(earlier, accepted=earlier.accepted | accepted))
+    settled = accepted.intersection(deleted_debug(workspace.side(side), frames.stems))
+    save_review(workspace, replace(earlier, accepted=earlier.accepted | accepted, settled=earlier.settled | settled))
 
 
 # -- what there is

@@ -67,13 +67,17 @@ class Item:
 
 @dataclass(frozen=True)
 class Review:
-    """What a review found. items: worst first. accepted: stems of frames that somebody found fine as they are."""
+    """What a review found. items: worst first. accepted: stems of frames that somebody found fine as they are.
+
+    settled: those of them whose debug image was deleted by then, and which are fine all the same.
+    """
 
     side: Side
     frames: int
     faces: int
     items: tuple[Item, ...] = ()
     accepted: frozenset[str] = frozenset()
+    settled: frozenset[str] = frozenset()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -104,6 +108,7 @@ def read_review(workspace: Workspace, side: Side) -> Review | None:
             faces=int(stored["faces"]),
             items=tuple(map(Item.from_json, stored["items"])),
             accepted=frozenset(map(str, stored.get("accepted", ()))),
+            settled=frozenset(map(str, stored.get("settled", ()))),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -119,6 +124,7 @@ def save_review(workspace: Workspace, found: Review) -> Path:
         "faces": found.faces,
         "counts": found.counts,
         "accepted": sorted(found.accepted),
+        "settled": sorted(found.settled),
     }
     lines = ",\n  ".join(json.dumps(item.as_json()) for item in found.items)
     body = json.dumps(head, indent=1)[:-2]
