@@ -177,7 +177,7 @@ def test_a_stop_in_the_middle_puts_everything_back(faces: Faces) -> None:
 def test_progress_is_reported(faces: Faces) -> None:
     events: list[object] = []
     faces.apply(faces.shuffled(0), report=events.append)
-    assert events[-1] == Progress("Renaming", 12, 12, "faces", events[-1].rate)  # type: ignore[attr-defined]
+    assert events[-1] == Progress("Renaming", 12, 12, "files", events[-1].rate)  # type: ignore[attr-defined]
 
 
 def test_a_folder_that_changes_meanwhile(faces: Faces) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import write_clip
 
 from understudy.errors import ReadOnlyWorkspace
 from understudy.imaging.files import encode_png
-from understudy.media import CutOptions, FramesOptions
+from understudy.media import CutOptions, EncodeOptions, FootageInfo, Frame, FramesOptions, VideoWriter
 from understudy.records import Side
 from understudy.stages.clear import clear, restore
 from understudy.stages.cut_video import cut_video
@@ -20,6 +19,8 @@ from understudy.stages.extract_frames import extract_frames
 from understudy.stages.shots import find_shots
 from understudy.workspace import Workspace
 from users import ordinary_user
+
+MKV = EncodeOptions.of(format="mkv")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,10 +47,11 @@ def workspace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
 
 def filled(folder: Path) -> Workspace:
     made = Workspace.create(folder / "shot")
-    write_clip(made.root / "data_dst.mkv", [0, 1, 2, 3])
-    for number in range(1, 4):
-        picture = np.full((24, 32, 3), 40 * number, np.uint8)
-        (made.dst.frames / f"{number:05d}.png").write_bytes(encode_png(picture))
+    pictures = [np.full((24, 32, 3), 40 * number, np.uint8) for number in range(1, 4)]
+    with VideoWriter(made.root / "data_dst.mkv", FootageInfo.plain(32, 24, 25), options=MKV) as film:
+        for number, picture in enumerate(pictures, start=1):
+            film.write(Frame.from_rgb(picture))
+            (made.dst.frames / f"{number:05d}.png").write_bytes(encode_png(picture))
     return made
 
 
