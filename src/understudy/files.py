@@ -64,7 +64,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, indented, keys in the order given."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # names of files may be no text: \udcff, as JSON has it
 
 
 @contextlib.contextmanager
@@ -100,6 +101,22 @@ def sync_files(paths: Sequence[Path]) -> None:
             _sync_file(path)
     for folder in folders:
         sync_folder(folder)
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link to one; False where the system cannot say, as of a link that leads to itself."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; False where the system cannot say."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def require_writable(folder: Path) -> None:

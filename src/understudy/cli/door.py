@@ -40,11 +40,23 @@ class Door:
         """Show how a command ended, for a program or for a person, and end it with `exit_code` if that is not 0."""
         self.finished = True
         if self.json:
-            print(json.dumps(body, ensure_ascii=False), file=self.out, flush=True)
+            self.print_json(body)
         elif text and not self.quiet:
             print(text, file=self.out, flush=True)
         if exit_code:
             raise typer.Exit(exit_code)
+
+    def print_json(self, body: dict[str, Any]) -> None:
+        """Print the one object; spelled out in ASCII where the terminal, or UTF-8, has no letter for something in it.
+
+        Names of files may hold bytes that are no text at all.
+        """
+        text = json.dumps(body, ensure_ascii=False)
+        try:
+            text.encode(self.out.encoding or "utf-8")
+        except UnicodeEncodeError:
+            text = json.dumps(body)
+        print(text, file=self.out, flush=True)
 
     def say(self, message: str) -> None:
         """A line for the person who watches."""

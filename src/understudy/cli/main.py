@@ -7,7 +7,7 @@ With --json stdout holds exactly one object, whatever happens; everything else g
 from __future__ import annotations
 
 import contextlib
-import json
+import io
 import os
 import signal
 import sys
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     front, rest = globals_first(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         _stop_on_terminate()
+        _spell_out_what_cannot_be_shown()
     door = Door(json="--json" in front, out=sys.stdout)
     # A library that prints must not spoil the one object on stdout.
     guard = contextlib.redirect_stdout(sys.stderr) if door.json else contextlib.nullcontext()
@@ -96,6 +97,13 @@ def start(
         _status_or_help(context)
 
 
+def _spell_out_what_cannot_be_shown() -> None:
+    """A name that the terminal has no letters for must not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def globals_first(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The global flags and the rest of a line, so that global flags may also stand after the command."""
     front: list[str] = []
@@ -129,7 +137,7 @@ def _status_or_help(context: typer.Context) -> None:
 
 def _failed(door: Door, error: dict[str, str], code: int) -> int:
     if door.json:
-        print(json.dumps({"ok": False, "error": error}, ensure_ascii=False), file=door.out, flush=True)
+        door.print_json({"ok": False, "error": error})
     print(error["message"], file=sys.stderr)
     if error["hint"]:
         print(error["hint"], file=sys.stderr)

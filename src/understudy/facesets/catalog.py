@@ -26,7 +26,7 @@ from understudy.facesets.container import decode_jpeg
 from understudy.facesets.faces import FACE_SUFFIXES, HEAD_BYTES, Face, header_from, meta_of, parse_face, read_header
 from understudy.facesets.metadata import FaceMeta
 from understudy.facesets.packs import PACK_NAME, PackedFace, count_packed, each_packed, read_packed
-from understudy.files import TEMP_PREFIX
+from understudy.files import TEMP_PREFIX, is_folder
 from understudy.records import FaceType, Rect, Skipped
 from understudy.report import Pace, Report, Stop, never, silent
 
@@ -451,9 +451,9 @@ def _scan(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     yield from loose
     if loose:
         return
-    for sub in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")):
+    for sub in sorted(entry.name for entry in os.scandir(folder) if is_folder(entry) and entry.name[:1] != "."):
         for name, stamp in _pictures(folder / sub):
-            yield f"{sub}/{name}", stamp
+            yield f"{_as_text(sub)}/{name}", stamp
 
 
 def _pictures(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:

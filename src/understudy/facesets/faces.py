@@ -83,10 +83,13 @@ def write_face(path: Path, jpeg: bytes, meta: FaceMeta) -> None:
 
 
 def write_meta(path: Path, meta: FaceMeta) -> None:
-    """Give a face file other data; the bytes of its picture stay. Raises as `write_face` and `read_face` do."""
+    """Give a face file other data; the bytes of its picture stay. Raises as `write_face` and `read_face` do.
+
+    It may be the only copy of the face, so the new file is safe on the disk before it takes the old one's place.
+    """
     with _naming(path):
         data = _read(path)
-    write_face(path, data, meta)
+    files.write_bytes(path, replace_payload(data, metadata.to_payload(meta)))
 
 
 def meta_of(header: JpegHeader) -> FaceMeta:

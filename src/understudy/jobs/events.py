@@ -88,7 +88,7 @@ class EventLog:
     def _write(self, event: Event) -> None:
         line = json.dumps(encode(event), ensure_ascii=False, separators=(",", ":")) + "\n"
         with contextlib.suppress(OSError):
-            self._file.write(line.encode())
+            self._file.write(line.encode("utf-8", "backslashreplace"))
 
 
 class EventTail:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from understudy.errors import UsageError
 from understudy.facesets import FaceEntry
 from understudy.facesets.changes import Change, Move, apply, recover
 from understudy.facesets.packs import PACK_NAME
-from understudy.files import os_errors, sync_files
+from understudy.files import is_folder, os_errors, sweep, sync_files
 from understudy.records import Side
 from understudy.report import Report, Stop, never, silent
 from understudy.workspace import Workspace
@@ -19,10 +20,26 @@ from understudy.workspace import Workspace
 
 @contextlib.contextmanager
 def writing_faces(workspace: Workspace, side: Side) -> Iterator[Path]:
-    """Hold the faceset's lock, finish what a killed process left, and give the faceset's folder. Raises Busy."""
+    """Hold the faceset's lock, finish what a killed process left, and give the faceset's folder. Raises Busy.
+
+    Its unfinished writes are swept away: other programs take them for faces, since they do not mind a leading dot.
+    """
     with workspace.writing(f"aligned-{side}"):
         recover(workspace.changes(side))
-        yield workspace.side(side).aligned
+        aligned = workspace.side(side).aligned
+        for folder in _folders(aligned):
+            sweep(folder)
+        yield aligned
+
+
+def _folders(aligned: Path) -> list[Path]:
+    """The faceset's folder and its persons'; none where they cannot be looked into."""
+    try:
+        with os.scandir(aligned) as entries:
+            persons = [Path(entry.path) for entry in entries if is_folder(entry) and not entry.name.startswith(".")]
+    except OSError:
+        return []
+    return [aligned, *persons]
 
 
 def require_loose(workspace: Workspace, side: Side) -> None:

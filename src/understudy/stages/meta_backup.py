@@ -179,4 +179,4 @@ def _entry(stored: Any) -> tuple[tuple[int, int], FaceMeta]:
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    return entry.name.lower().endswith(FACE_SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
+    return entry.name.lower().endswith(FACE_SUFFIXES) and not entry.name.startswith(".") and files.is_file(entry)

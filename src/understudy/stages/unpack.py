@@ -162,7 +162,7 @@ def _is_there(path: Path, data: bytes) -> bool:
 def _loose_pictures(folder: Path) -> Iterator[tuple[str, Path]]:
     """Pictures of the folder and of its persons' folders, by key."""
     for entry in os.scandir(folder):
-        if entry.is_dir() and not entry.name.startswith("."):
+        if files.is_folder(entry) and not entry.name.startswith("."):
             for inner in os.scandir(entry.path):
                 if _is_picture(inner):
                     yield f"{entry.name}/{inner.name}", Path(inner.path)
@@ -171,7 +171,7 @@ def _loose_pictures(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    return entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
+    return entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.name.startswith(".") and files.is_file(entry)
 
 
 def _require_going(stop: Stop) -> None:

@@ -1,0 +1,73 @@
+"""Names that are no text, and links that lead nowhere, met through the real command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from terminal import understudy
+
+from small_faces import workspace_with_faces
+from understudy.records import Side
+from understudy.stages.meta_backup import save_meta
+from understudy.stages.pack import pack
+from understudy.workspace import Workspace
+
+NO_TEXT = os.fsdecode(b"who\xff")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return workspace_with_faces(tmp_path / "shot", count=3)
+
+
+def called(path: Path) -> Path:
+    """The path; skips the test where no file can have such a name."""
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this system does not take such names")
+    return path
+
+
+def test_a_picture_whose_name_is_no_text_is_named_spelled_out(workspace: Workspace) -> None:
+    save_meta(workspace, Side.SRC)
+    called(workspace.src.aligned / f"{NO_TEXT}.jpg").write_bytes(b"no picture")
+    done = understudy("-w", workspace.root, "--json", "faceset", "restore-meta", "src")
+    assert (done.code, done.body["unchanged"]) == (0, 3), done
+    assert [row["item"] for row in done.body["skipped"]] == [f"{NO_TEXT}.jpg"]
+    assert understudy("-w", workspace.root, "faceset", "restore-meta", "src").code == 0
+
+
+def test_an_error_may_name_such_a_picture(workspace: Workspace) -> None:
+    pack(workspace, Side.SRC)
+    face = next(workspace.src.aligned.glob("*.jpg")).read_bytes()
+    called(workspace.src.aligned / f"{NO_TEXT}.jpg").write_bytes(face)
+    done = understudy("-w", workspace.root, "--json", "faceset", "unpack", "src")
+    assert (done.code, done.body["error"]["code"]) == (2, "usage-error"), done
+
+
+def test_the_folder_of_a_person_whose_name_is_no_text_hides_no_other(workspace: Workspace) -> None:
+    anna, other = workspace.src.aligned / "anna", workspace.src.aligned / NO_TEXT
+    called(other).unlink()
+    for folder in (anna, other):
+        folder.mkdir()
+    for path in sorted(workspace.src.aligned.glob("*.jpg")):
+        path.rename((other if path.name.startswith("00001") else anna) / path.name)
+    done = understudy("-w", workspace.root, "--json", "faceset", "info", "src")
+    assert (done.code, done.body["faces"]) == (0, 2), done
+    assert len(done.body["skipped"]) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+@pytest.mark.parametrize("command", ["save-meta", "restore-meta", "pack", "unpack", "info"])
+def test_a_link_that_leads_to_itself_is_no_obstacle(workspace: Workspace, command: str) -> None:
+    if command == "restore-meta":
+        save_meta(workspace, Side.SRC)
+    if command == "unpack":
+        pack(workspace, Side.SRC)
+    for name in ("loop.jpg", "loop"):
+        (workspace.src.aligned / name).symlink_to(name)
+    done = understudy("-w", workspace.root, "--json", "faceset", command, "src")
+    assert done.code == 0, done
