@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import DiskFull, ReadOnlyWorkspace, UsageError
+from understudy.errors import DiskFull, ReadOnlyWorkspace, UnderstudyError, UsageError, WorkspaceError
 
 TEMP_PREFIX = ".tmp-"
 """Names that start so are unfinished writes of a process that died; they may be deleted at any time."""
@@ -150,30 +150,46 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def os_errors(path: Path) -> Iterator[None]:
-    """Turn "no space", "not allowed" and "too long a name" into errors of ours that name `path`.
+    """Turn the system's errors that a user can do something about into errors of ours that name `path`.
 
-    Raises DiskFull, ReadOnlyWorkspace, UsageError.
+    Raises DiskFull, ReadOnlyWorkspace, UsageError for too long a name, and WorkspaceError where a file is in the way of
+    a folder or the other way round.
     """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise DiskFull(
-                f"The disk is full: {path.name} could not be written. Everything written before it is whole.",
-                hint=f"Free some room on the disk of {path.parent}, then run the same command again; it resumes.",
-                path=path,
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise ReadOnlyWorkspace(
-                f"No permission to write {path.name}.",
-                hint=f"Make {path.parent} writable for this user, or choose another workspace with -w.",
-                path=path,
-            ) from error
-        if error.errno == errno.ENAMETOOLONG:
-            raise UsageError(
-                f"A name is too long for this disk: {path.name[:40]}…", hint="Choose a shorter name.", path=path
-            ) from error
-        raise
+        ours = error_of(error, path)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def error_of(error: OSError, path: Path) -> UnderstudyError | None:
+    """The error of ours that says what the system's error means for `path`; None for one that says nothing of it."""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return DiskFull(
+            f"The disk is full: {path.name} could not be written. Everything written before it is whole.",
+            hint=f"Free some room on the disk of {path.parent}, then run the same command again; it resumes.",
+            path=path,
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ReadOnlyWorkspace(
+            f"No permission to write {path.name}.",
+            hint=f"Make {path.parent} writable for this user, or choose another workspace with -w.",
+            path=path,
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return UsageError(
+            f"A name is too long for this disk: {path.name[:40]}…", hint="Choose a shorter name.", path=path
+        )
+    if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
+        there = Path(str(error.filename2 or error.filename or path))
+        return WorkspaceError(
+            f"{there.name} is in the way: a file where a folder should be, or a folder where a file should be.",
+            hint=f"Look at {there} and move what is not of this program away, then run the same command again.",
+            path=there,
+        )
+    return None
 
 
 def _sync_file(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Names that are no text, and links that lead nowhere, met through the real command line."""
+"""Names that are no text, links that lead nowhere, and what is in the way, met through the real command line."""
 
 from __future__ import annotations
 
@@ -71,3 +71,23 @@ def test_a_link_that_leads_to_itself_is_no_obstacle(workspace: Workspace, comman
         (workspace.src.aligned / name).symlink_to(name)
     done = understudy("-w", workspace.root, "--json", "faceset", command, "src")
     assert done.code == 0, done
+
+
+@pytest.mark.parametrize(
+    ("line", "folder"),
+    [
+        ("pack src", "data_src/aligned/faceset.pak"),
+        ("review src", ".understudy/review/src.json"),
+        ("save-meta src", ""),
+    ],
+)
+def test_what_is_in_the_way_is_named(workspace: Workspace, line: str, folder: str) -> None:
+    if folder:
+        (workspace.root / folder).mkdir(parents=True)
+    else:
+        workspace.private.rename(workspace.root / "private")
+        workspace.private.write_text("a file")
+    done = understudy("-w", workspace.root, "--json", "faceset", *line.split())
+    assert (done.code, done.body["error"]["code"]) == (1, "workspace-error"), done
+    assert str(workspace.root / folder) in done.body["error"]["hint"]
+    assert len(list(workspace.src.aligned.glob("*.jpg"))) == 3

@@ -153,7 +153,14 @@ def test_names_cannot_leave_the_workspace(faces: Faces) -> None:
 def test_a_record_made_elsewhere_cannot_move_files_out_of_the_workspace(faces: Faces) -> None:
     head = {"schema": changes.SCHEMA, "title": "x", "at": "2026-01-01T00:00:00+00:00"}
     faces.journals.mkdir(parents=True)
-    for name in ("../outside.jpg", str(faces.root.parent / "outside.jpg"), "data_src/../../outside.jpg", ""):
+    for name in (
+        "../outside.jpg",
+        str(faces.root.parent / "outside.jpg"),
+        "data_src/../../outside.jpg",
+        "",
+        "model/precious",
+        "link/x",
+    ):
         path = faces.journals / "20260101-000000-000000.placing"
         path.write_text(json.dumps(head) + "\n" + json.dumps(["data_src/aligned/00001_0.jpg", None, name]) + "\n")
         with pytest.raises(FacesetError, match="cannot be read"):

@@ -23,6 +23,7 @@ from understudy import __version__
 from understudy.cli.door import Door
 from understudy.cli.tree import TREE, group_class
 from understudy.errors import UnderstudyError
+from understudy.files import error_of
 
 GLOBAL_SWITCHES = {"--json", "-q", "--quiet", "-v", "--verbose"}
 GLOBAL_VALUES = {"-w", "--workspace"}
@@ -47,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if _is_usage(error):
             return _misused(door, error)
+        ours = error_of(error, Path(str(error.filename or door.folder))) if isinstance(error, OSError) else None
+        if ours is not None:
+            return _failed(door, ours.as_json(), ours.exit_code)
         traceback.print_exc()
         last = traceback.format_exception_only(error)[-1].strip()
         hint = "This is a fault of the program; the traceback above says where."

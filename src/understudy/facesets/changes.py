@@ -45,6 +45,9 @@ KEPT = 100
 _STAMP = "%Y%m%d-%H%M%S-%f"
 _LONGEST_NAME = 240
 
+_PLACES = ("data_src", "data_dst", ".understudy")
+"""Folders of a workspace in which files are renamed and moved."""
+
 
 @dataclass(frozen=True)
 class Move:
@@ -516,10 +519,12 @@ def _names(row: list[Any], base: str) -> tuple[str, str | None, str]:
 
 
 def _long(short: Any, base: str) -> str:
-    """The absolute path of a name in a journal, which must not lead out of the workspace."""
+    """The absolute path of a name in a journal, which must be where changes are made: someone may have edited it."""
     parts = Path(str(short)).parts
     if not isinstance(short, str) or not parts or ".." in parts or Path(short).is_absolute() or "\x00" in short:
         raise ValueError("a name in it leads out of the workspace")
+    if parts[0] not in _PLACES:
+        raise ValueError("a name in it leads out of the facesets")
     return os.path.join(base, *parts)
 
 

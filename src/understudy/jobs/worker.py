@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import Interrupted, UnderstudyError, UsageError
+from understudy.files import error_of
 from understudy.jobs.control import serving
 from understudy.jobs.events import EventLog
 from understudy.jobs.folder import Job, JobResult, Request
@@ -68,6 +69,10 @@ def run(request: Request, report: Report, stop: StopRequest) -> JobResult:
         return JobResult({"ok": False, "error": error.as_json()}, error.exit_code)
     except Exception as error:
         traceback.print_exc()
+        if isinstance(error, OSError):
+            ours = error_of(error, Path(str(error.filename or request.workspace)))
+            if ours is not None:
+                return JobResult({"ok": False, "error": ours.as_json()}, ours.exit_code)
         last = traceback.format_exception_only(error)[-1].strip()
         return JobResult({"ok": False, "error": {"code": "internal-error", "message": last, "hint": ""}}, 1)
     return JobResult(body, 0)
