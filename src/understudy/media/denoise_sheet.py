@@ -1,4 +1,4 @@
-"""A picture of what denoising did: before, after, and what was taken out, pixel for pixel."""
+"""What a sheet of denoising shows of a frame: the part in which most was taken out, pixel for pixel."""
 
 from __future__ import annotations
 
@@ -7,38 +7,21 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
+from understudy.imaging.sheet import BeforeAfter
+from understudy.imaging.transfer import srgb_from_linear
+
 Array = np.ndarray[Any, Any]
 
 SIDE = 320
 AMPLIFIED = 8
-_BAR = 24
 
 
-def draw_sheet(pairs: list[tuple[str, Array, Array]]) -> Array:
-    """(H, W, 3) uint8 RGB, one row per (name, before, after) of (H, W, 3) RGB of any type, cut out at 100 %.
-
-    The cut-out is where most was taken out without being clipped: there the effect can be judged.
-    """
-    rows = [_row(name, _seen(before), _seen(after)) for name, before, after in pairs]
-    width = max((row.shape[1] for row in rows), default=3 * SIDE)
-    sheet = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=32) for row in rows]
-    return np.concatenate(sheet) if sheet else np.full((SIDE, width, 3), 32, np.uint8)
-
-
-def _row(name: str, before: Array, after: Array) -> Array:
-    top, left = _busiest(before, after)
-    cut = (slice(top, top + SIDE), slice(left, left + SIDE))
-    old, new = before[cut], after[cut]
-    out = np.clip(128 + AMPLIFIED * (old.astype(np.int16) - new.astype(np.int16)), 0, 255).astype(np.uint8)
-    cells = [_titled(old, f"{name}: before"), _titled(new, "after"), _titled(out, f"taken out, x{AMPLIFIED}")]
-    gap = np.full((cells[0].shape[0], 6, 3), 32, np.uint8)
-    return np.concatenate([cells[0], gap, cells[1], gap, cells[2]], axis=1)
-
-
-def _titled(pixels: Array, title: str) -> Array:
-    bar = np.full((_BAR, pixels.shape[1], 3), 32, np.uint8)
-    cv2.putText(bar, title, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235,) * 3, 1, cv2.LINE_AA)
-    return np.concatenate([bar, pixels])
+def busiest_part(name: str, before: Array, after: Array) -> BeforeAfter:
+    """At most SIDE px square of (H, W, 3) RGB of any type, where the effect can be judged."""
+    old, new = _seen(before), _seen(after)
+    top, left = _busiest(old, new)
+    part = (slice(top, top + SIDE), slice(left, left + SIDE))
+    return BeforeAfter(name, old[part], new[part])
 
 
 def _busiest(before: Array, after: Array) -> tuple[int, int]:
@@ -58,6 +41,4 @@ def _seen(rgb: Array) -> Array:
         return rgb
     if rgb.dtype == np.uint16:
         return cast(Array, (rgb >> 8).astype(np.uint8))
-    from understudy.imaging.transfer import srgb_from_linear
-
     return cast(Array, np.rint(srgb_from_linear(np.clip(rgb, 0, 1)) * 255).astype(np.uint8))

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from understudy.imaging.sheet import Sheet
 from understudy.media.frames import Frame
 from understudy.media.timecode import clock
 
@@ -47,23 +48,20 @@ class Thumb:
         )  # fmt: skip
 
 
-def draw_sheet(shots: Sequence[tuple[Thumb, Thumb]]) -> Array:
-    """(H, W, 3) uint8 RGB: per shot its first and last frame side by side, in rows of four, at most MOST shots."""
+def draw_sheet(shots: Sequence[tuple[Thumb, Thumb]]) -> Sheet:
+    """Per shot its first and last frame side by side, in rows of four, at most MOST shots."""
     shown = shots[:MOST]
     width = max(first.rgb8.shape[1] + last.rgb8.shape[1] for first, last in shown) + 2
     width = max(width, 220)
     across = min(ACROSS, len(shown))
     down = -(-len(shown) // across)
     cell = (HEIGHT + CAPTION + GAP, width + GAP)
-    sheet = np.full((down * cell[0] + GAP, across * cell[1] + GAP, 3), 32, np.uint8)
+    sheet = Sheet(across * cell[1] + GAP, down * cell[0] + GAP)
     for number, (first, last) in enumerate(shown):
         top, left = GAP + number // across * cell[0], GAP + number % across * cell[1]
-        x = left
-        for thumb in (first, last):
-            height, wide = thumb.rgb8.shape[:2]
-            sheet[top : top + height, x : x + wide] = thumb.rgb8
-            x += wide + 2
+        sheet.put(first.rgb8, left, top)
+        sheet.put(last.rgb8, left + first.rgb8.shape[1] + 2, top)
         more = f" (+{len(shots) - MOST} more)" if number == MOST - 1 < len(shots) - 1 else ""
         text = f"{number + 1}: {first.stem}-{last.stem}  {clock(first.time)}{more}"
-        cv2.putText(sheet, text, (left, top + HEIGHT + 15), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (235,) * 3, 1, cv2.LINE_AA)
+        sheet.write(text, left, top + HEIGHT + 2)
     return sheet

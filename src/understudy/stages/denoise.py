@@ -250,15 +250,19 @@ class _Job:
 
     def draw_sheet(self, files: list[Path], skipped: list[Skipped]) -> Path:
         """Before, after and what was taken out, at 100 %, of three frames."""
-        from understudy.imaging.files import encode_png, read_image
-        from understudy.media.denoise_sheet import draw_sheet
+        from understudy.imaging.files import read_image
+        from understudy.imaging.sheet import before_and_after
+        from understudy.media.denoise_sheet import AMPLIFIED, busiest_part
 
         left = {item.item for item in skipped}
         usable = [file for file in files if file.name not in left and (self.work / file.name).is_file()]
         chosen = [usable[len(usable) * part // 6] for part in (1, 3, 5)] if usable else []
         path = state_path(self.workspace, self.side).with_suffix(".png")
-        pairs = [(file.name, read_image(file), read_image(self.work / file.name)) for file in dict.fromkeys(chosen)]
-        write_bytes(path, encode_png(draw_sheet([(name, old.rgb, new.rgb) for name, old, new in pairs])))
+        rows = [
+            busiest_part(file.name, read_image(file).rgb, read_image(self.work / file.name).rgb)
+            for file in dict.fromkeys(chosen)
+        ]
+        write_bytes(path, before_and_after(rows, amplified=AMPLIFIED).png())
         return path
 
     def exchange(self, files: list[Path], skipped: list[Skipped]) -> Path:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from numpy.typing import NDArray
 
 from understudy.facesets import Face, FaceEntry
 from understudy.facesets.reading import each_face
-from understudy.files import writing
+from understudy.files import write_bytes
+from understudy.imaging.sheet import FAINT, Sheet
 from understudy.records import Side, Skipped
 from understudy.report import Report, Stop, never, silent
 from understudy.stages.person_groups import by_name, sheet_path
@@ -21,7 +22,8 @@ PER_PERSON = 10
 MOST_PERSONS = 40
 
 TILE, LABEL, GAP, MARGIN = 112, 216, 6, 16
-BACK, INK, FAINT = (24, 26, 30), (232, 234, 238), (150, 156, 166)
+
+Array = NDArray[np.uint8]
 
 
 def draw_sheet(
@@ -40,25 +42,23 @@ def draw_sheet(
     everybody = by_name(faces)
     rows = {name: _chosen(of, shown.get(name, ())) for name, of in list(everybody.items())[:MOST_PERSONS]}
     wanted = [face for chosen in rows.values() for face in chosen]
-    tiles: dict[str, Image.Image] = {}
+    tiles: dict[str, Array] = {}
     for face, tile in each_face(wanted, lambda _, face: _tile(face), step="Drawing", report=report, stop=stop):
         if not isinstance(tile, Skipped):
             tiles[face.key] = tile
     left_out = len(everybody) - len(rows)
     height = 2 * MARGIN + len(rows) * (TILE + GAP) + (24 if left_out else 0)
-    sheet = Image.new("RGB", (2 * MARGIN + LABEL + PER_PERSON * (TILE + GAP), height), BACK)
-    draw = ImageDraw.Draw(sheet)
+    sheet = Sheet(2 * MARGIN + LABEL + PER_PERSON * (TILE + GAP), height)
     for row, (name, chosen) in enumerate(rows.items()):
         top = MARGIN + row * (TILE + GAP)
-        _label(draw, (MARGIN, top + 24), name, everybody[name])
+        _label(sheet, MARGIN, top + 24, name, everybody[name])
         for column, face in enumerate(chosen):
             if face.key in tiles:
-                sheet.paste(tiles[face.key], (MARGIN + LABEL + column * (TILE + GAP), top))
+                sheet.put(tiles[face.key], MARGIN + LABEL + column * (TILE + GAP), top)
     if left_out:
-        draw.text((MARGIN, height - MARGIN - 18), f"… and {left_out} more", INK, ImageFont.load_default(16))
+        sheet.write(f"… and {left_out} more", MARGIN, height - MARGIN - 18, size=16)
     path = sheet_path(workspace, side)
-    with writing(path) as temp:
-        sheet.save(temp, "PNG")
+    write_bytes(path, sheet.png())
     return path
 
 
@@ -71,8 +71,8 @@ def _chosen(faces: Sequence[FaceEntry], keys: Sequence[str]) -> list[FaceEntry]:
     return [faces[place] for place in dict.fromkeys(places.tolist())]
 
 
-def _tile(face: Face) -> Image.Image:
-    """The face without most of what surrounds it, (112, 112)."""
+def _tile(face: Face) -> Array:
+    """The face without most of what surrounds it, (112, 112, 3)."""
     landmarks = face.meta.landmarks
     middle = (landmarks.min(axis=0) + landmarks.max(axis=0)) / 2
     scale = TILE / max(float(np.ptp(landmarks, axis=0).max()) * 1.55, 1.0)
@@ -80,23 +80,18 @@ def _tile(face: Face) -> Image.Image:
     matrix = np.array([[scale, 0, TILE / 2 - scale * middle[0]], [0, scale, TILE * 0.55 - scale * middle[1]]])
     if small is not face.rgb8:
         matrix[:, :2] *= 2
-    return Image.fromarray(np.asarray(cv2.warpAffine(small, matrix, (TILE, TILE), flags=cv2.INTER_LINEAR), np.uint8))
+    return np.asarray(cv2.warpAffine(small, matrix, (TILE, TILE), flags=cv2.INTER_LINEAR), np.uint8)
 
 
-def _label(draw: ImageDraw.ImageDraw, place: tuple[int, int], name: str, faces: Sequence[FaceEntry]) -> None:
-    x, y = place
+def _label(sheet: Sheet, left: int, top: int, name: str, faces: Sequence[FaceEntry]) -> None:
     text = name if len(name) <= 20 else name[:19] + "…"
-    draw.text((x, y), text, INK, ImageFont.load_default(20))
+    sheet.write(text, left, top, size=20)
     frames = len({face.frame for face in faces if face.frame is not None})
     tracks = len({face.track for face in faces if face.track is not None})
-    draw.text((x, y + 28), f"{_counted(len(faces), 'face')} in {_counted(frames, 'frame')}", FAINT, _small())
+    sheet.write(f"{_counted(len(faces), 'face')} in {_counted(frames, 'frame')}", left, top + 28, colour=FAINT)
     if tracks:
-        draw.text((x, y + 46), _counted(tracks, "track"), FAINT, _small())
+        sheet.write(_counted(tracks, "track"), left, top + 46, colour=FAINT)
 
 
 def _counted(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def _small() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(14)

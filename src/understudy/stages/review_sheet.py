@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from understudy.errors import UnderstudyError
 from understudy.facesets import Catalog
 from understudy.facesets.doubts import KIND_WORDS
-from understudy.files import writing
+from understudy.files import write_bytes
+from understudy.imaging.sheet import FAINT, WARN, Sheet
 from understudy.records import Rect
 from understudy.report import Pace, Report, Stop, never, silent
 from understudy.stages.review_list import Item, Review, runs_of, worst_of
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Image8 = NDArray[np.uint8]
 
 COLUMNS, TILE, CAPTION, MARGIN = 8, 220, 62, 14
-BACK, INK, FAINT, WARN = (24, 26, 30), (232, 234, 238), (150, 156, 166), (255, 176, 64)
 NEXT_FRAMES = 60
 """Frames this close are reached by decoding on; farther ones by a new start."""
 
@@ -46,8 +45,7 @@ def draw_sheet(
             tiles[number] = _tile(picture, items[number], landmarks.get(items[number].file or ""))
         pace.advance()
     path = workspace.private / "review" / f"{found.side}.png"
-    with writing(path) as temp:
-        _sheet(runs, items, tiles, found).save(temp, "PNG")
+    write_bytes(path, _sheet(runs, items, tiles, found).png())
     return path
 
 
@@ -135,37 +133,27 @@ def _factor(scale: float) -> int:
     return max(1, int(1 / scale)) if scale < 0.5 else 1
 
 
-def _sheet(
-    runs: Sequence[Sequence[Item]], items: Sequence[Item], tiles: Mapping[int, Image8], found: Review
-) -> Image.Image:
+def _sheet(runs: Sequence[Sequence[Item]], items: Sequence[Item], tiles: Mapping[int, Image8], found: Review) -> Sheet:
     columns = min(COLUMNS, max(4, len(items)))
     rows = -(-len(items) // columns)
     step_x, step_y = TILE + MARGIN, TILE + CAPTION + MARGIN
     head = 58
-    sheet = Image.new("RGB", (columns * step_x + MARGIN, head + rows * step_y + MARGIN), BACK)
-    draw = ImageDraw.Draw(sheet)
+    sheet = Sheet(columns * step_x + MARGIN, head + rows * step_y + MARGIN)
     words = ", ".join(f"{count} {KIND_WORDS[kind]}" for kind in KIND_WORDS if (count := found.counts.get(str(kind))))
     shown = sum(map(len, runs))
-    draw.text(
-        (MARGIN, 10), f"{found.side}: the worst {shown} of {len(found.items)}, alike ones together", INK, _font(22)
-    )
-    draw.text((MARGIN, 37), f"{found.frames} frames, {found.faces} faces: {words}", FAINT, _font(13))
+    sheet.write(f"{found.side}: the worst {shown} of {len(found.items)}, alike ones together", MARGIN, 10, size=22)
+    sheet.write(f"{found.frames} frames, {found.faces} faces: {words}", MARGIN, 37, size=13, colour=FAINT)
     for number, item in enumerate(items):
         x, y = MARGIN + number % columns * step_x, head + number // columns * step_y
         tile = tiles.get(number)
         if tile is not None:
-            sheet.paste(Image.fromarray(tile), (x, y))
+            sheet.put(tile, x, y)
         else:
-            draw.rectangle((x, y, x + TILE - 1, y + TILE - 1), (40, 43, 49))
+            sheet.fill(x, y, TILE, TILE, (40, 43, 49))
         name = item.frame if item.file is None else Path(item.file).stem
         name += f"  +{len(runs[number]) - 1} alike" if len(runs[number]) > 1 else ""
-        draw.text((x, y + TILE + 4), name, INK, _font(13))
-        score = f"{item.score:.2f}"
-        draw.text((x + TILE - draw.textlength(score, _font(13)), y + TILE + 4), score, WARN, _font(13))
+        sheet.write(name, x, y + TILE + 4, size=13)
+        sheet.write(f"{item.score:.2f}", x + TILE, y + TILE + 4, size=13, colour=WARN, to_left=True)
         lines = textwrap.wrap(item.reasons[0], 38)[:3]
-        draw.multiline_text((x, y + TILE + 21), "\n".join(lines), FAINT, _font(11), spacing=2)
+        sheet.write("\n".join(lines), x, y + TILE + 21, size=11, colour=FAINT)
     return sheet
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

@@ -179,8 +179,7 @@ class _Search:
         ]  # fmt: skip
 
     def draw(self, path: Path) -> None:
-        from understudy.imaging.files import encode_png
         from understudy.media.shot_sheet import draw_sheet
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, encode_png(draw_sheet(list(zip(self.firsts, self.lasts, strict=True)))))
+        write_bytes(path, draw_sheet(list(zip(self.firsts, self.lasts, strict=True))).png())
