@@ -95,7 +95,7 @@ def _where(info: FootageInfo, moment: Moment | None, flag: str) -> tuple[int | N
         return None, None
     if moment.code is None:
         return moment.frame, moment.seconds
-    rate = info.rate or Fraction(25)
+    rate = info.nominal_rate
     try:
         count = frames_of_code(moment.code, rate)
         zero = frames_of_code(info.timecode, rate) if info.timecode else 0
@@ -326,13 +326,11 @@ def _encoding(info: FootageInfo, form: VideoFormat, options: CutOptions) -> Enco
 
 def _frames_of(footage: VideoSource, part: Part) -> Iterator[Frame]:
     """The frames of the part, decoded from shortly before it where the container tells its times."""
-    info = footage.info
     guess = 0
     if part.first or part.start is not None:
         guess = next((i for i, seconds in enumerate(_seconds_of(footage)) if part.place(i, seconds) >= 0), 0)
     for frame in footage.frames(guess):
-        seconds = frame.time - info.start if frame.time is not None else frame.index / (info.rate or Fraction(25))
-        place = part.place(frame.index, seconds)
+        place = part.place(frame.index, footage.time_of(frame) - footage.info.start)
         if place > 0:
             return
         if place == 0:
@@ -349,7 +347,7 @@ def _time_of(footage: VideoSource, index: int) -> Fraction | None:
     stamps = footage.stamps()
     if stamps:
         return stamps[index] * footage.info.time_base if index < len(stamps) else None
-    return footage.info.start + index / (footage.info.rate or Fraction(25))
+    return footage.info.start + index / footage.info.nominal_rate
 
 
 def _expected(footage: VideoSource, part: Part, first: int) -> int | None:
@@ -373,7 +371,7 @@ def _info_of_part(info: FootageInfo, start: Fraction, first: int, sound: SoundCu
 def _timecode(info: FootageInfo, start: Fraction, first: int) -> str | None:
     if info.timecode is None:
         return None
-    rate = info.rate or Fraction(25)
+    rate = info.nominal_rate
     try:
         return advanced(info.timecode, round((start - info.start) * rate) if info.vfr else first, rate)
     except ValueError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -43,6 +44,10 @@ class FrameSource(abc.ABC):
     def estimated_count(self) -> int | None:
         """How many frames to expect; exact when `info.frames_exact`. None when nothing says."""
         return self.info.frames
+
+    def time_of(self, frame: Frame) -> Fraction:
+        """When the frame is shown, in seconds on the footage's own clock; by its number where it has no time."""
+        return frame.time if frame.time is not None else self.info.start + frame.index / self.info.nominal_rate
 
     @abc.abstractmethod
     def frames(self, start: int = 0) -> Iterator[Frame]:

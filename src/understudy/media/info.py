@@ -127,6 +127,11 @@ class FootageInfo:
             Path(), FootageKind.VIDEO, width, height, "yuv420p", 8, rate=rate, time_base=1 / rate, tags=tags
         )  # fmt: skip
 
+    @property
+    def nominal_rate(self) -> Fraction:
+        """Frames per second; 25 for pictures, which have no rate of their own."""
+        return self.rate or Fraction(25)
+
     def as_json(self) -> dict[str, Any]:
         """Plain values for `--json`: fractions as "num/den", paths as text."""
         return {

@@ -364,7 +364,7 @@ class _Times:
     """Where on the result's clock a frame lies. zero: the time of the footage, of its first stream, that becomes 0."""
 
     def __init__(self, like: FootageInfo, variable: bool, options: EncodeOptions) -> None:
-        self.rate = Fraction(options.fps).limit_denominator(1001) if options.fps else (like.rate or Fraction(25))
+        self.rate = Fraction(options.fps).limit_denominator(1001) if options.fps else like.nominal_rate
         timed = like.rate is not None and variable
         self.base = like.time_base if timed else 1 / self.rate
         starts = [like.start, *(track.start for track in like.audio if track.start is not None)]

@@ -126,7 +126,7 @@ def _kept(footage: FrameSource, pictures: Iterator[Frame], fps: float, record: F
     first: Fraction | None = None
     last_slot = -1
     for frame in pictures:
-        moment = frame.time if frame.time is not None else frame.index / (footage.info.rate or Fraction(25))
+        moment = footage.time_of(frame)
         first = moment if first is None else first
         if fps:
             slot = int((moment - first + slack) * wanted)

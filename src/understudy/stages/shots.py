@@ -151,7 +151,7 @@ class _Search:
         for frame in self.footage.frames():
             if self.stop():
                 raise Interrupted("Stopped; nothing was kept.", hint="Finding shots starts anew.")
-            moment = frame.time if frame.time is not None else frame.index / (self.footage.info.rate or Fraction(25))
+            moment = self.footage.time_of(frame)
             origin = moment if origin is None else origin
             begins = self.finder.feed(frame) or not starts
             shown = Thumb.of(frame, moment - origin, self.footage.info.sar)
