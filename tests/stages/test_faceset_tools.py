@@ -604,3 +604,35 @@ def test_a_folder_that_changes_while_it_is_looked_at(workspace: Workspace, tmp_p
             assert [item.item for item in catalog.skipped] == ["00001_0.jpg", "00002_0.jpg", "00003_0.jpg"]
     finally:
         patch.undo()
+
+
+def test_a_pack_that_was_killed_before_it_moved_the_originals_is_gone_on_with(workspace: Workspace) -> None:
+    before = contents(workspace.src.aligned)
+    pack(workspace, SRC)
+    result = pack(workspace, SRC, PackOptions.of(delete_originals=True))
+    assert (result.faces, result.notes["originals_moved"]) == (4, True)
+    assert set(contents(workspace.src.aligned)) == {"faceset.pak"}
+    assert contents(workspace.src.aligned_trash) == before
+    with pytest.raises(UsageError, match=r"faceset\.pak already"):
+        pack(workspace, SRC, PackOptions.of(delete_originals=True))
+
+
+def test_loose_faces_that_a_pack_does_not_hold_are_never_set_aside_for_it(workspace: Workspace) -> None:
+    pack(workspace, SRC)
+    write_face(workspace.src.aligned / "00002_0.jpg", make_jpeg(9), make_meta(1))
+    before = contents(workspace.src.aligned)
+    with pytest.raises(UsageError, match=r"faceset\.pak already"):
+        pack(workspace, SRC, PackOptions.of(delete_originals=True))
+    assert contents(workspace.src.aligned) == before
+
+
+def test_a_face_whose_name_has_no_room_for_an_ending_is_passed_over(workspace: Workspace) -> None:
+    path = workspace.src.aligned / "00001_0.jpg"
+    try:
+        path.rename(path.with_name("x" * 250 + ".jpg"))
+    except OSError:
+        pytest.skip("this disk takes no such name")
+    drawn = draw_landmarks(workspace, SRC)
+    masks = export_masks(workspace, SRC, ExportMasksOptions.of(outline=True))
+    assert [item.item for item in (*drawn.skipped, *masks.skipped)] == ["x" * 250 + ".jpg"] * 2
+    assert draw_landmarks(workspace, SRC, DrawLandmarksOptions.of(remove=True)).notes == {"removed": 3}

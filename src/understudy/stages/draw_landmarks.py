@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from understudy import files
 from understudy.detection import drawing
-from understudy.errors import FacesetError, Interrupted, UnderstudyError
+from understudy.errors import FacesetError, Interrupted, UnderstudyError, UsageError
 from understudy.facesets import Catalog, Face, FaceEntry, encode_jpeg, read_meta
 from understudy.facesets.catalog import face_beside
 from understudy.facesets.options import DrawLandmarksOptions
@@ -79,14 +79,24 @@ def write_beside(
     """
     count, skipped = 0, list[Skipped]()
     for entry, outcome in made:
-        if isinstance(outcome, Skipped):
-            skipped.append(outcome)
-        else:
-            files.write_bytes(beside(entry, ending), outcome, durable=False)
+        if not isinstance(outcome, Skipped):
+            outcome = _written(entry, ending, outcome)
+        if outcome is None:
             count += 1
+        else:
+            skipped.append(outcome)
     if count + len(skipped) < total:
         raise Interrupted(f"Stopped after {count + len(skipped)} of {total} faces.", hint="Run it again.")
     return count, skipped
+
+
+def _written(entry: FaceEntry, ending: str, picture: bytes) -> Skipped | None:
+    """None when the picture lies beside its face; a face whose name has no room for the ending is passed over."""
+    try:
+        files.write_bytes(beside(entry, ending), picture, durable=False)
+    except UsageError as error:
+        return Skipped(entry.key, error.message)
+    return None
 
 
 def drawn(face: Face) -> npt.NDArray[np.uint8]:
@@ -115,13 +125,20 @@ def _drawn_files(faces: list[FaceEntry], endings: tuple[str, ...]) -> Iterator[P
         for ending in endings:
             path = beside(face, ending)
             key = f"{face.person}/{path.name}" if face.person else path.name
-            if key not in known and face_beside(key) is not None and path.is_file():
+            if key not in known and face_beside(key) is not None and _is_file(path):
                 yield path
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; not where the name is longer than the disk takes."""
+    with contextlib.suppress(OSError):
+        return path.is_file()
+    return False
 
 
 def require_no_face(path: Path) -> None:
     """Raise FacesetError when a drawn picture would take the place of a face."""
-    if not path.exists():
+    if not _is_file(path):
         return
     try:
         read_meta(path)

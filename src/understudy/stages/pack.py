@@ -10,7 +10,7 @@ from understudy.errors import UsageError
 from understudy.facesets import Catalog, FaceEntry
 from understudy.facesets.changes import Move, apply
 from understudy.facesets.options import PackOptions
-from understudy.facesets.packs import PACK_NAME, write_pack
+from understudy.facesets.packs import PACK_NAME, each_packed, write_pack
 from understudy.files import sweep
 from understudy.records import Side
 from understudy.report import Note, Report, Stop, never, silent
@@ -30,23 +30,26 @@ def pack(
     """Write the faces of `side`, with their persons, into faceset.pak, byte for byte as they are.
 
     The loose faces stay unless the options say otherwise; nothing reads them while the pack is there. Pictures without
-    face data are not packed and stay in any case. Raises UsageError when there is a pack and `replace` is off, and what
-    `write_pack` and `Catalog.open` raise; a pack appears whole or not at all.
+    face data are not packed and stay in any case. With `delete_originals` a pack that holds the loose faces already, as
+    a process leaves it that was killed before it moved them, is gone on with. Raises UsageError when there is another
+    pack and `replace` is off, and what `write_pack` and `Catalog.open` raise; a pack appears whole or not at all.
     """
     started, side, options = time.perf_counter(), Side(side), options or PackOptions()
     with writing_faces(workspace, side) as folder:
-        there = (folder / PACK_NAME).is_file()
-        if there and not options.replace:
-            raise UsageError(
-                "There is a faceset.pak already; it is what every program reads here.",
-                hint=f"Unpack it: understudy faceset unpack {side}. Or pack the loose faces anew with --replace.",
-            )
+        path = folder / PACK_NAME
+        there = path.is_file()
+        if there and not (options.replace or options.delete_originals):
+            raise _packed_already(side)
         sweep(folder, PACK_NAME)
         cache = None if there else workspace.catalogs
         with Catalog.open(folder, cache=cache, loose=there, report=report, stop=stop) as catalog:
-            faces, skipped = catalog.require_faces(), catalog.skipped
-            path = folder / PACK_NAME
-            if there:
+            faces, skipped = (catalog.faces() if there else catalog.require_faces()), catalog.skipped
+            if there and not options.replace:
+                if not _holds(path, faces):
+                    raise _packed_already(side)
+                report(Note("faceset.pak holds these faces already."))
+            elif there:
+                catalog.require_faces()
                 _write_in_place_of(workspace, side, faces, report, stop)
             else:
                 write_pack(folder, faces, report=report, stop=stop)
@@ -64,6 +67,27 @@ def pack(
         outputs=[path],
         notes={"bytes": path.stat().st_size, "persons": persons, "originals_moved": options.delete_originals},
     )
+
+
+def _packed_already(side: Side) -> UsageError:
+    return UsageError(
+        "There is a faceset.pak already; it is what every program reads here.",
+        hint=f"Unpack it: understudy faceset unpack {side}. Or pack the loose faces anew with --replace.",
+    )
+
+
+def _holds(pack: Path, faces: Sequence[FaceEntry]) -> bool:
+    """Whether the pack holds each of these loose faces, of which there are some, byte for byte."""
+    left = {face.key: face.path for face in faces}
+    with pack.open("rb") as handle:
+        for packed in each_packed(pack):
+            path = left.get(packed.key)
+            if path is not None:
+                handle.seek(packed.offset)
+                if handle.read(packed.size) != path.read_bytes():
+                    return False
+                del left[packed.key]
+    return bool(faces) and not left
 
 
 def _write_in_place_of(
