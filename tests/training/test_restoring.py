@@ -19,18 +19,8 @@ from understudy.training import restoring
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.degrading import Pixels, cookbook, degrade, softness
 from understudy.training.precision import Precision
-from understudy.training.restoring import (
-    Budget,
-    Lessons,
-    Setup,
-    TrainedRestorer,
-    Trust,
-    Verdict,
-    blended,
-    judge,
-    load_restorer,
-    train_restorer,
-)
+from understudy.training.restoring import Budget, Lessons, Setup, TrainedRestorer, load_restorer, train_restorer
+from understudy.training.trusting import Trust, Verdict, blended, judge
 
 CPU = torch.device("cpu")
 FP32 = Precision("float32", True, 1)

@@ -24,36 +24,28 @@ import numpy as np
 
 from understudy.curation import measures
 from understudy.devices import Device, device_named, physical_cores
-from understudy.errors import FacesetError, Interrupted, UsageError
+from understudy.errors import FacesetError, Interrupted, UnreadableFace, UsageError
 from understudy.evaluation.restoration import plausibility
 from understudy.facesets import Catalog, Face, FaceEntry, changes, encode_jpeg, read_face, write_face
 from understudy.facesets.reading import each_face
-from understudy.files import os_errors, sweep, write_bytes
+from understudy.files import os_errors, sweep, sync_files, write_bytes
+from understudy.imaging.sheet import before_and_after
 from understudy.imaging.types import as_float
 from understudy.records import FaceType, Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.enhance_journal import EnhanceJournal, Fate, Outcome, Stamp, stamp_of
 from understudy.stages.enhance_options import MINUTES_ON_CPU, MINUTES_ON_GPU, EnhanceOptions
-from understudy.stages.enhance_sheet import BeforeAfter, draw_sheet
+from understudy.stages.enhance_sheet import AMPLIFIED, middle_of_face
 from understudy.stages.result import StageResult
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.degrading import Floats, Pixels, cookbook, softness
 from understudy.training.precision import choose
-from understudy.training.restoring import (
-    Budget,
-    Lessons,
-    Restore,
-    Setup,
-    TrainedRestorer,
-    Trust,
-    Verdict,
-    blended,
-    blur_of,
-    judge,
-    load_restorer,
-    train_restorer,
-)
+from understudy.training.restoring import Budget, Lessons, Setup, TrainedRestorer, load_restorer, train_restorer
+from understudy.training.trusting import Restore, Trust, Verdict, blended, blur_of, judge
 from understudy.workspace import SidePaths, Workspace
+
+SMALLEST = 32
+"""Faces of fewer pixels across are left as they are."""
 
 SHARP_SHARE = 0.25
 """The sharpest part of a faceset, which is learned from."""
@@ -202,6 +194,8 @@ class _Run:
 
     def _look(self, faces: Sequence[FaceEntry]) -> tuple[list[Look], list[Skipped]]:
         def look(entry: FaceEntry, face: Face) -> Look:
+            if min(entry.height, entry.width) < SMALLEST:
+                raise UnreadableFace(f"it is too small to tell what is soft in it ({entry.width} x {entry.height})")
             return Look(entry, _stamp(entry), measures.sharpness(face), softness(face.rgb8))
 
         looks, skipped = [], []
@@ -453,6 +447,7 @@ class _Run:
         if not enhanced:
             return None
         aligned, trash = self.paths.aligned, self.paths.frames / "aligned_trash"
+        sync_files([self.enhanced / look.entry.key for look in enhanced])
         moves = [changes.Move(aligned / look.entry.key, trash / look.entry.key) for look in enhanced]
         moves += [changes.Move(self.enhanced / look.entry.key, aligned / look.entry.key) for look in enhanced]
         change = changes.apply(
@@ -476,11 +471,11 @@ class _Run:
         rows = []
         for look in picked:
             before, after = look.entry.read().rgb8, read_face(self.enhanced / look.entry.key).rgb8
-            rows.append(BeforeAfter(look.entry.name, before, after))
+            rows.append(middle_of_face(look.entry.name, before, after))
         path = self.home / "before_after.png"
         with os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, draw_sheet(rows))
+        write_bytes(path, before_and_after(rows, amplified=AMPLIFIED).png())
         return path
 
     def _set_aside(self, folder: Path, what: str, *, only_full: bool = False) -> None:

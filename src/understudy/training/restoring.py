@@ -1,10 +1,9 @@
-"""Training a restorer on a person's sharp faces, and deciding how far it is to be trusted.
+"""Training a restorer on a person's sharp faces.
 
     sharp faces ─ degrade by a recipe ─► soft crop ─ Restorer ─► compared with the sharp crop
 
-Some sharp faces are held out. On them, made soft in the same ways, the trainer measures whether the restorer is nearer
-to the truth than the soft face itself (which is what Lanczos gives, since an aligned soft face *is* an enlarged small
-one). `Trust` turns that into how much of the difference is used, by how soft a face is: none where nothing is gained.
+Some sharp faces are held out: they show progress, and in the end `trusting.judge` decides by them how far the restorer
+is to be trusted.
 """
 
 from __future__ import annotations
@@ -13,10 +12,8 @@ import hashlib
 import math
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -25,24 +22,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from understudy.evaluation.restoration import Closeness, closeness, mean_closeness, plausibility
 from understudy.imaging.types import Image, as_float
 from understudy.networks.restorer import GRAIN, Restorer, RestorerConfig, places, restore
 from understudy.report import Metrics, Progress, Report, Stop, never, silent
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
-from understudy.training.degrading import Cookbook, Pixels, cookbook, degrade, sharpness
+from understudy.training.degrading import Cookbook, Pixels, cookbook
 from understudy.training.precision import Precision
+from understudy.training.soft_crops import SoftCrops, as_tensor
 from understudy.training.step import prepare
+from understudy.training.trusting import Trust, Verdict, degraded, judge
 
 Floats = NDArray[np.float64]
-Pair = tuple[Pixels, Image]
-"""A soft face as a file would hold it, and the truth."""
-
-Restore = Callable[[Pixels], Image]
-"""Anything that restores a whole face: (S,S,3) uint8 to float32 0..1 of the same size."""
-
-MARGIN_PX = 24
-"""Around a crop, degraded with it and cut off again, so that filters do not meet an edge."""
 SAVE_SECS = 60.0
 PATIENCE = 8
 """Evaluations in a row without progress that end the training, once the rate of learning has come down."""
@@ -55,9 +45,6 @@ RATE, LAST_RATE, WARM_UP, LONGEST_GRADIENT = 1e-3, 2e-5, 50, 0.2
 """At 4e-3 it is thrown off within 60 iterations, and at 1.5e-3 it trembles. Computing the last convolution in tenths,
 which allows greater rates, gained less (0.21 dB after 300 iterations, against 0.24 after 120 like this)."""
 GRADIENT_WEIGHT = 0.5
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the predicted difference that `trust_of` tries."""
-SOFTNESS_CLASSES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,53 +88,6 @@ class Setup:
     evaluate_secs: float = 30.0
     evaluate_every: int = 0  # iterations; 0: by the clock
     workers: int = 1
-
-
-@dataclass(frozen=True)
-class Trust:
-    """How much of the difference is used for a face of some sharpness.
-
-    sharpness: of the middle of each class of faces, rising. strength: 0..1, of each class. faithful, overshoot, noise:
-    limits of `evaluation.restoration.plausibility` that good results kept.
-    """
-
-    sharpness: tuple[float, ...] = (0.0,)
-    strength: tuple[float, ...] = (0.0,)
-    faithful: float = 0.0
-    overshoot: float = 1.0
-    noise: float = 1e9
-
-    def strength_for(self, value: float) -> float:
-        """The strength for a face of that `degrading.sharpness`."""
-        return float(np.interp(value, self.sharpness, self.strength))
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Trust:
-        limits = (float(stored[name]) for name in ("faithful", "overshoot", "noise"))
-        return cls(tuple(stored["sharpness"]), tuple(stored["strength"]), *limits)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the held-out faces say. soft: of the degraded faces as they are; restored: with the trusted strength."""
-
-    soft: Closeness
-    restored: Closeness
-    faces: int
-
-    @property
-    def gain_db(self) -> float:
-        return self.restored.psnr - self.soft.psnr
-
-    def as_json(self) -> dict[str, Any]:
-        return {"soft": self.soft.as_json(), "restored": self.restored.as_json(), "faces": self.faces}
-
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Verdict:
-        return cls(Closeness(**stored["soft"]), Closeness(**stored["restored"]), int(stored["faces"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +216,7 @@ def train_restorer(
     about = dict(about or {})
     clock = _Clock(training.seconds)
     saved_at = clock.seconds
-    with _Crops(lessons.sharp, training.recipes, setup, training.iteration) as crops:
+    with _crops(lessons, training, setup) as crops:
         while (spent := budget.spent(training.iteration, training.seconds)) < 1:
             if spent >= SETTLED and training.at_plateau:
                 break
@@ -330,96 +270,6 @@ def load_restorer(
     )
 
 
-def blended(soft: Pixels, drawn: Image, strength: float) -> Image:
-    """The soft face with that share of what the restorer adds; float32 0..1."""
-    before = as_float(soft)
-    return np.asarray(np.clip(before + np.float32(strength) * (drawn - before), 0, 1), np.float32)
-
-
-def judge(
-    restorer: Restore, held_out: Sequence[Pixels], recipes: Cookbook, *, seed: int = 0, count: int = 32
-) -> tuple[Trust, Verdict]:
-    """How far a restorer is to be trusted, by softness, and what it gains with that; from `held_out` sharp faces.
-
-    Half of the made pairs choose the strengths; the other half give the verdict. A class of softness in which PSNR,
-    SSIM or the gradients lose gets no strength.
-    """
-    pairs = _pairs(held_out, recipes, np.random.default_rng([seed, 77]), count)
-    drawn = [restorer(soft) for soft, _ in pairs]
-    levels = np.array([sharpness(soft) for soft, _ in pairs])
-    table = [
-        [closeness(blended(soft, made, strength), truth) for strength in STRENGTHS]
-        for (soft, truth), made in zip(pairs, drawn, strict=True)
-    ]
-    choosing, judging = range(0, len(pairs), 2), range(1, len(pairs), 2)
-    middles, strengths = _classes(levels, table, list(choosing))
-    trust = Trust(tuple(middles), tuple(strengths))
-    trust = _with_limits(trust, pairs, drawn, levels)
-    before, after = [], []
-    for index in judging or choosing:
-        soft, truth = pairs[index]
-        before.append(table[index][0])
-        after.append(closeness(blended(soft, drawn[index], trust.strength_for(levels[index])), truth))
-    verdict = Verdict(mean_closeness(before), mean_closeness(after), len(before))
-    if not _is_no_worse(verdict.restored, verdict.soft):
-        verdict = Verdict(verdict.soft, verdict.soft, verdict.faces)
-        trust = Trust(trust.sharpness, tuple(0.0 for _ in trust.strength))
-    return trust, verdict
-
-
-# -- judging
-
-
-def _pairs(
-    faces: Sequence[Pixels] | NDArray[np.uint8], recipes: Cookbook, rng: np.random.Generator, count: int
-) -> list[Pair]:
-    """`count` degraded faces, each with the truth: every held-out face in turn."""
-    made: list[Pair] = []
-    for number in range(count):
-        face = np.asarray(faces[number % len(faces)])
-        soft = degrade(face, recipes.draw(rng), rng, scale=face.shape[0] / 512)
-        made.append((soft, as_float(face)))
-    return made
-
-
-def _classes(levels: Floats, table: list[list[Closeness]], chosen: list[int]) -> tuple[list[float], list[float]]:
-    """The middle of each class of softness and the best strength in it that loses nothing."""
-    ordered = sorted(chosen, key=lambda index: levels[index])
-    groups = [group for group in np.array_split(ordered, min(SOFTNESS_CLASSES, len(ordered))) if len(group)]
-    middles, strengths = [], []
-    for group in groups:
-        means = [mean_closeness([table[index][column] for index in group]) for column in range(len(STRENGTHS))]
-        allowed = [column for column, mean in enumerate(means) if _is_no_worse(mean, means[0])]
-        best = max(allowed, key=lambda column: means[column].psnr)
-        middles.append(float(np.median(levels[group])))
-        strengths.append(STRENGTHS[best])
-    return middles, strengths
-
-
-def _is_no_worse(one: Closeness, other: Closeness) -> bool:
-    return one.psnr >= other.psnr and one.ssim >= other.ssim and one.gradients >= other.gradients
-
-
-def _with_limits(trust: Trust, pairs: list[Pair], drawn: list[Image], levels: Floats) -> Trust:
-    """The limits that results on held-out faces kept, with some room: what a good result looks like."""
-    found = []
-    for (soft, _), made, level in zip(pairs, drawn, levels, strict=True):
-        strength = trust.strength_for(level)
-        found.append(plausibility(blended(soft, made, strength), as_float(soft), blur_of(made)))
-    return Trust(
-        trust.sharpness,
-        trust.strength,
-        faithful=min(value.faithful for value in found) - 2.0,
-        overshoot=1.5 * max(value.overshoot for value in found) + 0.005,
-        noise=1.5 * max(1.0, max(value.noise for value in found)),
-    )
-
-
-def blur_of(face: NDArray[Any]) -> float:
-    """The sigma, px, of the blur under which a soft face and its restored one look the same."""
-    return 10.0 * float(face.shape[0]) / 512
-
-
 class _Exam:
     """A small set of held-out crops by which progress is told."""
 
@@ -428,9 +278,9 @@ class _Exam:
         side = min(lessons.side, most_px) // GRAIN * GRAIN
         corner = (lessons.side - side) // 2
         window = slice(corner, corner + side)
-        pairs = _pairs(lessons.held_out, recipes, rng, count)
-        self._soft = _tensor([soft[window, window] for soft, _ in pairs])
-        self._truth = _tensor([np.rint(truth[window, window] * 255).astype(np.uint8) for _, truth in pairs])
+        pairs = degraded(lessons.held_out, recipes, rng, count)
+        self._soft = as_tensor([soft[window, window] for soft, _ in pairs])
+        self._truth = as_tensor([np.rint(truth[window, window] * 255).astype(np.uint8) for _, truth in pairs])
         corners = np.full(count, corner, np.int64)
         self._place = places(corners, corners, side, lessons.side)
 
@@ -450,6 +300,18 @@ def _psnr(pictures: Tensor, truth: Tensor) -> Tensor:
 
 
 # -- a step
+
+
+def _crops(lessons: Lessons, training: _Training, setup: Setup) -> SoftCrops:
+    return SoftCrops(
+        lessons.sharp,
+        training.recipes,
+        start=training.iteration,
+        crop_px=setup.crop_px,
+        batch_size=setup.batch_size,
+        seed=setup.seed,
+        workers=setup.workers,
+    )
 
 
 def _step(training: _Training, soft: Tensor, sharp: Tensor, place: Tensor, rate: float, precision: Precision) -> Tensor:
@@ -491,64 +353,6 @@ def _rate(iteration: int, spent: float) -> float:
 
 def _autocast(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, precision.torch_dtype, enabled=precision.dtype != "float32")
-
-
-# -- crops
-
-
-class _Crops:
-    """Batches of (soft, sharp, place), made ahead by threads; batch i is the same whatever went before it."""
-
-    def __init__(self, faces: NDArray[np.uint8], recipes: Cookbook, setup: Setup, start: int) -> None:
-        self._faces, self._recipes, self._setup, self._next = faces, recipes, setup, start
-        self._pool = ThreadPoolExecutor(max(1, setup.workers), thread_name_prefix="crops")
-        self._ahead: deque[Future[tuple[Tensor, Tensor, Tensor]]] = deque()
-
-    def __enter__(self) -> _Crops:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        return self
-
-    def __next__(self) -> tuple[Tensor, Tensor, Tensor]:
-        while len(self._ahead) <= self._setup.workers:
-            self._ahead.append(self._pool.submit(self._batch, self._next))
-            self._next += 1
-        return self._ahead.popleft().result()
-
-    def _batch(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        setup, side = self._setup, self._faces.shape[1]
-        rng = np.random.default_rng([setup.seed, 11, number])
-        crop = min(setup.crop_px, side // GRAIN * GRAIN)
-        corners = rng.integers(0, side - crop + 1, (2, setup.batch_size))
-        soft, sharp = [], []
-        for top, left in corners.T:
-            face = self._faces[int(rng.integers(len(self._faces)))]
-            pair = _crop_pair(face, int(top), int(left), crop, self._recipes, rng)
-            soft.append(pair[0])
-            sharp.append(pair[1])
-        return _tensor(soft), _tensor(sharp), places(corners[0], corners[1], crop, side)
-
-
-def _crop_pair(
-    face: Pixels, top: int, left: int, crop: int, recipes: Cookbook, rng: np.random.Generator
-) -> tuple[Pixels, Pixels]:
-    """A degraded crop and the sharp one. The corner of what is degraded is drawn too, so that no grid is learned."""
-    side = face.shape[0]
-    margins = MARGIN_PX + rng.integers(0, 8, 4)
-    up, before = max(0, top - int(margins[0])), max(0, left - int(margins[1]))
-    down, after = min(side, top + crop + int(margins[2])), min(side, left + crop + int(margins[3]))
-    around = degrade(np.asarray(face[up:down, before:after]), recipes.draw(rng), rng, scale=side / 512)
-    soft = around[top - up : top - up + crop, left - before : left - before + crop]
-    return soft, np.asarray(face[top : top + crop, left : left + crop])
-
-
-def _tensor(pictures: Sequence[Pixels]) -> Tensor:
-    """(B,3,H,W) float32 0..1 of equally large pictures."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
 def _resized(picture: Image, side: int) -> Image:
