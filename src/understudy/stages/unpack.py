@@ -161,13 +161,18 @@ def _is_there(path: Path, data: bytes) -> bool:
 
 def _loose_pictures(folder: Path) -> Iterator[tuple[str, Path]]:
     """Pictures of the folder and of its persons' folders, by key."""
-    for entry in os.scandir(folder):
+    for entry in _entries(folder):
         if files.is_folder(entry) and not entry.name.startswith("."):
-            for inner in os.scandir(entry.path):
+            for inner in _entries(entry.path):
                 if _is_picture(inner):
                     yield f"{entry.name}/{inner.name}", Path(inner.path)
         elif _is_picture(entry):
             yield entry.name, Path(entry.path)
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
