@@ -79,12 +79,11 @@ def write_beside(
     """
     count, skipped = 0, list[Skipped]()
     for entry, outcome in made:
-        if not isinstance(outcome, Skipped):
-            outcome = _written(entry, ending, outcome)
-        if outcome is None:
+        refused = outcome if isinstance(outcome, Skipped) else _written(entry, ending, outcome)
+        if refused is None:
             count += 1
         else:
-            skipped.append(outcome)
+            skipped.append(refused)
     if count + len(skipped) < total:
         raise Interrupted(f"Stopped after {count + len(skipped)} of {total} faces.", hint="Run it again.")
     return count, skipped
