@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from understudy.errors import UnsafeFile
 from understudy.facesets import pickles
-from understudy.facesets.pickles import FaceTypeCode, SampleTypeCode
+from understudy.facesets.pickles import FaceTypeCode, SampleTypeCode, streaming
 
 plain = st.recursive(
     st.none()
@@ -310,8 +310,8 @@ def test_mapped_files_are_read_in_place(tmp_path: Path) -> None:
 def test_a_stream_gives_what_loading_gives(value: list[Any], window: int) -> None:
     """With windows smaller than an item, and batches of two, so that every seam is met."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pickles, "_BATCH", 2)
-        patch.setattr(pickles._Window.__init__, "__defaults__", (window,))
+        patch.setattr(streaming, "BATCH", 2)
+        patch.setattr(streaming.Window.__init__, "__defaults__", (window,))
         for data in (pickle.dumps(value, 4), pickles.dumps(value, 3), b"".join(pickles.dump_items(value))):
             assert list(pickles.stream(io.BytesIO(data), len(data), list)) == value
 
