@@ -192,6 +192,8 @@ def test_what_goes_on_is_what_was_stopped(workspace: Workspace) -> None:
     both_extracted(workspace)
     journal(workspace, Side.DST, *DONE_FRAMES, footage="data_dst.mp4 123456", size=256)
     assert status(workspace).next == "understudy faceset extract dst --image-size 256 --from video"
+    touch(workspace.dst.aligned_debug / "00001.jpg")
+    assert status(workspace).next == "understudy faceset extract dst --image-size 256 --debug-images --from video"
 
 
 def test_frames_that_came_after_the_end_are_searched_too(workspace: Workspace) -> None:

@@ -204,6 +204,8 @@ def _searched(workspace: Workspace, paths: SidePaths, *, has_frames: bool) -> Se
     for name, flag in (("face_type", "--face-type"), ("image_size", "--image-size")):
         if name in settings and settings[name] not in (usual[name], _usual_size(settings)):
             words += [flag, str(settings[name])]
+    if image_count(paths.aligned_debug):
+        words.append("--debug-images")
     if has_frames and not footage.startswith(FOLDER):
         words += ["--from", str(FootageFrom.VIDEO)]
     return Searched(frames, shlex.join(words))
