@@ -14,7 +14,8 @@ from understudy.curation.appearance import describe
 from understudy.curation.duplicates import DIMENSIONS as PRINT_LENGTH
 from understudy.curation.duplicates import find_duplicates, print_of
 from understudy.curation.person_options import DedupeOptions
-from understudy.curation.persons import Sighting, group_faces
+from understudy.curation.persons import group_faces
+from understudy.curation.runs import Sighting
 from understudy.demo.footage import Performer, draw_shot
 from understudy.facesets import Face, FaceMeta
 from understudy.geometry import affine, transform

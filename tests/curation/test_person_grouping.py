@@ -8,7 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from understudy.curation.persons import Sighting, find_runs, group_faces, representatives, stable_names
+from understudy.curation.person_names import stable_names
+from understudy.curation.persons import group_faces, representatives
+from understudy.curation.runs import Sighting, find_runs
 from understudy.records import Rect
 
 DIMENSIONS = 64

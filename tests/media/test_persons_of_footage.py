@@ -12,7 +12,8 @@ import pytest
 from understudy.curation.appearance import describe
 from understudy.curation.duplicates import difference, print_of
 from understudy.curation.person_options import DedupeOptions, PersonsAction
-from understudy.curation.persons import Sighting, group_faces
+from understudy.curation.persons import group_faces
+from understudy.curation.runs import Sighting
 from understudy.detection import load_engine
 from understudy.detection.cutting import cut_face
 from understudy.facesets import Catalog, Face, FaceMeta

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from understudy.curation import appearance
+from understudy.curation.person_names import stable_names
 from understudy.curation.person_options import PersonsAction, PersonsOptions
-from understudy.curation.persons import THRESHOLD, Looks, Sighting, group_faces, representatives, stable_names
+from understudy.curation.persons import THRESHOLD, group_faces, representatives
+from understudy.curation.runs import Looks, Sighting
 from understudy.errors import EmptyFaceset, Interrupted, UsageError
 from understudy.facesets import Catalog, Face, FaceEntry
 from understudy.facesets.reading import each_face
