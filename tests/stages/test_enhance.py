@@ -305,7 +305,7 @@ def test_packed_faces_are_enhanced_beside_the_pack_but_not_replaced(workspace: W
     before = names(workspace.src.aligned)
     for path in workspace.src.aligned.glob("*.jpg"):
         path.unlink()
-    with pytest.raises(UsageError, match="Packed") as caught:
+    with pytest.raises(UsageError, match="packed") as caught:
         enhance(workspace, Side.SRC, QUICK.but(replace=True))
     assert "unpack" in caught.value.hint
     assert enhance(workspace, Side.SRC, QUICK).notes["enhanced"] == SOFT

@@ -15,10 +15,9 @@ from understudy.facesets import Catalog, Face, FaceEntry
 from understudy.facesets.reading import each_face
 from understudy.records import Side, Skipped
 from understudy.report import Report, Stop, never, silent
-from understudy.stages.face_changes import require_loose, writing_faces
+from understudy.stages.face_changes import require_loose, to_trash, writing_faces
 from understudy.stages.result import StageResult
 from understudy.stages.review_list import forget
-from understudy.stages.trash import move_to_trash
 from understudy.workspace import Workspace
 
 NAMED = 1000
@@ -53,10 +52,10 @@ def dedupe(
             groups = find_duplicates(prints, worth, options.threshold)
             notes = _notes(faces, groups, len(entries), options)
             if groups and not options.dry_run:
-                going = [faces[number] for group in groups for number, _ in group.dropped]
-                change = move_to_trash(workspace, side, going, title="Took out duplicates", report=report, stop=stop)
+                going = [faces[number].key for group in groups for number, _ in group.dropped]
+                change = to_trash(workspace, side, going, title="Took out duplicates", report=report, stop=stop)
                 catalog.refresh()
-                forget(workspace, side, files=[face.key for face in going])
+                forget(workspace, side, files=going)
                 skipped += change.skipped
                 notes["undo"] = f"understudy faceset undo {side}"
     moved = "undo" in notes

@@ -24,11 +24,11 @@ import numpy as np
 
 from understudy.curation import measures
 from understudy.devices import Device, device_named, physical_cores
-from understudy.errors import FacesetError, Interrupted, UnreadableFace, UsageError
+from understudy.errors import FacesetError, Interrupted, UnreadableFace
 from understudy.evaluation.restoration import plausibility
 from understudy.facesets import Catalog, Face, FaceEntry, changes, encode_jpeg, read_face, write_face
 from understudy.facesets.reading import each_face
-from understudy.files import os_errors, sweep, sync_files, write_bytes
+from understudy.files import os_errors, sweep, write_bytes
 from understudy.imaging.sheet import before_and_after
 from understudy.imaging.types import as_float
 from understudy.records import FaceType, Side, Skipped
@@ -36,6 +36,7 @@ from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.enhance_journal import EnhanceJournal, Fate, Outcome, Stamp, stamp_of
 from understudy.stages.enhance_options import MINUTES_ON_CPU, MINUTES_ON_GPU, EnhanceOptions
 from understudy.stages.enhance_sheet import AMPLIFIED, middle_of_face
+from understudy.stages.face_changes import require_loose, swap_in, writing_faces
 from understudy.stages.result import StageResult
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.degrading import Floats, Pixels, cookbook, softness
@@ -79,11 +80,11 @@ def enhance(
     started = time.perf_counter()
     paths = workspace.side(side)
     home = workspace.private / "enhance" / str(side)
-    with workspace.writing(f"aligned-{side}"):
-        changes.recover(workspace.changes(side))
+    with writing_faces(workspace, side):
+        if options.replace:
+            require_loose(workspace, side, otherwise="Without --replace they are enhanced into aligned_enhanced.")
         with Catalog.open(paths.aligned, cache=workspace.catalogs, report=report, stop=stop) as catalog:
             faces = catalog.require_faces()
-            _require_loose(faces, options, side)
             run = _Run(workspace, paths, home, options, report, stop)
             summary = run.over(faces, catalog.skipped)
     return StageResult(
@@ -446,18 +447,10 @@ class _Run:
         """Let the enhanced faces and the old ones change places, as one change that can be undone."""
         if not enhanced:
             return None
-        aligned, trash = self.paths.aligned, self.paths.frames / "aligned_trash"
-        sync_files([self.enhanced / look.entry.key for look in enhanced])
-        moves = [changes.Move(aligned / look.entry.key, trash / look.entry.key) for look in enhanced]
-        moves += [changes.Move(self.enhanced / look.entry.key, aligned / look.entry.key) for look in enhanced]
-        change = changes.apply(
-            moves,
-            title=f"Enhanced {len(enhanced)} faces",
-            journal_folder=self.workspace.changes(self.paths.side),
-            roots=(self.paths.frames,),
-            report=self.report,
-            stop=self.stop,
-        )
+        keys = [look.entry.key for look in enhanced]
+        title = f"Enhanced {len(enhanced)} faces"
+        side, report, stop = self.paths.side, self.report, self.stop
+        change = swap_in(self.workspace, side, keys, self.enhanced, title=title, report=report, stop=stop)
         self._set_aside(self.enhanced, "copies of the other faces", only_full=True)
         shutil.rmtree(self.enhanced, ignore_errors=True)
         return change
@@ -588,15 +581,6 @@ def _made_for_other(found: TrainedRestorer, kind: str, person: str | None) -> st
 def _folder(person: str) -> str:
     """A folder name for any person's name."""
     return f"person-{hashlib.sha256(person.encode()).hexdigest()[:12]}"
-
-
-def _require_loose(faces: Sequence[FaceEntry], options: EnhanceOptions, side: Side) -> None:
-    if options.replace and faces[0].packed_at is not None:
-        raise UsageError(
-            "Packed faces cannot be replaced one by one.",
-            hint=f"Unpack them first: understudy faceset unpack {side}. Without --replace they are enhanced into "
-            "aligned_enhanced.",
-        )
 
 
 def _require_sharp(group: _Chosen, side: Side) -> None:

@@ -25,7 +25,6 @@ from understudy.detection.smoothing import REACH
 from understudy.detection.tracking import MEMORY, WAIT, Tracker
 from understudy.errors import Busy, Interrupted, MediaError, NoFacesFound, NoFrames, UsageError
 from understudy.facesets import Catalog
-from understudy.facesets.changes import recover
 from understudy.files import os_errors, sweep
 from understudy.imaging.threads import one_thread_per_call
 from understudy.media import Frame, FrameSource
@@ -41,6 +40,7 @@ from understudy.stages.extract_journal import (
     journal_path,
     settings_of,
 )
+from understudy.stages.face_changes import writing_faces
 from understudy.stages.frame_record import read_record, record_path
 from understudy.stages.result import StageResult
 from understudy.stages.review import write_review
@@ -76,13 +76,15 @@ def extract(
     side, options = Side(side), options or ExtractOptions()
     started = time.perf_counter()
     paths = workspace.side(side)
-    with workspace.writing(f"aligned-{side}"), workspace.footage(side, options.from_) as footage:
-        recover(workspace.changes(side))
+    with writing_faces(workspace, side), workspace.footage(side, options.from_) as footage:
         unchanged = _fingerprint(footage)
         journal = _take_up(workspace, side, footage, options, report)
         rate = None
         if not _is_all_done(journal, paths):
-            options = options.but(image_size=journal.settings.get("image_size", options.size))
+            options = options.but(
+                image_size=journal.settings.get("image_size", options.size),
+                debug_images=options.debug_images or _draws_already(paths, journal),
+            )
             with journal, one_thread_per_call():
                 rate = _extract(paths, footage, journal, options, report, stop)
                 _require_same(footage, unchanged, side)
@@ -99,6 +101,11 @@ def extract(
         outputs=[paths.aligned],
         notes={"frames_without_face": sum(done.faces == 0 for done in journal.done.values())},
     )
+
+
+def _draws_already(paths: SidePaths, journal: ExtractJournal) -> bool:
+    """Whether the run that is gone on with drew debug images: a frame without one would count as deleted."""
+    return bool(journal.done) and paths.aligned_debug.is_dir() and any(paths.aligned_debug.iterdir())
 
 
 def _review(workspace: Workspace, side: Side, report: Report, stop: Stop) -> None:

@@ -42,12 +42,15 @@ def _folders(aligned: Path) -> list[Path]:
     return [aligned, *persons]
 
 
-def require_loose(workspace: Workspace, side: Side) -> None:
-    """Raise UsageError while the faceset is packed: what is done to its files would not be seen."""
+def require_loose(workspace: Workspace, side: Side, *, otherwise: str = "") -> None:
+    """Raise UsageError while the faceset is packed: what is done to its files would not be seen.
+
+    otherwise: a sentence about what works with packed faces, for the hint.
+    """
     if (workspace.side(side).aligned / PACK_NAME).is_file():
         raise UsageError(
             "The faces are packed in faceset.pak; this works on loose face files.",
-            hint=f"Unpack them first: understudy faceset unpack {side}",
+            hint=f"Unpack them first: understudy faceset unpack {side}" + (f". {otherwise}" if otherwise else ""),
         )
 
 

@@ -23,6 +23,7 @@ from understudy.facesets.reading import each_face
 from understudy.geometry.pose import pose
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
+from understudy.stages.face_changes import to_trash
 from understudy.stages.person_groups import (
     Groups,
     by_name,
@@ -36,7 +37,6 @@ from understudy.stages.person_groups import (
 from understudy.stages.person_sheet import PER_PERSON, draw_sheet
 from understudy.stages.result import StageResult
 from understudy.stages.review_list import forget
-from understudy.stages.trash import move_to_trash
 from understudy.workspace import Workspace
 
 SHORTEST_SEQUENCE = 5
@@ -188,10 +188,11 @@ _ACTIONS: dict[PersonsAction, Callable[[Groups, list[str], PersonsOptions], dict
 def _trash(groups: Groups, faces: Sequence[FaceEntry], title: str) -> dict[str, Any]:
     if not faces:
         return {"moved": 0}
-    change = move_to_trash(groups.workspace, groups.side, faces, title=title, report=groups.report, stop=groups.stop)
+    keys = [face.key for face in faces]
+    change = to_trash(groups.workspace, groups.side, keys, title=title, report=groups.report, stop=groups.stop)
     groups.catalog.refresh()
     groups.skipped += change.skipped
-    forget(groups.workspace, groups.side, files=[face.key for face in faces])
+    forget(groups.workspace, groups.side, files=keys)
     groups.faces = groups.catalog.faces()
     return {"moved": len(change.moves), "undo": f"understudy faceset undo {groups.side}"}
 

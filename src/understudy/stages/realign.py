@@ -27,7 +27,7 @@ from understudy.detection.placing import average_face, landmarks_for, read_landm
 from understudy.detection.realign_options import RealignOptions, numbers
 from understudy.errors import Interrupted, MediaError, UnderstudyError, UsageError
 from understudy.facesets import Catalog, FaceEntry, FaceMeta, Polygon, encode_jpeg, write_face
-from understudy.facesets.changes import Change, Move, apply, recover
+from understudy.facesets.changes import Change, Move, apply
 from understudy.facesets.doubts import BY_HAND, Kind
 from understudy.facesets.where import face_numbers
 from understudy.facesets.xseg import decode_mask, encode_mask
@@ -41,6 +41,7 @@ from understudy.media import Frame, FrameSource
 from understudy.records import FaceType, Rect, Side, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.stages.extract_journal import Done, ExtractJournal, journal_path
+from understudy.stages.face_changes import require_loose, writing_faces
 from understudy.stages.known_frames import Frames, all_frames
 from understudy.stages.result import StageResult
 from understudy.stages.review import write_review
@@ -92,8 +93,8 @@ def realign(
     side, options = Side(side), options or RealignOptions()
     started = time.perf_counter()
     _require_way(frame, options)
-    with workspace.writing(f"aligned-{side}"), one_thread_per_call():
-        recover(workspace.changes(side))
+    with writing_faces(workspace, side), one_thread_per_call():
+        require_loose(workspace, side)
         with workspace.footage(side, options.from_) as footage, _Faceset(workspace, side, options) as faceset:
             if options.is_for_many:
                 result = _search_again(workspace, faceset, footage, options, report, stop)
@@ -150,11 +151,6 @@ class _Faceset:
         try:
             self.by_frame = self.catalog.by_frame()
             faces = self.catalog.faces()
-            if any(face.packed_at is not None for face in faces):
-                raise UsageError(
-                    "The faces are packed in faceset.pak; single ones cannot be changed in it.",
-                    hint=f"Unpack first: understudy faceset unpack {side}",
-                )
             self.face_type, self.size = self._kind(faces)
             self.numbers = face_numbers(faces)
         except BaseException:

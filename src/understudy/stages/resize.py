@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from understudy import files
-from understudy.errors import EmptyFaceset, Interrupted, UsageError
+from understudy.errors import EmptyFaceset, Interrupted
 from understudy.facesets import Catalog, Face, FaceEntry, encode_jpeg
 from understudy.facesets.container import replace_payload
 from understudy.facesets.metadata import to_payload
 from understudy.facesets.options import ResizedType, ResizeOptions
-from understudy.facesets.packs import PACK_NAME
 from understudy.facesets.reading import each_face
 from understudy.facesets.resizing import resized
 from understudy.files import os_errors, sweep
 from understudy.records import FaceType, Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
-from understudy.stages.face_changes import swap_in, writing_faces
+from understudy.stages.face_changes import require_loose, swap_in, writing_faces
 from understudy.stages.result import StageResult
 from understudy.workspace import Workspace
 
@@ -45,7 +44,8 @@ def resize(
     paths = workspace.side(side)
     target = paths.frames / "aligned_resized"
     with writing_faces(workspace, side) as folder:
-        _require_replaceable(folder, side, options)
+        if options.replace:
+            require_loose(workspace, side, otherwise="Without --replace the new faces go to aligned_resized.")
         with Catalog.open(folder, cache=workspace.catalogs, report=report, stop=stop) as catalog:
             faces, skipped = catalog.require_faces(), catalog.skipped
             _make_ready(workspace, side, target, options, report)
@@ -116,14 +116,6 @@ def _is_done(entry: FaceEntry, target: Path) -> bool:
         return entry.source_path.stat().st_mtime_ns <= (target / entry.key).stat().st_mtime_ns
     except OSError:
         return False
-
-
-def _require_replaceable(folder: Path, side: Side, options: ResizeOptions) -> None:
-    if options.replace and (folder / PACK_NAME).is_file():
-        raise UsageError(
-            "The faces are packed in faceset.pak; --replace works on loose face files.",
-            hint=f"Unpack them first: understudy faceset unpack {side}",
-        )
 
 
 def _make_ready(workspace: Workspace, side: Side, target: Path, options: ResizeOptions, report: Report) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from understudy.errors import Interrupted, UsageError
+from understudy.errors import Interrupted
 from understudy.facesets import Catalog, FaceEntry
-from understudy.facesets.changes import Change, Move, apply, recover
 from understudy.facesets.where import Where, parse, select, unknown
 from understudy.records import Side
 from understudy.report import Report, Stop, never, silent
+from understudy.stages.face_changes import require_loose, to_trash, writing_faces
 from understudy.stages.result import StageResult
 from understudy.stages.review_list import forget
 from understudy.workspace import Workspace
@@ -36,23 +36,25 @@ def trash(
     and Interrupted with every face in its old place.
     """
     started, side, asked = time.perf_counter(), Side(side), parse(where)
-    with workspace.writing(f"aligned-{side}"):
-        recover(workspace.changes(side))
-        with Catalog.open(workspace.side(side).aligned, cache=workspace.catalogs, report=report, stop=stop) as catalog:
-            if stop():
-                raise Interrupted("Stopped before any face was moved.", hint="Run the same command again.")
-            faces = catalog.require_faces()
-            chosen = select(faces, asked)
-            notes = _notes(faces, chosen, asked)
-            if chosen and not dry_run:
-                _require_loose(chosen, side)
-                change = move_to_trash(workspace, side, chosen, title=f"Trashed {asked}", report=report, stop=stop)
-                notes |= {"moved": len(change.moves), "undo": f"understudy faceset undo {side}"}
-                catalog.refresh()
-                forget(workspace, side, files=[face.key for face in chosen])
-                skipped = list(change.skipped)
-            else:
-                skipped = []
+    with (
+        writing_faces(workspace, side) as faceset,
+        Catalog.open(faceset, cache=workspace.catalogs, report=report, stop=stop) as catalog,
+    ):
+        if stop():
+            raise Interrupted("Stopped before any face was moved.", hint="Run the same command again.")
+        faces = catalog.require_faces()
+        chosen = select(faces, asked)
+        notes = _notes(faces, chosen, asked)
+        if chosen and not dry_run:
+            require_loose(workspace, side)
+            keys = [face.key for face in chosen]
+            change = to_trash(workspace, side, keys, title=f"Trashed {asked}", report=report, stop=stop)
+            notes |= {"moved": len(change.moves), "undo": f"understudy faceset undo {side}"}
+            catalog.refresh()
+            forget(workspace, side, files=keys)
+            skipped = list(change.skipped)
+        else:
+            skipped = []
     folder = workspace.side(side).aligned_trash
     return StageResult(
         faces=len(chosen),
@@ -61,32 +63,6 @@ def trash(
         outputs=[folder] if notes.get("moved") else [],
         notes=notes,
     )
-
-
-def move_to_trash(
-    workspace: Workspace,
-    side: Side,
-    faces: Sequence[FaceEntry],
-    *,
-    title: str,
-    report: Report = silent,
-    stop: Stop = never,
-) -> Change:
-    """Move loose face files to aligned_trash, a person's into a folder of that name; one change. Needs the lock."""
-    paths = workspace.side(side)
-    moves = [Move(face.path, paths.aligned_trash / face.key) for face in faces]
-    roots = (paths.aligned, paths.aligned_trash)
-    return apply(
-        moves, title=title, journal_folder=workspace.changes(side), roots=roots, report=report, stop=stop
-    )  # fmt: skip
-
-
-def _require_loose(faces: Sequence[FaceEntry], side: Side) -> None:
-    if any(face.packed_at is not None for face in faces):
-        raise UsageError(
-            "The faces are packed in faceset.pak; single ones cannot be taken out of it.",
-            hint=f"Unpack first: understudy faceset unpack {side}",
-        )
 
 
 def _notes(faces: Sequence[FaceEntry], chosen: Sequence[FaceEntry], asked: Where) -> dict[str, object]:
