@@ -63,4 +63,4 @@ class SortOptions(Options):
     as_list: bool = option(
         False, "Only list the faces in the order, with their figures; nothing is renamed.", group="Result"
     )
-    workers: int = option(0, "Threads; 0 for one per core.", group="Machine", ge=0, le=256)
+    workers: int = option(0, "Threads; 0: one per core.", group="Machine", ge=0, le=256)
