@@ -19,11 +19,13 @@ from shots import small_shot
 from understudy.detection import ExtractOptions
 from understudy.errors import DiskFull, Interrupted, MissingFootage, NoFacesFound, UsageError
 from understudy.facesets import read_face, read_meta
+from understudy.facesets.doubts import Kind
 from understudy.geometry import affine, transform
 from understudy.records import FaceType, Side
 from understudy.report import Event, Note, Progress
 from understudy.stages.extract import extract
 from understudy.stages.result import StageResult
+from understudy.stages.review_list import read_review
 from understudy.workspace import Workspace
 
 FRAMES = 14  # more than one stretch
@@ -339,3 +341,20 @@ def test_progress_and_result_tell_the_same_counts(workspace: Workspace) -> None:
     assert body["ok"] is True
     assert (body["frames"], body["faces"]) == (FRAMES, FRAMES)
     assert isinstance(result, StageResult)
+
+
+def test_a_run_that_goes_on_draws_debug_pictures_if_the_first_part_did(workspace: Workspace) -> None:
+    """Frames without one count as deleted, and the review would ask for all of them again."""
+    later = sorted(workspace.src.frame_files())[5:]
+    aside = workspace.root / "aside"
+    aside.mkdir()
+    for path in later:
+        path.rename(aside / path.name)
+    extract(workspace, Side.SRC, SMALL.but(debug_images=True))
+    for path in later:
+        (aside / path.name).rename(path)
+    extract(workspace, Side.SRC, SMALL)
+    assert len(list(workspace.src.aligned_debug.iterdir())) == FRAMES
+    found = read_review(workspace, Side.SRC)
+    assert found is not None
+    assert found.frames_of(Kind.REDO) == []
