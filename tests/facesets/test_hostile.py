@@ -33,7 +33,7 @@ from understudy.stages.meta_backup import restore_meta
 from understudy.stages.unpack import unpack
 from understudy.workspace import Workspace
 
-SUITE_SECONDS = float(os.environ.get("UNDERSTUDY_SUITE_FUZZ_SECONDS", "4"))
+SUITE_SECONDS = float(os.environ.get("UNDERSTUDY_SUITE_FUZZ_SECONDS", "30"))
 CAMPAIGN_SECONDS = float(os.environ.get("UNDERSTUDY_FUZZ_SECONDS", "600"))
 
 
