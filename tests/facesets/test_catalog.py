@@ -15,9 +15,9 @@ import pytest
 
 from made_faces import make_jpeg, make_labelled_meta, make_meta
 from understudy.errors import EmptyFaceset, UnreadableFace
-from understudy.facesets import Catalog, encode_jpeg, pickles, write_face, write_meta
+from understudy.facesets import Catalog, catalog_cache, encode_jpeg, pickles, write_face, write_meta
 from understudy.facesets import catalog as catalog_module
-from understudy.facesets.catalog import cache_name
+from understudy.facesets.catalog_cache import cache_name
 from understudy.facesets.metadata import to_dict
 from understudy.records import Rect
 from understudy.report import Progress
@@ -29,13 +29,13 @@ MakeFaceset = Callable[[int], Path]
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The pictures that were looked into, in order."""
     paths: list[Path] = []
-    real = catalog_module._row_of_file
+    real = catalog_module.row_of_file
 
     def counting(folder: Path, key: str, stamp: tuple[int, int], head: bytes | OSError) -> object:
         paths.append(folder / key)
         return real(folder, key, stamp, head)
 
-    monkeypatch.setattr(catalog_module, "_row_of_file", counting)
+    monkeypatch.setattr(catalog_module, "row_of_file", counting)
     return paths
 
 
@@ -194,7 +194,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(faceset: MakeFaceset, tm
 def test_a_locked_cache_is_done_without_and_kept(
     faceset: MakeFaceset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog_module, "_PATIENCE_SECS", 0.1)
+    monkeypatch.setattr(catalog_cache, "_PATIENCE_SECS", 0.1)
     folder, cache = faceset(3), tmp_path / "cache"
     Catalog.open(folder, cache=cache).close()
     write_face(folder / "new.jpg", make_jpeg(), make_meta(5))

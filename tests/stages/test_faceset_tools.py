@@ -584,7 +584,7 @@ def test_info_says_what_the_faces_are_like(workspace: Workspace) -> None:
 def test_a_folder_that_changes_while_it_is_looked_at(workspace: Workspace, tmp_path: Path) -> None:
     """Files come, go and change between the listing and the reading: each is used, or named, and nothing ends."""
     folder = workspace.src.aligned
-    import understudy.facesets.catalog as module
+    import understudy.facesets.scanning as module
 
     real = module._pictures
 

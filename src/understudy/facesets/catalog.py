@@ -7,52 +7,28 @@ opened; a damaged or unwritable cache only costs the time to read the files agai
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-import os
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
-from understudy.errors import EmptyFaceset, UnderstudyError, UnreadableFace
+from understudy.errors import EmptyFaceset, UnreadableFace
 from understudy.facesets import metadata
+from understudy.facesets.catalog_cache import cache_name, connect, is_damage, remove, row_of_file, row_of_packed
 from understudy.facesets.container import decode_jpeg
-from understudy.facesets.faces import FACE_SUFFIXES, HEAD_BYTES, Face, header_from, meta_of, parse_face, read_header
+from understudy.facesets.faces import Face, parse_face
 from understudy.facesets.metadata import FaceMeta
-from understudy.facesets.packs import PACK_NAME, PackedFace, count_packed, each_packed, read_packed
-from understudy.files import TEMP_PREFIX, is_folder
+from understudy.facesets.packs import PACK_NAME, count_packed, each_packed, read_packed
+from understudy.facesets.scanning import face_beside, heads, scan
 from understudy.records import FaceType, Rect, Skipped
 from understudy.report import Pace, Report, Stop, never, silent
 
-SCHEMA_VERSION = 4
-
-DRAWN_ENDINGS = ("_debug", "_mask")
-"""How names of pictures end that are drawn of a face and lie beside it."""
-
-_IMAGE_SUFFIXES = (*FACE_SUFFIXES, ".png", ".tif", ".tiff")
 _BATCH = 500
-_READERS, _PART = 4, 25  # threads that read ahead, files for each at a time
-_PATIENCE_SECS = 30.0  # for another process that writes the same cache
 _FACE_TYPES = {str(face_type): face_type for face_type in FaceType}
-
-_SCHEMA = """
-create table if not exists faces (
-    id integer primary key, key text unique, size integer, mtime_ns integer, offset integer, length integer,
-    person text, face_type text, source text, height integer, width integer, labelled integer, masked integer,
-    confidence real, track integer, person_group text,
-    rect_left real, rect_top real, rect_right real, rect_bottom real,
-    reason text
-);
-create table if not exists metas (id integer primary key, meta blob);
-create trigger if not exists forgotten after delete on faces begin delete from metas where id = old.id; end;
-"""
-"""All data of the faces lies in a table of its own: what every opening looks through stays small."""
 
 _ENTRY_COLUMNS = (
     "key, person, face_type, source, height, width, labelled, masked, confidence, track, person_group,"
@@ -168,7 +144,7 @@ class Catalog:
                 folder=folder,
             )
         path = None if cache is None or loose else cache / cache_name(folder)
-        catalog = cls(folder, _connect(path), loose=loose)
+        catalog = cls(folder, connect(path), loose=loose)
         try:
             catalog._refresh_or_rebuild(path, report, stop)
         except BaseException:
@@ -305,26 +281,26 @@ class Catalog:
             self.refresh(report, stop)
         except sqlite3.Error as error:
             self._database.close()
-            if path is not None and _is_damage(error):
-                _remove(path)
-                self._database = _connect(path)
+            if path is not None and is_damage(error):
+                remove(path)
+                self._database = connect(path)
             else:
-                self._database = _connect(None)
+                self._database = connect(None)
             self.refresh(report, stop)
 
     def _refresh_files(self, report: Report, stop: Stop) -> None:
-        there = dict(_scan(self.folder))
+        there = dict(scan(self.folder))
         known = {key: (size, mtime) for key, size, mtime in self._query("select key, size, mtime_ns from faces")}
         gone = [(key,) for key in known if key not in there]
         self._database.executemany("delete from faces where key = ?", gone)
         changed = [key for key, stamp in there.items() if known.get(key) != stamp]
         pace = Pace("Reading faces", len(changed), report, unit="faces")
-        for heads in _heads(self.folder, changed):
+        for batch in heads(self.folder, changed, _BATCH):
             if stop():
                 return
-            self._store([_row_of_file(self.folder, key, there[key], head) for key, head in heads])
+            self._store([row_of_file(self.folder, key, there[key], head) for key, head in batch])
             self._database.commit()  # what was read is kept when the process dies
-            pace.advance(len(heads))
+            pace.advance(len(batch))
 
     def _refresh_pack(self, pack: Path, report: Report, stop: Stop) -> None:
         stat = pack.stat()
@@ -340,7 +316,7 @@ class Catalog:
                 if stop():
                     self._database.execute("delete from faces")
                     return
-                self._store([_row_of_packed(handle, face, stamp) for face in batch])
+                self._store([row_of_packed(handle, face, stamp) for face in batch])
                 pace.advance(len(batch))
 
     def _store(self, rows: list[tuple[Any, ...]]) -> None:
@@ -385,159 +361,3 @@ class Catalog:
         if not rows:
             raise UnreadableFace("This face has left the faceset since the catalog was opened.", path=face.path)
         return metadata.from_blob(rows[0][0])
-
-
-def face_beside(key: str) -> str | None:
-    """The key without suffix of the face that a picture was drawn of, going by its name; None for other pictures."""
-    stem = key.rpartition(".")[0]
-    return next((stem.removesuffix(ending) for ending in DRAWN_ENDINGS if stem.endswith(ending)), None)
-
-
-def cache_name(folder: Path) -> str:
-    """The name of the cache file of a faceset folder: the folder's own name and a digest of its path."""
-    digest = hashlib.sha256(str(folder).encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{folder.name}-{digest}.sqlite"
-
-
-def _connect(path: Path | None) -> sqlite3.Connection:
-    """A connection with the schema in place; in memory when the file cannot be used. A damaged file is made anew."""
-    for _ in range(2 if path is not None else 0):
-        assert path is not None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return _prepared(path)
-        except OSError:
-            break
-        except sqlite3.Error as error:
-            if not _is_damage(error):
-                break
-            _remove(path)
-    return _prepared(None)
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file itself is bad, as opposed to locked by another process, read-only or on a full disk."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(OSError):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _prepared(path: Path | None) -> sqlite3.Connection:
-    database = sqlite3.connect(":memory:" if path is None else path, timeout=_PATIENCE_SECS, check_same_thread=False)
-    try:
-        version = database.execute("pragma user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
-            database.executescript("drop table if exists faces; drop table if exists metas;")
-        database.execute("pragma page_size = 16384")  # of a new file: a face's data takes 2.4 kB
-        database.execute("pragma journal_mode = wal")
-        database.execute("pragma recursive_triggers = on")  # what is replaced is deleted first
-        database.execute("pragma synchronous = normal")
-        database.executescript(_SCHEMA)
-        database.execute(f"pragma user_version = {SCHEMA_VERSION}")
-        database.commit()
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _scan(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """(name, (size, mtime_ns)) of every picture; `person/name` where pictures lie only in sub-folders."""
-    loose = list(_pictures(folder))
-    yield from loose
-    if loose:
-        return
-    for sub in sorted(entry.name for entry in os.scandir(folder) if is_folder(entry) and entry.name[:1] != "."):
-        for name, stamp in _pictures(folder / sub):
-            yield f"{_as_text(sub)}/{name}", stamp
-
-
-def _pictures(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.name.lower().endswith(_IMAGE_SUFFIXES) or entry.name.startswith((".", TEMP_PREFIX)):
-                continue
-            try:
-                if entry.is_file():
-                    stat = entry.stat()
-                    yield _as_text(entry.name), (stat.st_size, stat.st_mtime_ns)
-            except FileNotFoundError:
-                continue
-            except OSError:  # such as a link that leads to itself: listed, and then refused with the reason
-                yield _as_text(entry.name), (0, 0)
-
-
-def _as_text(name: str) -> str:
-    """The name, with bytes that are no UTF-8 spelled out; such a file is then listed as one that cannot be opened."""
-    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _heads(folder: Path, keys: Sequence[str]) -> Iterator[list[tuple[str, bytes | OSError]]]:
-    """The first kilobytes of each file, a batch at a time; while one is looked at, threads read the next."""
-    start = f"{folder}{os.sep}"
-
-    def read(names: Sequence[str]) -> list[tuple[str, bytes | OSError]]:
-        return [(name, _head(start + name)) for name in names]
-
-    batches = deque(keys[at : at + _BATCH] for at in range(0, len(keys), _BATCH))
-    waiting: deque[list[Future[list[tuple[str, bytes | OSError]]]]] = deque()
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="heads") as pool:
-        while batches or waiting:
-            while batches and len(waiting) < 2:
-                batch = batches.popleft()
-                parts = [batch[at : at + _PART] for at in range(0, len(batch), _PART)]
-                waiting.append([pool.submit(read, part) for part in parts])
-            yield [pair for part in waiting.popleft() for pair in part.result()]
-
-
-def _head(path: str) -> bytes | OSError:
-    """The first bytes of a file, nothing for a name that is no face's, or why it cannot be read."""
-    if not path.lower().endswith(FACE_SUFFIXES):
-        return b""
-    try:
-        with open(path, "rb", buffering=0) as handle:  # noqa: PTH123 - twice as fast as through a Path
-            return handle.read(HEAD_BYTES) or b""
-    except OSError as error:
-        return error
-
-
-def _row_of_file(folder: Path, key: str, stamp: tuple[int, int], head: bytes | OSError) -> tuple[Any, ...]:
-    person = key.split("/", 1)[0] if "/" in key else None
-    row = (key, *stamp, None, None, person)
-    try:
-        if not key.lower().endswith(FACE_SUFFIXES):
-            raise UnreadableFace("Only JPEG files can be faces.")
-        return row + _columns(*read_header(folder / key, head))
-    except UnderstudyError as error:
-        return _refused(row, error)
-
-
-def _row_of_packed(pack: BinaryIO, face: PackedFace, stamp: tuple[int, int]) -> tuple[Any, ...]:
-    head = (face.key, *stamp, face.offset, face.size, face.person)
-    try:
-        pack.seek(face.offset)
-        header = header_from(pack, face.size)
-        if header.size is None:
-            raise UnreadableFace("This JPEG has no picture in it.")
-        return head + _columns(meta_of(header) if header.payloads else face.meta(), header.size)
-    except UnderstudyError as error:
-        return _refused(head, error)
-
-
-def _columns(meta: FaceMeta, size: tuple[int, int]) -> tuple[Any, ...]:
-    if not meta.has_landmarks:
-        raise UnreadableFace("This face has no landmarks.")
-    blob = metadata.to_blob(meta)
-    rect = meta.source_rect
-    edges = (None,) * 4 if rect is None else (rect.left, rect.top, rect.right, rect.bottom)
-    known = (int(meta.is_labelled), int(meta.xseg_mask is not None), meta.confidence, meta.track, meta.group)
-    return (str(meta.face_type), meta.source_filename, *size, *known, *edges, None, blob)
-
-
-def _refused(head: tuple[Any, ...], error: UnderstudyError) -> tuple[Any, ...]:
-    reason = error.context.get("reason", error.message)
-    return (*head, None, None, None, None, 0, 0, *(None,) * 7, reason, None)

@@ -14,9 +14,9 @@ from understudy import files
 from understudy.detection import drawing
 from understudy.errors import FacesetError, Interrupted, UnderstudyError, UsageError
 from understudy.facesets import Catalog, Face, FaceEntry, encode_jpeg, read_meta
-from understudy.facesets.catalog import face_beside
 from understudy.facesets.options import DrawLandmarksOptions
 from understudy.facesets.reading import each_face
+from understudy.facesets.scanning import face_beside
 from understudy.geometry.alignment import transform
 from understudy.masks.hull import face_hull
 from understudy.records import FaceType, Side, Skipped

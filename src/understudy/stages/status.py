@@ -11,8 +11,8 @@ from typing import Any
 
 from understudy.detection.options import ExtractOptions
 from understudy.errors import UnderstudyError
-from understudy.facesets.catalog import face_beside
 from understudy.facesets.packs import PACK_NAME, count_packed
+from understudy.facesets.scanning import face_beside
 from understudy.jobs import Job, JobState, jobs_in
 from understudy.media import probe
 from understudy.records import FootageFrom, Side
