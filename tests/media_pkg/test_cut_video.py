@@ -271,3 +271,16 @@ sys.exit(main(["--json", "video", "cut", {str(clip)!r}]))
     assert done.returncode == 130, done.stderr
     assert json.loads(done.stdout)["error"]["message"] == "Stopped; nothing was written."
     assert [path.name for path in clip.parent.iterdir() if path.is_file()] == [clip.name]
+
+
+def test_a_cut_goes_where_it_is_wanted_and_never_over_its_source(clip: Path, tmp_path: Path) -> None:
+    wanted = tmp_path / "shot" / "data_dst.mkv"
+    made = cut_video(clip, CutOptions.of(from_="f3", to="f6", lossless=True, output=str(wanted)))
+    assert made.outputs == [wanted]
+    assert_part(clip, wanted, 2, 4)
+    before = clip.read_bytes()
+    with pytest.raises(UsageError, match="over the video itself"):
+        cut_video(clip, CutOptions.of(to="f3", output=str(clip), replace=True))
+    with pytest.raises(UsageError, match="no kind of video"):
+        cut_video(clip, CutOptions.of(to="f3", output=str(tmp_path / "take.txt")))
+    assert clip.read_bytes() == before

@@ -128,12 +128,24 @@ def _ends_early(info: FootageInfo, part: Part, made: Cut) -> bool:
     return part.stop is not None and info.duration is not None and part.stop - HALF_A_MILLI > info.duration
 
 
-def cut_path(path: Path, *, copying: bool) -> Path:
-    """Where the cut of a video goes: `<stem>_cut` beside it; MP4 or MKV where we cannot write its own container."""
-    suffix = path.suffix
-    if not copying and suffix.lower() not in (".mp4", ".m4v", ".mov", ".mkv", ".avi"):
-        suffix = ".mkv" if suffix.lower() == ".webm" else ".mp4"
-    return path.with_name(f"{path.stem}_cut{suffix}")
+def cut_path(path: Path, output: str = "", *, copying: bool) -> Path:
+    """Where the cut of a video goes: `output`, else `<stem>_cut` beside it, as MP4 or MKV where it cannot stay its kind.
+
+    Raises UsageError where `output` is the video itself, or of a kind that cannot be written.
+    """
+    suffix = Path(output).suffix if output else path.suffix
+    is_known = copying or suffix.lower() in (".mp4", ".m4v", ".mov", ".mkv", ".avi")
+    if not output:
+        other = ".mkv" if suffix.lower() == ".webm" else ".mp4"
+        return path.with_name(f"{path.stem}_cut{suffix if is_known else other}")
+    target = Path(output).absolute()
+    if not is_known or not suffix:
+        raise UsageError(
+            f"{target.name} is no kind of video that can be written.", hint="Take .mp4, .mov, .mkv or .avi."
+        )
+    if target.exists() and target.samefile(path):
+        raise UsageError("The cut cannot be written over the video itself.", hint="Give --output another name.")
+    return target
 
 
 def plan_copy(footage: VideoSource, part: Part) -> CopyPlan:
@@ -267,7 +279,7 @@ def _check_track(info: FootageInfo, track: int) -> None:
 
 
 def _target(path: Path, options: CutOptions, *, copying: bool) -> Path:
-    target = cut_path(path, copying=copying)
+    target = cut_path(path, options.output, copying=copying)
     with os_errors(target):
         if target.is_dir():
             raise UsageError(f"A folder is called {target.name}.", hint="Rename it.", path=target)

@@ -129,6 +129,7 @@ class CutOptions(Options):
     copy_: StreamCopy = option(StreamCopy.NO, "Copy without encoding, which is quick and loses nothing, where the part "
                                "begins at a key frame; only: refuse where it does not.", group="Output")  # fmt: skip
     audio_track: int = option(-1, "Which sound track, from 0; -1 takes all.", group="Sound", ge=-1, le=99)
+    output: str = option("", "The file to write; by default NAME_cut beside the video.", group="Output")
     replace: bool = option(False, "Write over an older cut of that name.", group="Output")
     threads: int = option(0, "Threads of the encoder; 0 uses the cores.", group="Speed", ge=0, le=256)
 

@@ -20,7 +20,7 @@ from understudy.stages.result import StageResult
 def cut_video(
     path: Path, options: CutOptions | None = None, *, report: Report = silent, stop: Stop = never
 ) -> StageResult:  # fmt: skip
-    """Write the frames from `options.from_` to `options.to` of a video as `<stem>_cut<suffix>` beside it.
+    """Write the frames from `options.from_` to `options.to` of a video to `options.output`, by default beside it.
 
     Every frame keeps its time counted from the first one of the cut; size, depth, colour tags, shape of the pixels,
     timecode and sound are kept. Phone footage is turned upright. Raises MissingFootage, UnreadableMedia, UsageError,
@@ -30,7 +30,8 @@ def cut_video(
 
     started = time.perf_counter()
     options = options or CutOptions()
-    with _only_one(path):
+    target = Path(options.output).absolute() if options.output else path.with_name(f"{path.stem}_cut{path.suffix}")
+    with _only_one(target):
         made = cut(path, options, report=report, stop=stop)
     for text in made.notes:
         report(Note(text[:1].upper() + text[1:] + ".", "warning", made.path.name))
@@ -43,19 +44,19 @@ def cut_video(
 
 
 @contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """One cut of a file at a time; what a killed one left beside it is swept away. Raises Busy."""
+def _only_one(target: Path) -> Iterator[None]:
+    """One writer of a cut at a time; what a killed one left beside it is swept away. Raises Busy."""
     folder = user_data_folder() / "locks"
     with os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        name = hashlib.sha256(str(path.absolute()).encode(errors="surrogateescape")).hexdigest()[:24]
+        name = hashlib.sha256(str(target.absolute()).encode(errors="surrogateescape")).hexdigest()[:24]
         lock = FileLock(folder / f"cut-{name}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise Busy(f"Another process is cutting {path.name}.", hint="Wait for it, or end it.") from None
+            raise Busy(f"Another process is writing {target.stem}.", hint="Wait for it, or end it.") from None
     try:
-        sweep(path.parent, f"{_plain(path.stem)}_cut.*")
+        sweep(target.parent, f"{_plain(target.stem)}.*")
         yield
     finally:
         lock.release()
