@@ -129,7 +129,7 @@ def _ends_early(info: FootageInfo, part: Part, made: Cut) -> bool:
 
 
 def cut_path(path: Path, output: str = "", *, copying: bool) -> Path:
-    """Where the cut of a video goes: `output`, else `<stem>_cut` beside it, as MP4 or MKV where it cannot stay its kind.
+    """Where a cut goes: `output`, else `<stem>_cut` beside it, as MP4 or MKV where its kind cannot be written.
 
     Raises UsageError where `output` is the video itself, or of a kind that cannot be written.
     """
