@@ -16,7 +16,7 @@ import pytest
 
 from disks import fill, small_disk
 from understudy.errors import DiskFull, FacesetError, Interrupted, ReadOnlyWorkspace, UnsafeFile, UsageError
-from understudy.facesets import changes
+from understudy.facesets import change_journal, change_run, changes
 from understudy.facesets.changes import Change, Move, apply, recover, undo_last
 from understudy.records import Skipped
 from understudy.report import Progress
@@ -151,7 +151,7 @@ def test_names_cannot_leave_the_workspace(faces: Faces) -> None:
 
 
 def test_a_record_made_elsewhere_cannot_move_files_out_of_the_workspace(faces: Faces) -> None:
-    head = {"schema": changes.SCHEMA, "title": "x", "at": "2026-01-01T00:00:00+00:00"}
+    head = {"schema": change_journal.SCHEMA, "title": "x", "at": "2026-01-01T00:00:00+00:00"}
     faces.journals.mkdir(parents=True)
     for name in (
         "../outside.jpg",
@@ -265,7 +265,7 @@ def test_wherever_it_is_killed_the_next_start_finishes_or_undoes_it(
             patched.setattr(os, "rename", mortal(rename))
             patched.setattr(Path, "replace", mortal(replace))
             patched.setattr(Path, "unlink", mortal(unlink))
-            patched.setattr(changes._Run, "give_up", lambda self, way: None)
+            patched.setattr(change_run.Run, "give_up", lambda self, way: None)
             try:
                 undo_last(faces.journals) if undoing else faces.apply(moves)
                 done = True
@@ -325,18 +325,18 @@ def kill_at_random(root: Path, *, count: int, rounds: int, seed: int, enough: in
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
         begun = time.monotonic()
-        while not changes._unfinished(faces.journals) and time.monotonic() - begun < 30:
+        while not change_journal.unfinished(faces.journals) and time.monotonic() - begun < 30:
             time.sleep(0.001)
         time.sleep(chance.random() * count / 20_000)
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
         child.stdout.close()
-        halfway += bool(changes._unfinished(faces.journals))
+        halfway += bool(change_journal.unfinished(faces.journals))
         recover(faces.journals)
         names = {path.name for path in faces.aligned.iterdir()}
         assert names in (sorted_names, first_names), "a change was left half done"
         assert sorted(faces.contents().values()) == everything, "a face was lost"
-        while changes._finished(faces.journals):
+        while change_journal.finished(faces.journals):
             undo_last(faces.journals)
         assert all((faces.aligned / name).read_text() == name for name in first_names)
         if halfway == enough:
@@ -402,7 +402,7 @@ def test_an_unfinished_change_is_finished_before_another_begins(faces: Faces, mo
     moves = faces.shuffled(0)
     after = expected(faces.contents(), faces.root, moves)
     with monkeypatch.context() as patched:
-        patched.setattr(changes._Run, "give_up", lambda self, way: None)
+        patched.setattr(change_run.Run, "give_up", lambda self, way: None)
         with pytest.raises(Interrupted):
             faces.apply(moves, stop=impatient(15))
     with pytest.raises(FacesetError, match="cut off"):

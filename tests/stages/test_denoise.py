@@ -235,7 +235,7 @@ def test_frames_that_are_denoised_are_not_mixed_with_new_ones(workspace: Workspa
 
 DYING = """
 import os, pathlib, signal
-from understudy.facesets import changes
+from understudy.facesets import change_run
 from understudy.media import denoise as m
 from understudy.records import Side
 from understudy.stages.clear import clear
@@ -260,7 +260,7 @@ denoise(Workspace.open(pathlib.Path({root!r})), Side.DST)
 def test_a_killed_run_loses_nothing(workspace: Workspace, during: str) -> None:
     """Killed while it cleans or while it renames: the frames are all there, before or after, and it goes on."""
     before = frames_of(workspace)
-    dying = "m.Denoiser.clean" if during == "filtering" else "changes._rename"
+    dying = "m.Denoiser.clean" if during == "filtering" else "change_run._rename"
     code = DYING.format(call=dying, root=str(workspace.root))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ}, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr

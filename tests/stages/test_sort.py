@@ -17,7 +17,7 @@ from made_faces import SIZE, make_jpeg, make_meta
 from small_faces import workspace_with_faces
 from understudy.curation.sort_options import SortBy, SortOptions
 from understudy.errors import Busy, EmptyFaceset, Interrupted, ReadOnlyWorkspace, UsageError
-from understudy.facesets import Catalog, changes, encode_jpeg, read_meta, write_face
+from understudy.facesets import Catalog, change_run, encode_jpeg, read_meta, write_face
 from understudy.facesets.packs import write_pack
 from understudy.records import Side, Skipped
 from understudy.report import Progress
@@ -80,7 +80,7 @@ def test_nothing_is_read_again_after_a_sort(workspace: Workspace, monkeypatch: p
     def refuse(*arguments: object) -> None:
         raise AssertionError("a face is read again")
 
-    monkeypatch.setattr(module, "_row_of_file", refuse, raising=True)
+    monkeypatch.setattr(module, "row_of_file", refuse, raising=True)
     with Catalog.open(workspace.src.aligned, cache=workspace.catalogs) as catalog:
         assert [face.source_filename for face in catalog.faces()] == sources(workspace)
     undo(workspace, Side.SRC)
@@ -320,10 +320,10 @@ def test_a_crash_in_the_middle_of_renaming_is_finished_by_the_next_command(
     sort(workspace, Side.SRC, by("origname"))
     before = contents(workspace)
     with monkeypatch.context() as patched:
-        patched.setattr(changes._Run, "give_up", lambda self, way: None)
-        renaming = changes._rename
+        patched.setattr(change_run.Run, "give_up", lambda self, way: None)
+        renaming = change_run._rename
         left = iter([True] * 9)
-        patched.setattr(changes, "_rename", lambda old, new: next(left) and renaming(old, new))
+        patched.setattr(change_run, "_rename", lambda old, new: next(left) and renaming(old, new))
         with pytest.raises(StopIteration):
             sort(workspace, Side.SRC, by("brightness"))
     assert any(name.startswith("aligned/.moving-") for name in contents(workspace))
