@@ -34,7 +34,8 @@ from understudy.facesets import Catalog, changes, decode_jpeg, encode_jpeg, meta
 from understudy.facesets.packs import write_pack
 from understudy.records import FaceType, PrecisionChoice, Side
 from understudy.report import Event, Note, Progress
-from understudy.stages.enhance import LEAST_SHARP, enhance
+from understudy.stages.enhance import enhance
+from understudy.stages.enhance_choice import LEAST_SHARP
 from understudy.stages.enhance_journal import EnhanceJournal
 from understudy.stages.enhance_options import EnhanceOptions
 from understudy.training.checkpoints import CheckpointStore
