@@ -62,6 +62,14 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; ValueError also for one that is nested so deeply that it is no honest one."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, indented, keys in the order given."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from understudy.detection.found import Engine, FoundFace
 from understudy.detection.loading import load_engine
 from understudy.errors import UsageError
+from understudy.files import parse_json
 from understudy.geometry import affine
 from understudy.geometry.alignment import ALIGNED_BY, TEMPLATE_33, TEMPLATE_51, fit_similarity
 from understudy.geometry.mean_face import MEAN_FACE
@@ -116,7 +116,7 @@ def checked_landmarks(points: Points) -> Points:
 
 
 def _json_rows(text: str) -> Any:
-    value = json.loads(text)
+    value = parse_json(text)
     return value["landmarks"] if isinstance(value, dict) else value
 
 

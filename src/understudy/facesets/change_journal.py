@@ -23,7 +23,7 @@ from typing import Any
 
 from understudy import files
 from understudy.errors import FacesetError
-from understudy.files import sync_folder
+from understudy.files import parse_json, sync_folder
 
 SCHEMA = "understudy-change/1"
 ASIDE_PREFIX = ".moving-"
@@ -170,7 +170,7 @@ def _lines(path: Path) -> Iterator[Any]:
     lines = path.read_text(encoding="utf-8").split("\n")
     for number, line in enumerate(lines):
         try:
-            yield json.loads(line)
+            yield parse_json(line)
         except ValueError:
             if number != len(lines) - 1:
                 raise

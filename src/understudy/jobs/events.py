@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from understudy.files import parse_json
 from understudy.report import Event, Metrics, Note, Preview, Progress
 
 VERSION = 1
@@ -111,7 +112,7 @@ class EventTail:
         events = []
         for line in whole.splitlines():
             with contextlib.suppress(ValueError):
-                body = json.loads(line)
+                body = parse_json(line)
                 event = decode(body) if isinstance(body, dict) else None
                 if event is not None:
                     events.append(event)
@@ -129,7 +130,7 @@ def last_progress(path: Path, *, tail_bytes: int = 65536) -> Progress | None:
         return None
     for line in reversed(lines):
         with contextlib.suppress(ValueError):
-            body = json.loads(line)
+            body = parse_json(line)
             event = decode(body) if isinstance(body, dict) else None
             if isinstance(event, Progress):
                 return event

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import secrets
@@ -27,7 +26,7 @@ from typing import Any
 
 from understudy import __version__
 from understudy.errors import UsageError
-from understudy.files import os_errors, write_json
+from understudy.files import os_errors, parse_json, write_json
 from understudy.jobs.events import last_progress
 from understudy.report import Progress
 
@@ -165,7 +164,7 @@ class Job:
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            body = json.loads((self.folder / name).read_text(encoding="utf-8"))
+            body = parse_json((self.folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return body if isinstance(body, dict) else {}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from understudy.files import write_json
+from understudy.files import parse_json, write_json
 from understudy.records import Side
 from understudy.workspace import Workspace
 
@@ -30,7 +29,7 @@ def state_path(workspace: Workspace, side: Side) -> Path:
 def read_state(workspace: Workspace, side: Side) -> dict[str, Any] | None:
     """What is kept; in_place is None while frames are being exchanged. None where nothing is known."""
     try:
-        state = json.loads(state_path(workspace, side).read_text(encoding="utf-8"))
+        state = parse_json(state_path(workspace, side).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return state if isinstance(state, dict) and state.get("schema") == SCHEMA and "names" in state else None

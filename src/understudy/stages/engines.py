@@ -6,7 +6,6 @@ the others are taken with the hash that the user names, or from a file that the 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 from understudy.detection.engines import bundled
 from understudy.detection.fan_engine import VARIANTS, engine_folder
 from understudy.errors import InvalidOption, UsageError
-from understudy.files import user_data_folder, write_json, writing
+from understudy.files import parse_json, user_data_folder, write_json, writing
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.download import checked_sha256, download, sha256_of
 from understudy.stages.result import StageResult
@@ -205,7 +204,7 @@ def _own(info: EngineInfo) -> list[EngineFileState]:
 
 def _note(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) and {"file", "sha256", "made"} <= set(found) else {}

@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +41,7 @@ from numpy.typing import NDArray
 
 from understudy.detection.options import ExtractOptions
 from understudy.detection.tracking import LOOK_SIDE, Look
+from understudy.files import parse_json
 from understudy.media import FrameSource
 from understudy.records import Rect, Side
 from understudy.stages.frame_record import FrameRecord
@@ -199,7 +199,7 @@ class ExtractJournal(Journal):
         try:
             with self.path.open("rb") as file:
                 file.seek(done.offset)
-                entry = json.loads(file.readline())
+                entry = parse_json(file.readline())
         except (OSError, ValueError):
             return None
         found = _seen_frame(entry, with_points=True) if isinstance(entry, dict) else None
@@ -322,7 +322,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Entry, int]]:
             for line in file:
                 start, offset = offset, offset + len(line)
                 try:
-                    entry = json.loads(line)
+                    entry = parse_json(line)
                 except ValueError:
                     continue
                 if isinstance(entry, dict) and line.endswith(b"\n"):

@@ -6,13 +6,12 @@ true times, and can be deleted: then only complete sets of frames keep their tim
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from understudy.files import write_json
+from understudy.files import parse_json, write_json
 from understudy.media import FootageInfo, FramesOptions
 from understudy.media.options import Deinterlace
 from understudy.records import Side
@@ -84,7 +83,7 @@ def record_path(workspace: Workspace, side: Side) -> Path:
 def read_record(path: Path) -> FrameRecord | None:
     """The record, None where there is none or it cannot be understood."""
     try:
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        stored: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         if stored.pop("schema") != SCHEMA:
             return None
         return FrameRecord(**{**stored, "time_base": Fraction(stored["time_base"])})

@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from understudy import files
 from understudy.errors import UnderstudyError
+from understudy.files import parse_json
 from understudy.records import Skipped
 
 Entry = dict[str, Any]
@@ -180,7 +181,7 @@ def _skip(item: Skipped) -> Entry:
 def _parsed(lines: Iterable[str]) -> Iterator[Entry]:
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict):

@@ -20,7 +20,7 @@ from understudy.errors import Interrupted, UnderstudyError, UsageError
 from understudy.facesets import Catalog, FaceEntry, read_meta, write_meta
 from understudy.facesets.changes import Move, apply
 from understudy.facesets.reading import each_item
-from understudy.files import os_errors, write_json, write_text
+from understudy.files import os_errors, parse_json, write_json, write_text
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.face_changes import require_loose, writing_faces
@@ -274,7 +274,7 @@ def _texts(values: Any) -> list[str]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return stored if isinstance(stored, dict) and stored.get("schema") == SCHEMA else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from understudy.facesets.metadata import to_payload
 from understudy.facesets.options import ResizedType, ResizeOptions
 from understudy.facesets.reading import each_face
 from understudy.facesets.resizing import resized
-from understudy.files import os_errors, sweep
+from understudy.files import os_errors, parse_json, sweep
 from understudy.records import FaceType, Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.face_changes import require_loose, swap_in, writing_faces
@@ -124,7 +123,7 @@ def _make_ready(workspace: Workspace, side: Side, target: Path, options: ResizeO
     wanted = options.model_dump(mode="json", include={"image_size", "face_type", "jpeg_quality"})
     earlier: Any = None
     with contextlib.suppress(OSError, ValueError):
-        earlier = json.loads(record.read_text(encoding="utf-8"))
+        earlier = parse_json(record.read_text(encoding="utf-8"))
     if target.is_dir() and any(target.iterdir()) and earlier != wanted:
         trash = workspace.new_trash(f"resize-{side}")
         with os_errors(target):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.facesets.doubts import Kind
-from understudy.files import write_text
+from understudy.files import parse_json, write_text
 from understudy.geometry.boxes import sides
 from understudy.records import Rect, Side
 from understudy.workspace import Workspace
@@ -99,7 +99,7 @@ def review_path(workspace: Workspace, side: Side) -> Path:
 def read_review(workspace: Workspace, side: Side) -> Review | None:
     """The review as last written; None where there is none, or one of another version."""
     try:
-        stored = json.loads(review_path(workspace, side).read_text(encoding="utf-8"))
+        stored = parse_json(review_path(workspace, side).read_text(encoding="utf-8"))
         if stored["schema"] != SCHEMA:
             return None
         return Review(

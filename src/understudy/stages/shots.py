@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import Interrupted
-from understudy.files import write_bytes, write_json
+from understudy.files import parse_json, write_bytes, write_json
 from understudy.media import FrameSource
 from understudy.media.timecode import clock
 from understudy.records import FootageFrom, Side
@@ -57,7 +56,7 @@ def shots_path(workspace: Workspace, side: Side) -> Path:
 def read_shots(workspace: Workspace, side: Side, footage: FrameSource) -> Shots | None:
     """The shots of exactly this footage; None where they are not known."""
     try:
-        stored = json.loads(shots_path(workspace, side).read_text(encoding="utf-8"))
+        stored = parse_json(shots_path(workspace, side).read_text(encoding="utf-8"))
         if stored["schema"] != SCHEMA or stored["footage"] != footage_key(workspace, side, footage):
             return None
         starts, frames = tuple(map(int, stored["starts"])), int(stored["frames"])
@@ -115,7 +114,7 @@ def find_shots(
 
 def _read_table(path: Path, shots: Shots) -> list[dict[str, Any]] | None:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = parse_json(path.read_text(encoding="utf-8"))
         return rows if [row["first"] for row in rows] == list(shots.starts) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from understudy.detection.options import ExtractOptions
 from understudy.errors import UnderstudyError
 from understudy.facesets.packs import PACK_NAME, count_packed
 from understudy.facesets.scanning import face_beside
+from understudy.files import parse_json
 from understudy.jobs import Job, JobState, jobs_in
 from understudy.media import probe
 from understudy.records import FootageFrom, Side
@@ -190,7 +190,7 @@ def _searched(workspace: Workspace, paths: SidePaths, *, has_frames: bool) -> Se
     """
     try:
         with journal_path(workspace, paths.side).open("rb") as file:
-            head = json.loads(file.readline())
+            head = parse_json(file.readline())
             frames = sum(line.startswith(b'{"frame"') for line in file)
             file.seek(max(0, file.tell() - TAIL_BYTES))
             last = file.read().rstrip().rpartition(b"\n")[2]

@@ -16,7 +16,6 @@ import base64
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import shutil
 import uuid
@@ -32,7 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.errors import CorruptCheckpoint, DiskFull, TrainingDiverged
-from understudy.files import TEMP_PREFIX, os_errors, publishing_folder, write_json
+from understudy.files import TEMP_PREFIX, os_errors, parse_json, publishing_folder, write_json
 from understudy.report import Note, Report, silent
 
 SCHEMA = "understudy-checkpoint"
@@ -205,7 +204,7 @@ def load_generation(folder: Path, *, device: str = "cpu", optimiser: bool = True
     try:
         weights = load_file(folder / WEIGHTS, device=device)
         moments = load_file(folder / OPTIMISER, device=device) if optimiser and OPTIMISER in wanted else None
-        state = from_plain(json.loads((folder / STATE).read_text(encoding="utf-8")))
+        state = from_plain(parse_json((folder / STATE).read_text(encoding="utf-8")))
     except (SafetensorError, ValueError, OSError) as error:
         raise CorruptCheckpoint(f"The saved state {folder.name} cannot be read: {error}", folder=folder) from error
     return Checkpoint(int(manifest["iteration"]), weights, moments, state, folder)
@@ -277,7 +276,7 @@ def _manifest(folder: Path, iteration: int) -> dict[str, Any]:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
         known = manifest["schema"] == SCHEMA and {WEIGHTS, STATE} <= set(manifest["files"])
         iteration = int(manifest["iteration"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.files import os_errors, writing
+from understudy.files import os_errors, parse_json, writing
 
 FILE_NAME = "history.jsonl"
 CURVE_NAME = "loss_curve.png"
@@ -138,7 +138,7 @@ def _parsed(line: bytes) -> tuple[int, dict[str, float]] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         return int(entry.pop("iteration")), {str(name): float(value) for name, value in entry.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

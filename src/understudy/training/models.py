@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import IncompatibleModel, MissingModel, UsageError
-from understudy.files import TEMP_PREFIX, os_errors, publishing_folder, write_json
+from understudy.files import TEMP_PREFIX, os_errors, parse_json, publishing_folder, write_json
 
 SCHEMA = "understudy-model"
 VERSION = 1
@@ -126,7 +125,7 @@ def read_record(folder: Path) -> ModelRecord:
     """The record of a model. Raises MissingModel, and IncompatibleModel for a file that is none of ours."""
     path = folder / FILE_NAME
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingModel(
             f"There is no model {folder.name}.", hint=f"Make it with: understudy train {folder.name}", folder=folder

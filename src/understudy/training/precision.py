@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ import psutil
 from understudy import files
 from understudy.devices import cpu_model, physical_cores
 from understudy.errors import InvalidOption, UnderstudyError
+from understudy.files import parse_json
 from understudy.records import PrecisionChoice
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def choose(device: str = "cpu", choice: PrecisionChoice = PrecisionChoice.AUTO, 
 def measured() -> Measurement | None:
     """What was measured on this machine with this version of torch, if anything."""
     try:
-        stored = json.loads(_record().read_text())
+        stored = parse_json(_record().read_text())
         if stored["schema"] == SCHEMA and stored["machine"] == machine():
             return Measurement(**stored["measurement"])
     except (OSError, ValueError, KeyError, TypeError):
