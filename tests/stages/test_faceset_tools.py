@@ -334,6 +334,14 @@ def test_a_full_disk_ends_the_run(workspace: Workspace, monkeypatch: pytest.Monk
     def full(*_: object, **__: object) -> None:
         raise DiskFull("The disk is full.", hint="Free some room.")
 
+    save_meta(workspace, SRC)
+    for path in workspace.src.aligned.glob("*.jpg"):
+        path.write_bytes(make_jpeg(7))
+    with monkeypatch.context() as patched:
+        patched.setattr("understudy.files.write_bytes", full)
+        with pytest.raises(DiskFull):
+            restore_meta(workspace, SRC)
+    restore_meta(workspace, SRC)
     monkeypatch.setattr("understudy.files.write_bytes", full)
     for stage in (resize, draw_landmarks):
         with pytest.raises(DiskFull):

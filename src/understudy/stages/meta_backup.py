@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from understudy import files
-from understudy.errors import Interrupted, UnderstudyError, UnreadableFace, UsageError
+from understudy.errors import Interrupted, UnderstudyError, UnreadableFace, UsageError, WorkspaceError
 from understudy.facesets import Catalog, FaceEntry, FaceMeta, decode_jpeg, encode_jpeg, metadata, pickles
 from understudy.facesets.container import MAX_PIXELS, parse_header, replace_payload
 from understudy.facesets.faces import FACE_SUFFIXES
@@ -139,6 +139,8 @@ def _restored(
             key = (prefix / base_name(name)).as_posix()
             try:
                 yield key, _restore(backup.parent / name, stored, made / key)
+            except WorkspaceError:  # a full disk is nothing that one face has
+                raise
             except UnderstudyError as error:
                 yield key, Skipped(key, str(error.context.get("reason", error.message)))
             pace.advance()
