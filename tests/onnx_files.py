@@ -24,13 +24,14 @@ def save_onnx(
     *,
     size: int | str | tuple[int | str, ...] = 64,
     nodes: Sequence[bytes] = (),
-    weights: Mapping[str, NDArray[Any]] | None = None,
+    weights: Mapping[str, NDArray[Any] | bytes] | None = None,
     outputs: Mapping[str, Sequence[int | str]],
 ) -> Path:
     """One network with the input `picture` (1, 3, size, size), or of the shape `size`; text stands for an open side."""
     shape = (1, 3, size, size) if isinstance(size, int | str) else size
     graph = b"".join(_field(1, item) for item in nodes) + _text(2, "test")
-    graph += b"".join(_field(5, _tensor(name, value)) for name, value in (weights or {}).items())
+    tensors = ((value if isinstance(value, bytes) else _tensor(name, value)) for name, value in (weights or {}).items())
+    graph += b"".join(_field(5, tensor) for tensor in tensors)
     graph += _field(11, _value("picture", shape)) + b"".join(_field(12, _value(n, s)) for n, s in outputs.items())
     model = _number(1, 8) + _field(7, graph) + _field(8, _text(1, "") + _number(2, 17))
     path.write_bytes(model)
@@ -54,6 +55,12 @@ def node(kind: str, inputs: Sequence[str], outputs: Sequence[str], **whole: int 
         else:
             made += _field(5, _text(1, name) + b"".join(_number(8, item) for item in value) + _number(20, 7))
     return made
+
+
+def outside_weights(name: str, sides: Sequence[int], location: str) -> bytes:
+    """A tensor of float32 whose numbers lie in another file, as large networks have them."""
+    where = _field(13, _text(1, "location") + _text(2, location))
+    return b"".join(_number(1, side) for side in sides) + _number(2, FLOAT) + _text(8, name) + where + _number(14, 1)
 
 
 def _tensor(name: str, value: NDArray[Any]) -> bytes:

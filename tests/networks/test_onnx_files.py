@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnx_files import node, save_fixed, save_onnx
+from onnx_files import node, outside_weights, save_fixed, save_onnx
 from understudy.errors import IncompatibleModel, MissingEngine, MissingExtra
 from understudy.networks.onnx_files import OnnxNetwork
 
@@ -50,3 +50,27 @@ def test_what_cannot_be_used_is_said_in_words(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(MissingExtra) as missing:
         OnnxNetwork(wide)
     assert "understudy[onnx]" in missing.value.hint
+
+
+@pytest.mark.parametrize("location", ["../outside.bin", "link.bin", "folder/outside.bin", "absolute", "/dev/zero"])
+def test_weights_outside_of_the_networks_folder_are_not_read(tmp_path: Path, location: str) -> None:
+    """A network from a stranger must not be a way to read other files."""
+    home = tmp_path / "networks"
+    home.mkdir()
+    numbers = np.full(3, 7, np.float32)
+    for path in (home / "beside.bin", tmp_path / "outside.bin"):
+        path.write_bytes(numbers.tobytes())
+    try:
+        (home / "link.bin").symlink_to(tmp_path / "outside.bin")
+        (home / "folder").symlink_to(tmp_path)
+    except OSError:
+        pytest.skip("links cannot be made here")
+
+    def opened(place: str) -> OnnxNetwork:
+        weights = {"value": outside_weights("value", [3], place)}
+        nodes = [node("Identity", ["value"], ["out"])]
+        return OnnxNetwork(save_onnx(home / "net.onnx", nodes=nodes, weights=weights, outputs={"out": [3]}))
+
+    np.testing.assert_array_equal(opened("beside.bin").run(np.zeros((64, 64, 3), np.float32))["out"], numbers)
+    with pytest.raises(IncompatibleModel, match="cannot be loaded"):
+        opened(str(tmp_path / "outside.bin") if location == "absolute" else location)

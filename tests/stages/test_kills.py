@@ -176,6 +176,7 @@ class Trial:
         self.undone = [files_of(path) for path in self.undo_all(self.copied(root, "undone"))]
         self.again(root)
         self.twice = files_of(root)
+        self.undone += [files_of(path) for path in self.undo_all(root)]
 
     def copy(self, name: str) -> Path:
         return self.copied(self.start, name)
@@ -208,8 +209,8 @@ class Trial:
         root = self.copy("killed")
         self.again(root, kill_at=moment)
         assert self.pictures <= pictures(root), "faces were lost"
-        for look, given in (("status:status", {}), ("faceset_info:faceset_info", {"side": "src"})):
-            self.run(f"stages.{look}", root, **given)
+        self.run("stages.status:status", root)
+        self.run("stages.faceset_info:faceset_info", root, side="src")
         self.again(root)
         found = files_of(root)
         assert aligned(found) in (aligned(self.once), aligned(self.twice)), "it does not end as it would have"
