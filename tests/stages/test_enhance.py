@@ -453,3 +453,12 @@ def test_a_journal_that_makes_no_sense_costs_only_work(workspace: Workspace) -> 
     path.write_text("\n".join([lines[0], "junk", json.dumps({"key": 3}), *lines[1:3], lines[3][:10]]))
     assert EnhanceJournal.read(path).settings
     assert enhance(workspace, Side.SRC, QUICK).notes["enhanced"] == SOFT
+
+
+def test_a_face_of_one_pixel_is_named_and_left_alone(workspace: Workspace) -> None:
+    path = workspace.src.aligned / "00099_0.jpg"
+    write_face(path, encode_jpeg(np.zeros((1, 1, 3), np.uint8), 90), face_files(Side.SRC, 1)[0][2])
+    before = path.read_bytes()
+    result = enhance(workspace, Side.SRC, QUICK.but(replace=True))
+    assert ["1 x 1" in item.reason for item in result.skipped if item.item == path.name] == [True]
+    assert path.read_bytes() == before
