@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -37,11 +36,17 @@ Picture8 = npt.NDArray[np.uint8]
 
 
 class Subject:
-    """One picture that is sorted: a face of the catalog, or a picture without face data. Read when first asked for."""
+    """One picture that is sorted: a face of the catalog, or a picture without face data. Read when first asked for.
+
+    Belongs to one thread. What was read is kept by hand: until Python 3.12 a `cached_property` has one lock for all
+    objects, so that threads would decode one after the other.
+    """
 
     def __init__(self, path: Path, entry: FaceEntry | None) -> None:
         self.path = path
         self._entry = entry
+        self._meta: FaceMeta | None = None
+        self._rgb8: Picture8 | None = None
 
     @property
     def entry(self) -> FaceEntry:
@@ -54,13 +59,20 @@ class Subject:
     def is_face(self) -> bool:
         return self._entry is not None
 
-    @cached_property
+    @property
     def meta(self) -> FaceMeta:
-        return self.entry.meta
+        if self._meta is None:
+            self._meta = self.entry.meta
+        return self._meta
 
-    @cached_property
+    @property
     def rgb8(self) -> Picture8:
         """(H, W, 3) uint8. Raises UnreadableFace or a MediaError."""
+        if self._rgb8 is None:
+            self._rgb8 = self._decoded()
+        return self._rgb8
+
+    def _decoded(self) -> Picture8:
         if self._entry is not None:
             return decode_jpeg(self._entry.read_bytes())
         picture = read_image(self.path).rgb

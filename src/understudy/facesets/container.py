@@ -185,12 +185,12 @@ def decode_jpeg(data: bytes) -> npt.NDArray[np.uint8]:
     picture = _imdecode(data)
     if picture is None:
         raise UnreadableFace("The picture of this JPEG cannot be decoded.", hint=_HINT)
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    return picture
 
 
 def _imdecode(data: bytes) -> npt.NDArray[np.uint8] | None:
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         return None
     return None if decoded is None else np.asarray(decoded, np.uint8)
