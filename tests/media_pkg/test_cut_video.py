@@ -262,6 +262,8 @@ def test_a_closed_terminal_leaves_nothing_half_written(clip: Path, how: signal.S
 import signal, sys
 from understudy.cli.main import main
 from understudy.media.writing import VideoWriter
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as a terminal starts it, whatever started the tests
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def closing(self, frame):
     signal.raise_signal({int(how)})
 VideoWriter.write = closing
