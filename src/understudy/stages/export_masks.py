@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import time
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from understudy.errors import FacesetError
-from understudy.facesets import Catalog, Face, FaceEntry
+from understudy.facesets import Face
 from understudy.facesets.options import ExportMasksOptions, MaskFormat
-from understudy.facesets.reading import each_face
 from understudy.facesets.xseg import decode_mask
 from understudy.masks import face_hull, rasterise
 from understudy.records import Side
 from understudy.report import Report, Stop, never, silent
-from understudy.stages.draw_landmarks import drawn_keys, require_no_face, write_beside
-from understudy.stages.face_changes import beside, require_loose, to_trash, writing_faces
+from understudy.stages.pictures_beside import Kind, remove_pictures, write_pictures
 from understudy.stages.result import StageResult
 from understudy.workspace import Workspace
 
+MASKS = Kind("masks", ("_mask.jpg", "_mask.png"), "Exporting", "Exported masks removed")
 _QUALITY = 100
 
 
@@ -37,35 +34,20 @@ def export_masks(
     From the applied mask at its own resolution, else from the outlines at that of the picture, else, when asked for,
     from the landmarks; faces without any are skipped and named. Raises as `draw_landmarks`.
     """
-    started, side, options = time.perf_counter(), Side(side), options or ExportMasksOptions()
-    ending = f"_mask.{options.format}"
+    side, options = Side(side), options or ExportMasksOptions()
+    if options.remove:
+        return remove_pictures(workspace, side, MASKS, report=report, stop=stop)
 
-    def work(entry: FaceEntry, face: Face) -> bytes:
+    def encoded(face: Face) -> bytes:
         mask = exported(face, outline=options.outline)
         if mask is None:
             raise FacesetError("it has neither a mask nor outlines")
-        require_no_face(beside(entry, ending))
         return _encoded(mask, options.format)
 
-    with writing_faces(workspace, side) as folder:
-        require_loose(workspace, side)
-        with Catalog.open(folder, cache=workspace.catalogs, report=report, stop=stop) as catalog:
-            faces, skipped = catalog.require_faces(), catalog.skipped
-            if options.remove:
-                keys = drawn_keys(folder, faces, "_mask.jpg", "_mask.png")
-                change = to_trash(workspace, side, keys, title="Exported masks removed")
-                count, skipped = len(change.moves), list(change.skipped)
-            else:
-                made = each_face(faces, work, workers=options.workers, step="Exporting", report=report, stop=stop)
-                count, failed = write_beside(made, ending, len(faces))
-                skipped += failed
-    return StageResult(
-        faces=len(faces),
-        skipped=skipped,
-        seconds=time.perf_counter() - started,
-        outputs=[folder],
-        notes={"removed" if options.remove else "masks": count},
-    )
+    return write_pictures(
+        workspace, side, MASKS, f"_mask.{options.format}", encoded,
+        workers=options.workers, report=report, stop=stop,
+    )  # fmt: skip
 
 
 def exported(face: Face, *, outline: bool = False) -> npt.NDArray[np.uint8] | None:
