@@ -81,11 +81,7 @@ class EnhanceJournal:
     ) -> None:
         lines, self._lines = self._lines, None
         assert lines is not None
-        try:
-            lines.close()
-        except Exception:
-            if error is None:
-                raise  # else what ended the run is what its user should read
+        lines.end(error)
 
     def add(self, outcome: Outcome, files: Iterable[Path] = ()) -> None:
         """Note what became of a face, once `files` are safe."""

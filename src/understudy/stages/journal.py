@@ -68,11 +68,7 @@ class Journal(ABC):
     ) -> None:
         lines, self._lines = self._lines, None
         assert lines is not None
-        try:
-            lines.close()
-        except (UnderstudyError, OSError):
-            if error is None:
-                raise  # else what ended the run is what its user should read; the last frames are done again
+        lines.end(error)
 
     def skip(self, items: Iterable[Skipped]) -> None:
         """Note what could not be used; what is known already is not repeated."""
@@ -142,6 +138,14 @@ class SafeLines:
             self._batch.result()
         finally:
             self._thread.shutdown()
+
+    def end(self, error: BaseException | None) -> None:
+        """Close at the end of a run; `error` is what ended it early, if anything did."""
+        try:
+            self.close()
+        except (UnderstudyError, OSError):
+            if error is None:
+                raise  # else what ended the run is what its user should read; the last items are done again
 
     def _send(self) -> None:
         """Hand what has gathered to the thread. Raises what went wrong with the batch before."""
