@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -199,7 +199,8 @@ def _place_one(
     if made is None:
         raise UsageError("These landmarks make no face that could be cut out.", hint="Look at them in a viewer.")
     change = _exchange(faceset, [made], title=f"Realigned {Path(made.name).stem}")
-    _redraw_debug(faceset, [frame], always=False)
+    if _has_debug(faceset.paths):
+        _redraw_debug(faceset, [frame])
     doubted = [old.key] if old is not None else []
     _note_done(workspace, faceset, [frame])
     forget(workspace, faceset.side, files=doubted, frames=[stem])
@@ -244,9 +245,7 @@ def _old_face(faceset: _Faceset, stem: str, found: FoundFace, number: int | None
     faces = faceset.faces_of(stem)
     if number is not None:
         return next((face for face in faces if faceset.numbers.get(face.key) == number), None)
-    near = [(_overlap(face, found), face) for face in faces]
-    best = max(near, default=(0.0, None), key=lambda item: item[0])
-    return best[1] if best[0] >= SAME_PLACE else None
+    return _old_of(found, faces)
 
 
 def _overlap(face: FaceEntry, found: FoundFace) -> float:
@@ -412,13 +411,9 @@ def _note_done(workspace: Workspace, faceset: _Faceset, frames: Sequence[Frame])
 # -- debug images
 
 
-def _redraw_debug(faceset: _Faceset, frames: Sequence[Frame], *, always: bool) -> None:
-    """Draw the debug images of some frames, where there are any at all."""
+def _redraw_debug(faceset: _Faceset, frames: Iterable[Frame]) -> None:
+    """Draw the debug images of some frames anew."""
     folder = faceset.paths.aligned_debug
-    if not always and not (folder.is_dir() and any(folder.iterdir())):
-        return
-    with os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     for frame in frames:
         stem = Path(frame.name).stem
         picture = debug_picture(frame.rgb8, [(face.meta, face.width) for face in faceset.faces_of(stem)])
@@ -470,9 +465,8 @@ def _search_again(
     if made:
         change = _exchange(faceset, made, title=f"Searched {result.frames} frames of {faceset.side} again")
         result.skipped += change.skipped
-        drawn = frames_at(footage, list(solved.values())) if _has_debug(faceset.paths) else iter(())
-        for frame in drawn:
-            _redraw_debug(faceset, [frame], always=True)
+        if _has_debug(faceset.paths):
+            _redraw_debug(faceset, frames_at(footage, list(solved.values())))
     result.written = [item.name for item in made]
     result.replaced = sorted({face.key for item in made for face in item.old})
     open_ = [stem for stem in stems if stem not in solved]
@@ -579,6 +573,7 @@ def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def _old_of(face: FoundFace, there: Sequence[FaceEntry]) -> FaceEntry | None:
+    """The face of the faceset that lies where this one was found."""
     near = [(_overlap(old, face), old) for old in there]
     best = max(near, default=(0.0, None), key=lambda item: item[0])
     return best[1] if best[0] >= SAME_PLACE else None
