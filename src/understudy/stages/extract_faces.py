@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from understudy.detection.confidence import confidence_of
 from understudy.detection.cutting import CutFace, cut_face, why_unusable
-from understudy.detection.drawing import darken, draw_landmarks, draw_rect, draw_square
 from understudy.detection.found import Engine, FoundFace
 from understudy.detection.loading import load_engine
 from understudy.detection.options import ExtractOptions
@@ -30,15 +29,12 @@ from understudy.detection.tracking import Look as Colours
 from understudy.detection.tracking import Sight, Tracker, is_same_face, look_of
 from understudy.errors import MediaError, UnderstudyError
 from understudy.facesets import FaceMeta, encode_jpeg, read_meta, write_face
-from understudy.files import write_bytes
-from understudy.masks.hull import face_hull
 from understudy.media import Frame
 from understudy.records import FaceType, Rect, Skipped
+from understudy.stages.debug_pictures import write_debug_picture
 from understudy.stages.extract_journal import SeenFace, SeenFrame
 from understudy.stages.stretches import LONGEST_STRETCH, Pass
 from understudy.workspace import SidePaths
-
-DEBUG_QUALITY = 50
 
 LINKED = ("", "surplus", "area", "shape")
 """Reasons for dropping a face that do not keep it from being part of a track."""
@@ -367,22 +363,21 @@ def write_faces(joined: Joined, paths: SidePaths, options: ExtractOptions) -> Wr
     """Cut the faces of a frame out and write them, with a debug picture if one is wanted."""
     look = joined.look
     seen: list[SeenFace] = []
-    cuts: list[CutFace] = []
+    metas: list[FaceMeta] = []
     files: list[Path] = []
     for face in joined.faces:
         cut, dropped = _cut(look, face, options)
         name = None
         if cut is not None:
-            files.append(_face_file(paths.aligned, look.name, len(cuts)))
+            files.append(_face_file(paths.aligned, look.name, len(metas)))
             name = files[-1].name
             jpeg = encode_jpeg(cut.rgb8, options.jpeg_quality)
-            write_face(files[-1], jpeg, _meta(look.name, cut, face, options.face_type))
-            cuts.append(cut)
+            metas.append(_meta(look.name, cut, face, options.face_type))
+            write_face(files[-1], jpeg, metas[-1])
         seen.append(_seen(face, name, dropped))
     if options.debug_images and look.picture is not None:
-        picture = _debug_picture(look.picture, cuts, options.size)
-        path = paths.aligned_debug / f"{Path(look.name).stem}.jpg"
-        write_bytes(path, encode_jpeg(picture, DEBUG_QUALITY), durable=False)
+        faces = [(meta, options.size) for meta in metas]
+        write_debug_picture(paths.aligned_debug, Path(look.name).stem, look.picture, faces)
     return Written(look.serial, SeenFrame(look.index, look.name, tuple(seen), look.size, look.is_cut), tuple(files))
 
 
@@ -443,14 +438,3 @@ def _meta(frame_name: str, cut: CutFace, face: JoinedFace, face_type: FaceType) 
         confidence=face.confidence,
         track=face.track,
     )
-
-
-def _debug_picture(rgb8: Image8, cuts: Sequence[CutFace], size: int) -> Image8:
-    picture = rgb8.copy()
-    for cut in cuts:
-        draw_landmarks(picture, cut.found.landmarks)
-        darken(picture, face_hull(cut.found.landmarks, *picture.shape[:2]))
-        draw_rect(picture, cut.found.rect)
-        if cut.face_from_frame is not None:
-            draw_square(picture, cut.face_from_frame, size)
-    return picture

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from understudy.detection.confidence import confidence_of
 from understudy.detection.cutting import cut_face
-from understudy.detection.drawing import darken, draw_landmarks, draw_rect, draw_square
 from understudy.detection.found import Engine, FoundFace, checked_rect
 from understudy.detection.loading import load_engine
 from understudy.detection.placing import average_face, landmarks_for, read_landmarks
@@ -31,15 +30,15 @@ from understudy.facesets.changes import Change, Move, apply
 from understudy.facesets.doubts import BY_HAND, Kind
 from understudy.facesets.where import face_numbers
 from understudy.facesets.xseg import decode_mask, encode_mask
-from understudy.files import os_errors, write_bytes
+from understudy.files import os_errors
 from understudy.geometry import affine
 from understudy.geometry.affine import Affine
 from understudy.geometry.boxes import box_of, overlap
 from understudy.imaging.threads import one_thread_per_call
-from understudy.masks.hull import face_hull
 from understudy.media import Frame, FrameSource
 from understudy.records import FaceType, Rect, Side, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
+from understudy.stages.debug_pictures import write_debug_picture
 from understudy.stages.extract_journal import Done, ExtractJournal, journal_path
 from understudy.stages.face_changes import require_loose, writing_faces
 from understudy.stages.known_frames import Frames, all_frames
@@ -68,8 +67,6 @@ LIKE_NEIGHBOURS = 0.12
 """Landmarks look alike when they differ by less than this part of the face's size, place and size taken out."""
 
 NEIGHBOUR_FRAMES = 10
-
-DEBUG_QUALITY = 50
 
 
 def realign(
@@ -416,23 +413,7 @@ def _redraw_debug(faceset: _Faceset, frames: Iterable[Frame]) -> None:
     folder = faceset.paths.aligned_debug
     for frame in frames:
         stem = Path(frame.name).stem
-        picture = debug_picture(frame.rgb8, [(face.meta, face.width) for face in faceset.faces_of(stem)])
-        write_bytes(folder / f"{stem}.jpg", encode_jpeg(picture, DEBUG_QUALITY), durable=False)
-
-
-def debug_picture(rgb8: Image8, faces: Sequence[tuple[FaceMeta, int]]) -> Image8:
-    """The frame with landmarks, boxes and alignment squares drawn on a copy. faces: data and aligned size of each."""
-    picture = rgb8.copy()
-    for meta, size in faces:
-        if meta.source_landmarks is None:
-            continue
-        draw_landmarks(picture, meta.source_landmarks)
-        darken(picture, face_hull(meta.source_landmarks, *picture.shape[:2]))
-        if meta.source_rect is not None:
-            draw_rect(picture, meta.source_rect)
-        if meta.image_to_face_mat is not None:
-            draw_square(picture, meta.image_to_face_mat, size)
-    return picture
+        write_debug_picture(folder, stem, frame.rgb8, [(face.meta, face.width) for face in faceset.faces_of(stem)])
 
 
 # -- many frames
