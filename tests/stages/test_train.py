@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,6 +149,7 @@ def test_previews_do_not_disturb_training(workspace: Workspace, uninterrupted: P
 TRAINER = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from understudy.stages.train import train
 from understudy.training.options import TrainOptions
 from understudy.workspace import Workspace
@@ -367,6 +370,7 @@ def test_a_second_training_of_the_same_model_is_refused(workspace: Workspace) ->
 READER = """
 import os, sys
 from pathlib import Path
+from types import SimpleNamespace
 from understudy.errors import ReadOnlyWorkspace
 from understudy.stages import models, train
 from understudy.training.options import TrainOptions
@@ -451,9 +455,9 @@ def test_the_last_faces_in_frame_order_can_be_held_out(workspace: Workspace) -> 
 
 
 def test_backups_are_made_in_addition(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time passes an hour at each look at the clock."""
-    hours = iter(range(0, 10**9, 3600))
-    monkeypatch.setattr("understudy.training.session.time.monotonic", lambda: float(next(hours)))
+    """Two hours have passed at the session's first look at the clock, an hour more at each one after."""
+    clock = SimpleNamespace(monotonic=itertools.count(time.monotonic() + 7200.0, 3600.0).__next__)
+    monkeypatch.setattr("understudy.training.session.time", clock)
     folder = small_model(workspace)
     train(workspace, "small", FAST.but(target_iter=3, autobackup_hour=1))
     assert "000000003" in {path.name for path in (folder / "backups").iterdir()}
