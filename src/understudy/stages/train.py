@@ -13,7 +13,8 @@ from understudy.facesets import Catalog, FaceEntry
 from understudy.interop.flat import find_flat_model
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
-from understudy.stages.models import RESERVED_NAMES, import_flat, start_from_pretrained
+from understudy.stages.model_import import import_flat, start_from_pretrained
+from understudy.stages.models import RESERVED_NAMES
 from understudy.stages.result import StageResult
 from understudy.training.bank import FaceBank
 from understudy.training.launching import launch
