@@ -9,20 +9,83 @@ from typing import Any
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from understudy.options import Options, option
-from understudy.records import PrecisionChoice
+from understudy.records import FaceType, PrecisionChoice
 
 
 class ModelClass(StrEnum):
     """The classes of model that can be trained, by their names on the command line."""
 
+    SAEHD = "saehd"
+    AMP = "amp"
     QUICK96 = "quick96"
 
 
+class LrDropout(StrEnum):
+    """Whether each step changes only a random part of the weights, at a learning rate that swings."""
+
+    OFF = "n"
+    ON = "y"
+    CPU = "cpu"
+
+
+CONFIG_OPTIONS = (
+    "resolution",
+    "face_type",
+    "archi",
+    "ae_dims",
+    "inter_dims",
+    "e_dims",
+    "d_dims",
+    "d_mask_dims",
+    "morph_factor",
+)
+"""Options that make a new model's config and cannot change afterwards, so that they are no part of a run's options."""
+
+
 class TrainOptions(Options):
-    """How a model is trained."""
+    """How a model is trained. Which options a class of model has, and its own defaults, is in `training/recipes.py`."""
 
     model: ModelClass = option(
         ModelClass.QUICK96, "Class of a new model. A model that exists keeps its own.", group="Model"
+    )
+    resolution: int | None = option(
+        None,
+        "Side of the faces that a new model draws. A multiple of 16, or of 32 for amp and the letters d and t; "
+        "saehd begins with 128, amp with 224. The step takes four times as long at twice the side.",
+        group="Architecture",
+        unit="px",
+        ge=64,
+        le=640,
+    )
+    face_type: FaceType | None = option(
+        None,
+        "How much of the head a new model draws: h, mf, f, wf or head; saehd begins with f, amp with wf.",
+        group="Architecture",
+    )
+    archi: str | None = option(
+        None,
+        "Network of a new saehd model: df or liae, and after a dash any of the letters u, d, t, c (liae-ud).",
+        group="Architecture",
+    )
+    ae_dims: int | None = option(
+        None, "Channels of a new model's bottleneck (256).", group="Architecture", ge=32, le=1024
+    )
+    inter_dims: int | None = option(
+        None, "Channels that a new amp model mixes (1024).", group="Architecture", ge=32, le=2048
+    )
+    e_dims: int | None = option(None, "Width of a new model's encoder (64).", group="Architecture", ge=16, le=256)
+    d_dims: int | None = option(
+        None, "Width of a new model's decoders: detail, and most of the time (64).", group="Architecture", ge=16, le=256
+    )
+    d_mask_dims: int | None = option(
+        None, "Width of a new model's mask branch (22).", group="Architecture", ge=16, le=256
+    )
+    morph_factor: float | None = option(
+        None,
+        "Share of the channels that a new amp model takes from src while it learns (0.5).",
+        group="Architecture",
+        ge=0.1,
+        le=0.5,
     )
     pretrained: Path | None = option(
         None,
@@ -44,6 +107,105 @@ class TrainOptions(Options):
         group="Training",
         ge=1,
         le=512,
+    )
+    masked_training: bool = option(
+        True,
+        "Learn the face inside its mask only. Off: the whole square, as the swap of a head with its surroundings "
+        "needs. saehd.",
+        group="Losses",
+        live=True,
+    )
+    eyes_mouth_prio: bool = option(
+        False,
+        "Count eyes and mouth 30 times as much: fixes a wandering gaze, wants clean landmarks. saehd; amp always does.",
+        group="Losses",
+    )
+    blur_out_mask: bool = option(
+        False,
+        "Blur what lies outside the masks in the targets, so that the border of the face fades into something soft.",
+        group="Losses",
+        live=True,
+    )
+    gan_power: float = option(
+        0.0,
+        "Strength of a network that judges whether details look real. For the end of a training, 0.05 to 0.1: "
+        "sharper, slower, and hard to take back.",
+        group="Losses",
+        ge=0.0,
+        le=5.0,
+        live=True,
+    )
+    gan_patch_size: int | None = option(
+        None,
+        "How large a piece of the picture the judge looks at. Not given: an eighth of the resolution. Another size "
+        "starts the judge anew.",
+        group="Losses",
+        unit="px",
+        ge=3,
+        le=640,
+    )
+    gan_dims: int = option(
+        16,
+        "Width of the judge's network; memory grows with its square. Another width starts it anew.",
+        group="Losses",
+        ge=4,
+        le=512,
+    )
+    true_face_power: float = option(
+        0.0,
+        "Pull src's expression codes towards dst's, so that the swap looks more like src: 0.01. saehd df only.",
+        group="Losses",
+        ge=0.0,
+        le=1.0,
+        live=True,
+    )
+    face_style_power: float = option(
+        0.0,
+        "Learn the colours of dst's face inside the mask, 0.001 to 10. Keep a backup: it can break a model. saehd.",
+        group="Losses",
+        unit="percent",
+        ge=0.0,
+        le=100.0,
+        live=True,
+    )
+    bg_style_power: float = option(
+        0.0,
+        "Learn the outline and surroundings of dst's face, 0.001 to 10. Keep a backup, as with face style. saehd.",
+        group="Losses",
+        unit="percent",
+        ge=0.0,
+        le=100.0,
+        live=True,
+    )
+    adabelief: bool = option(
+        True,
+        "Optimise with AdaBelief, else with RMSprop, which needs half the memory for its state. saehd; amp always "
+        "uses AdaBelief, quick96 RMSprop.",
+        group="Optimiser",
+    )
+    lr_dropout: LrDropout = option(
+        LrDropout.OFF,
+        "y: change only 30 % of the weights in each step, at a learning rate that swings. For when faces are "
+        "trained enough, to get the last detail without a shake; cpu is the same as y.",
+        group="Optimiser",
+    )
+    clipgrad: bool = option(
+        False,
+        "Shorten gradients that are too long, which keeps a training from collapsing and costs a little time.",
+        group="Optimiser",
+    )
+    models_opt_on_gpu: bool = option(
+        True,
+        "Keep the optimiser's state on the graphics card. Off: in the computer's memory, slower, for larger models.",
+        group="Machine",
+    )
+    random_src_flip: bool = option(
+        False,
+        "Mirror src faces at random. For a src faceset that lacks one side of the face; unlikeness of the sides goes.",
+        group="Samples",
+    )
+    random_dst_flip: bool = option(
+        True, "Mirror dst faces at random; helps a network to generalise. quick96 begins without.", group="Samples"
     )
     random_warp: bool = option(
         True,
