@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,26 +30,47 @@ FILE_NAME = "model.json"
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What `model.json` says. `config`: the architecture's numbers. `options`: those last given to training."""
+    """What `model.json` says. `config`: the architecture's numbers. `options`: those last given to training.
+
+    started_from: of a model that took its first weights from a trained one, which (`model`), at which `iteration`, what
+    began anew (`fresh`: names of networks), and from where (`folder`) if not from this workspace. events: what befell
+    the model besides training, oldest first: `at` (ISO time), `event` (a word), `text` (a sentence).
+    """
 
     model_class: str
     config: dict[str, Any]
     options: dict[str, Any] = field(default_factory=dict)
     created: str = ""
     imported_from: str = ""
+    started_from: dict[str, Any] = field(default_factory=dict)
+    events: tuple[dict[str, Any], ...] = ()
 
     @property
     def imported(self) -> bool:
         """Whether the weights began in another program."""
         return bool(self.imported_from)
 
+    @property
+    def pretraining(self) -> bool:
+        """Whether the model learns many people's faces, to be started from later."""
+        return bool(self.options.get("pretrain"))
+
     def with_options(self, options: Mapping[str, Any]) -> ModelRecord:
         return replace(self, options=dict(options))
+
+    def with_event(self, event: str, text: str) -> ModelRecord:
+        """The record with one more event, of now."""
+        return replace(self, events=(*self.events, {"at": now(), "event": event, "text": text}))
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """One line of a list of models. ours False: flat files, imported by the first command that names them."""
+    """One line of a list of models. ours False: files of other programs.
+
+    archi, resolution, face_type: as far as they are known. pretraining: it learns many people's faces. problem: why
+    nothing can be done with it, in a sentence; empty where it can be used. format: understudy, flat (the reference's
+    files, imported by the first command that names them) or dfm.
+    """
 
     name: str
     model_class: str
@@ -58,18 +80,31 @@ class ModelSummary:
     ours: bool = True
     supported: bool = True
     folder: Path = Path()
+    archi: str = ""
+    resolution: int | None = None
+    face_type: str = ""
+    pretraining: bool = False
+    problem: str = ""
+    format: str = "understudy"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; `updated` in ISO form with the time zone."""
-        return {
+        """Plain values; `updated` in ISO form with the time zone. What is not known is left out."""
+        body: dict[str, Any] = {
             "name": self.name,
             "class": self.model_class,
+            "archi": self.archi,
+            "resolution": self.resolution,
+            "face_type": self.face_type,
             "iteration": self.iteration,
             "updated": self.updated.isoformat(timespec="seconds"),
             "bytes": self.size_bytes,
+            "format": self.format,
             "ours": self.ours,
             "supported": self.supported,
+            "pretraining": self.pretraining,
+            "problem": self.problem,
         }
+        return {name: value for name, value in body.items() if value not in ("", None) or name == "iteration"}
 
 
 def is_model(folder: Path) -> bool:
@@ -79,8 +114,12 @@ def is_model(folder: Path) -> bool:
 
 def new_record(model_class: str, config: Mapping[str, Any], *, imported_from: str = "") -> ModelRecord:
     """The record of a model that is made now."""
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    return ModelRecord(model_class, dict(config), created=created, imported_from=imported_from)
+    return ModelRecord(model_class, dict(config), created=now(), imported_from=imported_from)
+
+
+def now() -> str:
+    """This moment as records write it: ISO, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @contextlib.contextmanager
@@ -117,6 +156,8 @@ def write_record(folder: Path, record: ModelRecord) -> None:
         "options": record.options,
         "created": record.created,
         "imported_from": record.imported_from,
+        "started_from": record.started_from,
+        "events": list(record.events),
     }
     write_json(folder / FILE_NAME, body)
 
@@ -158,15 +199,51 @@ def newest_iteration(folder: Path) -> int | None:
 
 
 def _summary(folder: Path) -> ModelSummary:
+    problem, record = "", ModelRecord("?", {})
     try:
-        model_class, supported = read_record(folder).model_class, True
-    except (IncompatibleModel, MissingModel):
-        model_class, supported = "?", False
-    touched = [folder / FILE_NAME, *(folder / "checkpoints").glob("*")]
-    updated = max(path.stat().st_mtime for path in touched if path.exists())
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    when = datetime.fromtimestamp(updated, UTC)
-    return ModelSummary(folder.name, model_class, newest_iteration(folder), when, size, True, supported, folder)
+        record = read_record(folder)
+    except (IncompatibleModel, MissingModel) as error:
+        problem = error.message
+    size, updated = _size_and_time(folder)
+    return ModelSummary(
+        folder.name,
+        record.model_class,
+        newest_iteration(folder),
+        datetime.fromtimestamp(updated, UTC),
+        size,
+        supported=not problem,
+        folder=folder,
+        problem=problem,
+        pretraining=record.pretraining,
+        **described(record.config),
+    )
+
+
+def described(config: Mapping[str, Any]) -> dict[str, Any]:
+    """archi, resolution and face_type of a config as `model.json` holds it, for a `ModelSummary`."""
+    size = config.get("size")
+    return {
+        "archi": str(config.get("archi", "")),
+        "resolution": size if isinstance(size, int) else None,
+        "face_type": str(config.get("face_type", "")),
+    }
+
+
+def _size_and_time(folder: Path) -> tuple[int, float]:
+    """Bytes of all files, and when `model.json` or the list of saved states changed last.
+
+    What vanishes meanwhile, because somebody trains the model, is passed over.
+    """
+    size, updated = 0, 0.0
+    kept = (folder / FILE_NAME, folder / "checkpoints")
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += (Path(root) / name).lstat().st_size
+    for path in (*kept, *(folder / "checkpoints").glob("*")):
+        with contextlib.suppress(OSError):
+            updated = max(updated, path.stat().st_mtime)
+    return size, updated
 
 
 def _record(body: Any, path: Path) -> ModelRecord:
@@ -176,7 +253,8 @@ def _record(body: Any, path: Path) -> ModelRecord:
         raise IncompatibleModel(
             "model.json is not a model's record of ours.", hint="Restore it from a copy.", path=path
         )
-    if int(body.get("version", 0)) > VERSION:
+    version = body.get("version", 0)
+    if not isinstance(version, int) or version > VERSION:
         raise IncompatibleModel(
             f"The model {path.parent.name} was written by a newer version of understudy.",
             hint="Update understudy.",
@@ -185,7 +263,19 @@ def _record(body: Any, path: Path) -> ModelRecord:
     return ModelRecord(
         body["class"],
         body["config"],
-        body.get("options") or {},
-        body.get("created", ""),
-        body.get("imported_from", ""),
+        _table(body.get("options")),
+        str(body.get("created") or ""),
+        str(body.get("imported_from") or ""),
+        _table(body.get("started_from")),
+        tuple(event for event in _list(body.get("events")) if isinstance(event, dict)),
     )
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """A table of a record; an empty one where something else stands."""
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    """A list of a record; an empty one where something else stands."""
+    return list(value) if isinstance(value, list) else []
