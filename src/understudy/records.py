@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar, Literal, cast
+
+from understudy.errors import InvalidOption
 
 
 class Side(StrEnum):
@@ -49,6 +52,68 @@ class FaceType(StrEnum):
         short = {"h": cls.HALF, "mf": cls.MID_FULL, "f": cls.FULL, "wf": cls.WHOLE_FACE}
         text = str(value).lower()
         return short.get(text) or next((member for member in cls if member.value == text), None)
+
+
+@dataclass(frozen=True)
+class Archi:
+    """Which network of the SAEHD family: `Archi.parse("liae-udt")`, and `str` gives that back with letters in order.
+
+    base: df has an encoder, a bottleneck and a decoder for each person; liae one decoder and two bottlenecks.
+    letters: what is different from the plain network (spec: architectures, 3).
+    """
+
+    base: Literal["df", "liae"]
+    letters: frozenset[str] = frozenset()
+
+    LETTERS: ClassVar[str] = "udtc"
+
+    def __post_init__(self) -> None:
+        if self.base not in ("df", "liae") or not self.letters <= set(self.LETTERS):
+            raise _no_archi("-".join([self.base, "".join(sorted(self.letters))]))
+
+    @classmethod
+    def parse(cls, text: str) -> Archi:
+        """The record of a name such as `df`, `liae-ud` or `DF-UTD`; letters in any order. Raises InvalidOption."""
+        base, dash, letters = text.strip().lower().partition("-")
+        if base not in ("df", "liae") or (dash and not letters) or not set(letters) <= set(cls.LETTERS):
+            raise _no_archi(text)
+        return cls(cast(Literal["df", "liae"], base), frozenset(letters))
+
+    def __str__(self) -> str:
+        letters = "".join(letter for letter in self.LETTERS if letter in self.letters)
+        return f"{self.base}-{letters}" if letters else self.base
+
+    @property
+    def is_liae(self) -> bool:
+        return self.base == "liae"
+
+    @property
+    def pixel_norm(self) -> bool:
+        """u: the code is scaled to a mean square of one."""
+        return "u" in self.letters
+
+    @property
+    def doubled(self) -> bool:
+        """d: the last doubling is done by the output convolutions, so everything before works on half the grid."""
+        return "d" in self.letters
+
+    @property
+    def deep(self) -> bool:
+        """t: residual blocks in the encoder, and one stage more in the decoder."""
+        return "t" in self.letters
+
+    @property
+    def cosine(self) -> bool:
+        """c: x·cos(x) in the place of every leaky ReLU."""
+        return "c" in self.letters
+
+
+def _no_archi(text: str) -> InvalidOption:
+    old = text.strip().lower().partition("-")[0] in ("dfhd", "liaehd", "dfuhd", "liaeuhd")
+    hint = "That network was given up in June 2020 and is not built any more." if old else "Examples: df-ud, liae-udt."
+    return InvalidOption(
+        f"{text!r} is no architecture: df or liae, and after a dash any of the letters u, d, t, c.", hint=hint
+    )
 
 
 @dataclass(frozen=True)
