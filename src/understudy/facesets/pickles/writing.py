@@ -34,12 +34,24 @@ def dump_items(items: Iterable[Any], protocol: int = 4) -> Iterator[bytes]:
     yield b"."
 
 
-def dump_entries(entries: Iterable[tuple[Any, Any]], protocol: int = 3) -> Iterator[bytes]:
-    """The pickle of a dictionary, piece by piece, without holding all of it."""
+def dump_entries(entries: Iterable[tuple[Any, Any]], protocol: int = 3) -> Iterator[Piece]:
+    """The pickle of a dictionary, piece by piece, without holding all of it.
+
+    What an array holds is handed out as it lies in memory: write a piece before asking for the next.
+    """
     yield b"\x80" + bytes([protocol]) + b"}"
-    yield from (b"(" + dumps(key, protocol)[2:-1] + dumps(value, protocol)[2:-1] + b"u" for key, value in entries)
+    for key, value in entries:
+        writer = _Writer(protocol, None)
+        writer.write(key, 0)
+        writer.write(value, 0)
+        yield b"("
+        yield from writer.parts
+        yield b"u"
     yield b"."
 
+
+Piece = bytes | memoryview
+"""A part of a pickle, ready to be written."""
 
 _CODES: dict[type, bytes] = {
     FaceTypeCode: b"cfacelib.FaceType\nFaceType\n",
@@ -54,9 +66,9 @@ class _Writer:
         self.protocol = protocol
         self.limit = limit
         self.size = 0
-        self.parts: list[bytes] = []
+        self.parts: list[Piece] = []
 
-    def put(self, *pieces: bytes) -> None:
+    def put(self, *pieces: Piece) -> None:
         for piece in pieces:
             self.size += len(piece)
             self.parts.append(piece)
@@ -105,7 +117,7 @@ class _Writer:
                 raise ValueError("a whole number of more than 512 bits")
             self.put(b"\x8a", bytes([len(body)]), body)
 
-    def _bytes(self, value: bytes) -> None:
+    def _bytes(self, value: Piece) -> None:
         if len(value) < 256:
             self.put(b"C", bytes([len(value)]), value)
         elif len(value) < 2**32:
@@ -147,7 +159,8 @@ class _Writer:
         self.put(b"\x86R")
 
     def _content(self, value: npt.NDArray[Any]) -> None:
-        self._bytes(value.astype(value.dtype.newbyteorder("<"), copy=False).tobytes())
+        ordered = value.astype(value.dtype.newbyteorder("<"), copy=False)
+        self._bytes(ordered.reshape(-1).view(np.uint8).data)
 
     def _dtype(self, dtype: np.dtype[Any]) -> None:
         name = f"{dtype.kind}{dtype.itemsize}"
