@@ -51,7 +51,7 @@ class OnnxNetwork:
         onnxruntime, IncompatibleModel for a file that is no network of one square picture.
         """
         self.path = path
-        self._session = _open(path, threads, device)
+        self._session = open_session(path, threads=threads, device=device)
         self.input = _picture_input(self._session, path)
         self.outputs: dict[str, list[int | str | None]] = {
             item.name: list(item.shape) for item in self._session.get_outputs()
@@ -67,13 +67,17 @@ class OnnxNetwork:
         except Exception as error:  # onnxruntime raises types of its own, made at run time
             raise IncompatibleModel(
                 f"{self.path.name} cannot compute a picture of {picture.shape[1]} x {picture.shape[0]}.",
-                hint=f"The runtime says: {_first_line(error)}",
+                hint=f"The runtime says: {first_line(error)}",
                 path=self.path,
             ) from error
         return dict(zip(self.outputs, map(np.asarray, found), strict=True))
 
 
-def _open(path: Path, threads: int | None, device: str) -> Any:
+def open_session(path: Path, *, threads: int | None = None, device: str = "cpu") -> Any:
+    """onnxruntime's session of a file; libraries of operators are never loaded. Arguments and errors as `OnnxNetwork`.
+
+    A file from a stranger is looked through first: `onnx_inspection`.
+    """
     if not path.is_file():
         raise MissingEngine(f"There is no file {path.name}.", hint=f"Look whether this is its place: {path}", path=path)
     try:
@@ -94,7 +98,7 @@ def _open(path: Path, threads: int | None, device: str) -> Any:
     except Exception as error:  # onnxruntime raises types of its own, made at run time
         raise IncompatibleModel(
             f"{path.name} cannot be loaded as an ONNX network.",
-            hint=f"Check that it was copied whole. The runtime says: {_first_line(error)}",
+            hint=f"Check that it was copied whole. The runtime says: {first_line(error)}",
             path=path,
         ) from error
 
@@ -125,5 +129,6 @@ def _picture_input(session: Any, path: Path) -> PictureInput:
     return PictureInput(inputs[0].name, channels_last, min(fixed, default=None), _DTYPES[kind])
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a runtime says of an error, short enough for a hint."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
