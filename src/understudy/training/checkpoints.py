@@ -197,7 +197,7 @@ class CheckpointStore:
 
 def load_generation(folder: Path, *, device: str = "cpu", optimiser: bool = True) -> Checkpoint:
     """Read one generation and check it against its manifest. Raises CorruptCheckpoint naming the file at fault."""
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     wanted = [name for name in manifest["files"] if optimiser or name != OPTIMISER]
     for name in wanted:
         _check_file(folder / name, manifest["files"][name])
@@ -274,7 +274,11 @@ def _manifest(folder: Path, iteration: int) -> dict[str, Any]:
     return {"schema": SCHEMA, "version": VERSION, "iteration": iteration, "files": files}
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What a generation's manifest says: `iteration`, and `files` with their `bytes` and `sha256`.
+
+    Raises CorruptCheckpoint for one that cannot be read or is another generation's.
+    """
     try:
         manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
         known = manifest["schema"] == SCHEMA and {WEIGHTS, STATE} <= set(manifest["files"])

@@ -1,0 +1,146 @@
+"""A saved state held open, its tensors read one at a time: for what looks at all of a model without room for it.
+
+    with open_newest(store) as saved:
+        for name in saved.weights.shapes:
+            array = saved.weights.read(name)
+
+Files that are open stay readable while a training that goes on lets the generation go, so nobody waits for anybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.errors import CorruptCheckpoint, MissingModel
+from understudy.files import parse_json
+from understudy.report import Note, Report, silent
+from understudy.training.checkpoints import OPTIMISER, STATE, WEIGHTS, CheckpointStore, from_plain, read_manifest
+
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1",
+}  # fmt: skip
+"""Element types of safetensors that a saved state may hold."""
+
+
+class OpenTensors:
+    """The tensors of one open safetensors file. shapes: of every tensor, by name."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        length = int.from_bytes(handle.read(8), "little")
+        header: dict[str, Any] = json.loads(handle.read(length))
+        header.pop("__metadata__", None)
+        self._entries = header
+        self._start = 8 + length
+        self.shapes: dict[str, tuple[int, ...]] = {name: tuple(entry["shape"]) for name, entry in header.items()}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.shapes
+
+    def read(self, name: str) -> NDArray[Any]:
+        """A tensor as a fresh array, nothing of which stays here. Raises CorruptCheckpoint when the file ends early."""
+        entry = self._entries[name]
+        begin, end = entry["data_offsets"]
+        array = np.empty(self.shapes[name], DTYPES[entry["dtype"]])
+        if array.nbytes != end - begin:
+            raise CorruptCheckpoint(f"The tensor {name} of the saved state is not as large as it says.", tensor=name)
+        self._handle.seek(self._start + begin)
+        if self._handle.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:  # type: ignore[attr-defined]
+            raise CorruptCheckpoint(f"The saved state ends within the tensor {name}.", tensor=name)
+        return array
+
+
+@dataclass(frozen=True, eq=False)
+class OpenState:
+    """One saved state, held open. optimiser None: training starts fresh moments. `state` is what was saved with it."""
+
+    iteration: int
+    weights: OpenTensors
+    optimiser: OpenTensors | None
+    state: dict[str, Any]
+    folder: Path
+
+    @property
+    def size_bytes(self) -> int:
+        """What all its tensors take."""
+        parts = (self.weights, self.optimiser) if self.optimiser else (self.weights,)
+        return sum(4 * math.prod(shape) for part in parts for shape in part.shapes.values())
+
+
+@contextlib.contextmanager
+def open_newest(store: CheckpointStore, report: Report = silent) -> Iterator[OpenState]:
+    """Hold the newest state that is whole, each one passed over named in a warning.
+
+    Raises MissingModel when nothing was ever saved, CorruptCheckpoint when no state is whole.
+    """
+    with contextlib.ExitStack() as stack:
+        yield _newest(store, stack, report)
+
+
+def _newest(store: CheckpointStore, stack: contextlib.ExitStack, report: Report) -> OpenState:
+    found = store.generations()
+    for generation in found:
+        attempt = contextlib.ExitStack()
+        try:
+            opened = _opened(generation, attempt)
+        except CorruptCheckpoint as error:
+            attempt.close()
+            if not generation.is_dir():  # a training that goes on meanwhile let it go: look again
+                return _newest(store, stack, report)
+            report(Note(f"{error.message} The newest whole one before it is used.", "warning", generation.name))
+            continue
+        stack.push(attempt.pop_all())
+        return opened
+    name = store.model_folder.name
+    if not found:
+        raise MissingModel(
+            f"The model {name} has no saved state yet.",
+            hint=f"It gets one when it is trained: understudy train {name}",
+            folder=store.model_folder,
+        )
+    raise CorruptCheckpoint(
+        f"None of the {len(found)} saved states of this model is whole.",
+        hint="Restore the folder from a copy.",
+        folder=store.model_folder,
+    )
+
+
+def _opened(folder: Path, stack: contextlib.ExitStack) -> OpenState:
+    """Open the files of a generation, check them against its manifest, and read what is small."""
+    manifest = read_manifest(folder)
+    expected: Mapping[str, Any] = manifest["files"]
+    handles = {name: stack.enter_context(_checked(folder / name, expected[name])) for name in expected}
+    try:
+        state = from_plain(parse_json(handles[STATE].read()))
+        weights = OpenTensors(handles[WEIGHTS])
+        optimiser = OpenTensors(handles[OPTIMISER]) if OPTIMISER in handles else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptCheckpoint(f"The saved state {folder.name} cannot be read: {error}", folder=folder) from error
+    return OpenState(int(manifest["iteration"]), weights, optimiser, state, folder)
+
+
+def _checked(path: Path, expected: Mapping[str, Any]) -> BinaryIO:
+    """The open file, at its beginning, if it is what was written."""
+    handle = None
+    try:
+        handle = path.open("rb")
+        if hashlib.file_digest(handle, "sha256").hexdigest() == expected["sha256"]:
+            handle.seek(0)
+            return handle
+    except OSError:
+        pass
+    if handle is not None:
+        handle.close()
+    raise CorruptCheckpoint(
+        f"The saved state {path.parent.name} is damaged: {path.name} is missing or not as it was written.", path=path
+    )
