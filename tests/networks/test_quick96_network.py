@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from understudy.networks import FAMILIES
-from understudy.networks.quick96 import Quick96, Quick96Config, depth_to_space
+from understudy.networks.blocks import depth_to_space
+from understudy.networks.quick96 import Quick96, Quick96Config
 
 SMALL = Quick96Config(size=32, ae_dims=8, e_dims=4, d_dims=4, d_mask_dims=2)
 
@@ -16,7 +17,7 @@ def small_net(seed: int = 0) -> Quick96:
 
 def test_it_has_the_published_number_of_weights() -> None:
     with torch.device("meta"):
-        net = FAMILIES["quick96"]()
+        net = FAMILIES["quick96"].build()
     counts = {name: sum(weight.numel() for weight in part.parameters()) for name, part in net.named_children()}
     assert counts == {
         "encoder": 4_306_560,

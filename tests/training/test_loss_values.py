@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from understudy.networks.quick96 import Reconstruction
+from understudy.networks.blocks import Reconstruction
 from understudy.training.losses import dssim, gaussian_blur, per_person, quick96_losses
 from understudy.training.samples import Batch, Sample
 

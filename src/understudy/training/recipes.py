@@ -6,8 +6,8 @@ The loop knows none of them: it asks for a batch, for a step and for pictures. A
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from understudy.errors import IncompatibleModel
+from understudy.networks import families
+from understudy.networks.families import config_to_plain as config_to_plain
 from understudy.networks.quick96 import Quick96, Quick96Config
-from understudy.records import FaceType
 from understudy.training.optimisers import RMSprop
 from understudy.training.precision import Precision
 from understudy.training.preview import PreviewFaces, swapper_previews
@@ -70,19 +71,6 @@ def recipe_for(model_class: str) -> Recipe:
     return found
 
 
-def config_to_plain(config: Config) -> dict[str, Any]:
-    """A config as `model.json` holds it."""
-    return {name: str(value) if isinstance(value, FaceType) else value for name, value in asdict(config).items()}
-
-
 def config_from_plain(recipe: Recipe, stored: Mapping[str, Any]) -> Config:
     """The config in a `model.json`. Raises IncompatibleModel when it does not fit its class."""
-    known = {field.name for field in fields(recipe.config)}
-    try:
-        values = {**stored, "face_type": FaceType(stored["face_type"])}
-        return recipe.config(**values)
-    except (KeyError, ValueError, TypeError) as error:
-        raise IncompatibleModel(
-            f"The config in model.json does not fit the class {recipe.model_class}: {error}",
-            hint=f"It has the fields {', '.join(sorted(known))}; restore model.json from a copy.",
-        ) from error
+    return cast(Config, families.config_from_plain(families.family_for(recipe.model_class), stored))

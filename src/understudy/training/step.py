@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from understudy.devices import keep_freed_memory
-from understudy.networks.quick96 import Reconstruction
+from understudy.networks.blocks import Reconstruction
 from understudy.training.losses import QUICK96_WEIGHTS, per_person, quick96_losses
 from understudy.training.optimisers import RMSprop
 from understudy.training.precision import Precision
