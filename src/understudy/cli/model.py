@@ -26,14 +26,12 @@ def train(
 
 
 def list_models(context: typer.Context) -> None:
-    """List the models of the workspace."""
+    """List the models of the workspace, the one trained last first.
+
+    Also shows models in DeepFaceLab's files, and .dfm files. What cannot be used is named, with the reason.
+    """
+    from understudy.cli.model_tables import list_text
     from understudy.stages.models import list_models as find
 
     models = find(context.obj.workspace)
-    lines = [
-        f"{model.name}: {model.model_class}, iteration {model.iteration or 0}, {model.size_bytes / 1e6:.0f} MB,"
-        f" {model.updated:%Y-%m-%d %H:%M}{'' if model.ours else ', flat files'}"
-        for model in models
-    ]
-    nothing = "No models yet. Make one with: understudy train NAME"
-    context.obj.finish({"ok": True, "models": [model.as_json() for model in models]}, "\n".join(lines) or nothing)
+    context.obj.finish({"ok": True, "models": [model.as_json() for model in models]}, list_text(models))

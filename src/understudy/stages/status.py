@@ -116,7 +116,7 @@ def status(workspace: Workspace) -> WorkspaceStatus:
     jobs = [_job(job) for job in jobs_in(workspace.private / "jobs")[: RECENT_JOBS * 4]]
     running = [job for job in jobs if job.state.active]
     recent = [job for job in jobs if not job.state.active][:RECENT_JOBS]
-    models = list_models(workspace)
+    models = [model for model in list_models(workspace) if model.format != "dfm"]
     found = (models, image_count(workspace.merged), results(workspace))
     command, why = _next(workspace, sides, *found, running)
     return WorkspaceStatus(workspace.root, sides, *found, running, recent, command, why)

@@ -88,13 +88,13 @@ class ModelSummary:
     format: str = "understudy"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; `updated` in ISO form with the time zone. What is not known is left out."""
-        body: dict[str, Any] = {
+        """Plain values; `updated` in ISO form with the time zone, None for what is not known."""
+        return {
             "name": self.name,
             "class": self.model_class,
-            "archi": self.archi,
+            "archi": self.archi or None,
             "resolution": self.resolution,
-            "face_type": self.face_type,
+            "face_type": self.face_type or None,
             "iteration": self.iteration,
             "updated": self.updated.isoformat(timespec="seconds"),
             "bytes": self.size_bytes,
@@ -104,7 +104,6 @@ class ModelSummary:
             "pretraining": self.pretraining,
             "problem": self.problem,
         }
-        return {name: value for name, value in body.items() if value not in ("", None) or name == "iteration"}
 
 
 def is_model(folder: Path) -> bool:
