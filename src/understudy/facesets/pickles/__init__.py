@@ -10,19 +10,23 @@ what it allocates is bounded by the length of the input. What is written can be 
 NumPy: array globals carry their old module name `numpy.core.multiarray`.
 """
 
+from understudy.facesets.pickles.arrays import StoredArray
 from understudy.facesets.pickles.kinds import DTYPES, MAX_DEPTH, FaceTypeCode, SampleTypeCode
-from understudy.facesets.pickles.reading import loads
+from understudy.facesets.pickles.reading import loads, references
 from understudy.facesets.pickles.streaming import stream
-from understudy.facesets.pickles.writing import dump_entries, dump_items, dumps
+from understudy.facesets.pickles.writing import Piece, dump_entries, dump_items, dumps
 
 __all__ = [
     "DTYPES",
     "MAX_DEPTH",
     "FaceTypeCode",
+    "Piece",
     "SampleTypeCode",
+    "StoredArray",
     "dump_entries",
     "dump_items",
     "dumps",
     "loads",
+    "references",
     "stream",
 ]

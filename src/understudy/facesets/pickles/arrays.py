@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NoReturn
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from understudy.errors import UnsafeFile
 from understudy.facesets.pickles.kinds import DTYPES, FaceTypeCode, SampleTypeCode
-from understudy.facesets.pickles.refusals import refuse
+from understudy.facesets.pickles.refusals import HINT, refuse
 
 
 class Blob:
-    """Bytes that lie in the pickle and have not been copied out of it."""
+    """Bytes that lie in the pickle and have not been copied out of it. may_change: they stand for a bytearray."""
 
-    __slots__ = ("at", "data", "size")
+    __slots__ = ("at", "data", "may_change", "size")
 
-    def __init__(self, data: bytes | memoryview, at: int, size: int) -> None:
-        self.data, self.at, self.size = data, at, size
+    def __init__(self, data: bytes | memoryview, at: int, size: int, *, may_change: bool = False) -> None:
+        self.data, self.at, self.size, self.may_change = data, at, size, may_change
 
     def __len__(self) -> int:
         return self.size
@@ -54,23 +56,50 @@ class ElementType:
         self.dtype = self.dtype.newbyteorder(_ORDERS[order])
 
 
+@dataclass(frozen=True)
+class StoredArray:
+    """An array that was left in its file: `at` is where its content begins in the pickle, in bytes."""
+
+    at: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
+
+    @property
+    def size_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def read(self, file: BinaryIO) -> npt.NDArray[Any]:
+        """The array, fresh, writeable and in the machine's byte order. file: the pickle, from its beginning.
+
+        Raises UnsafeFile when the file has become shorter since.
+        """
+        raw = np.empty(self.size_bytes, np.uint8)
+        file.seek(self.at)
+        if _fill(file, raw) < len(raw):
+            raise UnsafeFile("Refused: the file has become shorter while it was read.", hint=HINT)
+        native = raw.view(self.dtype).astype(self.dtype.newbyteorder("="), order="C", copy=False)
+        return np.asarray(native.reshape(self.shape, order=self.order))
+
+
 class EmptyArray:
     """An array between its `_reconstruct` and its BUILD, which makes `array`."""
 
     __slots__ = ("array",)
 
     def __init__(self) -> None:
-        self.array: npt.NDArray[Any] | None = None
+        self.array: npt.NDArray[Any] | StoredArray | None = None
 
 
 class Arrays:
     """Makes arrays, each of its own memory, as long as there is room for them.
 
-    room: bytes that all of them may take together; a few bytes of pickle must not become gigabytes.
+    room: bytes that all of them may take together; a few bytes of pickle must not become gigabytes. leaves: whether
+    large ones are left where they lie.
     """
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, room: int, *, leaves: bool = False) -> None:
+        self.room, self.leaves = room, leaves
 
     def fill(self, empty: EmptyArray, state: tuple[Any, ...]) -> None:
         """Do what a BUILD asks of an array."""
@@ -79,7 +108,7 @@ class Arrays:
         _, shape, element, fortran, content = state
         empty.array = self.made(_latin1(content), element, shape, "F" if fortran else "C")
 
-    def made(self, content: Any, element: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
+    def made(self, content: Any, element: Any, shape: Any, order: Any) -> npt.NDArray[Any] | StoredArray:
         """An array in the machine's own byte order, of arguments that may be anything."""
         if not isinstance(element, ElementType) or not isinstance(content, (bytes, bytearray, Blob)):
             refuse("an array without numeric content")
@@ -90,6 +119,8 @@ class Arrays:
         self.room -= len(content)
         if self.room < 0:
             refuse("arrays that take more room than the file has")
+        if self.leaves and isinstance(content, Blob):
+            return StoredArray(content.at, element.dtype, shape, order)
         raw = content.numbers() if isinstance(content, Blob) else np.frombuffer(content, np.uint8)
         native = raw.view(element.dtype).astype(element.dtype.newbyteorder("="), order="C")
         return np.asarray(native.reshape(shape, order=order))
@@ -102,6 +133,14 @@ class Global:
 
     def __init__(self, make: Callable[..., Any]) -> None:
         self.make = make
+
+
+def _fill(file: BinaryIO, raw: npt.NDArray[np.uint8]) -> int:
+    """Read until the array is full or the file ends; how many bytes there were."""
+    view, done = memoryview(raw), 0  # type: ignore[arg-type]
+    while done < len(view) and (count := file.readinto(view[done:])):  # type: ignore[attr-defined]
+        done += count
+    return done
 
 
 _ORDERS: dict[str, Literal["<", ">", "="]] = {"<": "<", ">": ">", "=": "=", "|": "="}
@@ -137,10 +176,11 @@ def _element_type(arrays: Arrays, code: Any, *rest: Any) -> ElementType:
 
 
 def _scalar(arrays: Arrays, element: Any, content: Any = b"") -> Any:
-    return arrays.made(_latin1(content), element, (1,), "C")[0]
+    made = arrays.made(_latin1(content), element, (1,), "C")
+    return made if isinstance(made, StoredArray) else made[0]  # no number is as long as what is left in the file
 
 
-def _from_buffer(arrays: Arrays, content: Any, element: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
+def _from_buffer(arrays: Arrays, content: Any, element: Any, shape: Any, order: Any) -> Any:
     return arrays.made(content, element, shape, order)
 
 

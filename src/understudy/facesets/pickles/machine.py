@@ -20,13 +20,19 @@ _LONGEST_NUMBER = 64
 class Machine:
     """Runs a pickle; what it describes is then the top of the stack, with Blob and EmptyArray still in it.
 
-    size: of the whole pickle, where `data` is only a part of it. tables: see `reading.loads`.
+    size: of the whole pickle, where `data` is only a part of it. tables: see `reading.loads`. leaves: large arrays are
+    left where they lie, as StoredArray.
     Raises DamagedError, CutOffError and what bad arguments make Python raise (`refusals.as_unsafe`); SharedError when
     something inside a table is referred to.
     """
 
     def __init__(
-        self, data: bytes | memoryview, *, size: int | None = None, tables: frozenset[str] = frozenset()
+        self,
+        data: bytes | memoryview,
+        *,
+        size: int | None = None,
+        tables: frozenset[str] = frozenset(),
+        leaves: bool = False,
     ) -> None:
         self.data = data
         self.size = len(data) if size is None else size
@@ -36,7 +42,7 @@ class Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.memorised = 0  # how many memo numbers are used, of things that are no longer in the memo too
-        self.arrays = Arrays(room=4 * self.size + 4096)
+        self.arrays = Arrays(room=4 * self.size + 4096, leaves=leaves)
         self.is_halted = False
         self.has_ended = False
 
@@ -77,6 +83,13 @@ class Machine:
             raise CutOffError("the pickle is cut off")
         self.at += count
         return Blob(self.data, self.at - count, count)
+
+    def changing_blob(self, count: int) -> bytearray | Blob:
+        found = self.blob(count)
+        if isinstance(found, Blob):
+            found.may_change = True
+            return found
+        return bytearray(found)
 
     def number(self, form: struct.Struct) -> Any:
         return form.unpack(self.take(form.size))[0]
@@ -283,7 +296,7 @@ _KNOWN: dict[bytes, Step] = {
     b"B": lambda m: m.stack.append(m.blob(m.number(_U4))),
     b"C": lambda m: m.stack.append(m.blob(m.byte())),
     b"\x8e": lambda m: m.stack.append(m.blob(m.number(_U8))),
-    b"\x96": lambda m: m.stack.append(bytearray(m.take(m.number(_U8)))),
+    b"\x96": lambda m: m.stack.append(m.changing_blob(m.number(_U8))),
     # containers
     b"]": Machine.empty_list,
     b"l": lambda m: m.stack.append(m.pop_to_mark()),

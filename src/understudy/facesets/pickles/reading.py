@@ -40,6 +40,21 @@ def loads(
             content.release()
 
 
+def references(data: bytes | mmap.mmap) -> Any:
+    """The plain value that a pickle describes, with its large arrays left in the file: StoredArray in their places.
+
+    data: the whole file, mapped, so that what is left is not read. Raises UnsafeFile as `loads` does.
+    """
+    if isinstance(data, bytes):
+        return _value(Machine(data, leaves=True))
+    content = memoryview(data)
+    try:
+        return _value(Machine(content, leaves=True))
+    finally:
+        with contextlib.suppress(BufferError):
+            content.release()
+
+
 class Resolver:
     """Puts finished arrays and bytes where the machine left its own records, and refuses what is left half made."""
 
@@ -57,7 +72,7 @@ class Resolver:
                 refuse("an array without content")
             return value.array
         if kind is Blob:
-            return bytes(value)
+            return bytearray(bytes(value)) if value.may_change else bytes(value)
         if kind is Global or kind is ElementType:
             refuse("a class where data should be")
         if kind not in (list, dict, tuple):
