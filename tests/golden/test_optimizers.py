@@ -13,15 +13,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from understudy.training.optimisers import RMSprop
+from understudy.training.optimisers.dropout import Dropout
 
 
-class WithGivenDropout(RMSprop):
+class GivenDropout(Dropout):
     """Keeps the elements that the reference kept instead of drawing its own."""
 
-    masks: dict[str, NDArray[Any]]
+    def __init__(self, masks: dict[str, NDArray[Any]]) -> None:
+        super().__init__(torch.device("cpu"), 0.3, 0)
+        self.masks, self.step = masks, -1
 
-    def _draw_keep(self, name: str, piece: slice, out: Tensor) -> Tensor:
-        return out.copy_(torch.from_numpy(self.masks[name][self.iterations - 1].ravel()[piece].copy()))
+    def begin(self) -> None:
+        self.step += 1
+
+    def draw(self, name: str, start: int, out: Tensor) -> None:
+        out.copy_(torch.from_numpy(self.masks[name][self.step].ravel()[start : start + out.numel()].copy()))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def test_trajectories(golden: Path, configs: dict[str, dict[str, Any]]) -> None:
     variables = [key.removeprefix("v0_") for key in stored.files if key.startswith("v0_")]
     for name, config in configs.items():
         weights = {key: nn.Parameter(torch.from_numpy(stored[f"v0_{key}"].copy())) for key in variables}
-        optimiser = WithGivenDropout(
+        optimiser = RMSprop(
             weights.items(),
             lr=config["lr"],
             rho=config.get("rho", 0.9),
@@ -45,7 +51,8 @@ def test_trajectories(golden: Path, configs: dict[str, dict[str, Any]]) -> None:
             lr_period=config.get("lr_cos", 0),
             lr_dropout=config.get("lr_dropout", 1.0),
         )
-        optimiser.masks = {key: stored[f"{name}|dropmask_{key}"] for key in variables if "lr_dropout" in config}
+        if "lr_dropout" in config:
+            optimiser.dropout = GivenDropout({key: stored[f"{name}|dropmask_{key}"] for key in variables})
         for step in range(len(stored[f"grads_{variables[0]}"])):
             for key, weight in weights.items():
                 weight.grad = torch.from_numpy(stored[f"grads_{key}"][step].copy())
@@ -57,5 +64,8 @@ def test_trajectories(golden: Path, configs: dict[str, dict[str, Any]]) -> None:
         assert optimiser.iterations == int(stored[f"{name}|state|iters:0"])
         for key in variables:
             np.testing.assert_allclose(
-                optimiser.moments[key].numpy(), stored[f"{name}|state|acc_v{key}_0:0"], rtol=1e-5, err_msg=name
+                optimiser.moments["moment"][key].numpy(),
+                stored[f"{name}|state|acc_v{key}_0:0"],
+                rtol=1e-5,
+                err_msg=name,
             )

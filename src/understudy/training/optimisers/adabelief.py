@@ -1,0 +1,40 @@
+"""AdaBelief (Zhuang et al. 2020) as the reference runs it: without bias correction.
+
+    m ← β₁·m + (1−β₁)·g        v ← β₂·v + (1−β₂)·(g − m)²        w ← w − lr·keep·m / (√v + ε)
+
+m is `first` and v is `second`; v measures against the new m. With fresh moments the first update of every weight is
+0.1 / (√0.001 · 0.9) = 3.5 times the learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Unpack
+
+from torch import Tensor, nn
+
+from understudy.training.optimisers import kernels
+from understudy.training.optimisers.base import Aim, Optimiser, Settings
+
+
+class AdaBelief(Optimiser):
+    """Follows the mean gradient, the further the better single gradients have agreed with it."""
+
+    title: ClassVar[str] = "AdaBelief"
+    default_lr: ClassVar[float] = 5e-5
+    moment_names: ClassVar[tuple[str, ...]] = ("first", "second")
+
+    def __init__(
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        **settings: Unpack[Settings],
+    ) -> None:
+        """betas: shares of the two moments that each step keeps. The rest is in `Settings`."""
+        super().__init__(parameters, **settings)
+        self.momentum, self.memory = betas
+
+    def _aim(self, gradients: list[Tensor], moments: dict[str, list[Tensor]]) -> Aim:
+        kernels.follow(moments["first"], gradients, self.momentum, fused=self.in_pieces)
+        return Aim(moments["first"], gradients)

@@ -1,0 +1,31 @@
+"""RMSprop as the reference runs it.
+
+a ← ρ·a + (1−ρ)·g²        w ← w − lr·keep·g / (√a + ε)        a: `moment`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Unpack
+
+from torch import Tensor, nn
+
+from understudy.training.optimisers.base import Aim, Optimiser, Settings
+
+
+class RMSprop(Optimiser):
+    """Divides each gradient by the root of the mean of its squares, which forgets with ρ."""
+
+    title: ClassVar[str] = "RMSprop"
+    default_lr: ClassVar[float] = 2e-4
+    moment_names: ClassVar[tuple[str, ...]] = ("moment",)
+
+    def __init__(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], *, rho: float = 0.9, **settings: Unpack[Settings]
+    ) -> None:
+        """rho: share of the mean that each step keeps. The rest is in `Settings`."""
+        super().__init__(parameters, **settings)
+        self.memory = rho
+
+    def _aim(self, gradients: list[Tensor], moments: dict[str, list[Tensor]]) -> Aim:
+        return Aim(gradients, gradients)
