@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from understudy.stages.engines import add_engine_files, fetch_engine, list_engines
     from understudy.stages.enhance import enhance
     from understudy.stages.enhance_options import EnhanceOptions
+    from understudy.stages.export_dfl import export_dfl
     from understudy.stages.export_masks import export_masks
     from understudy.stages.extract import extract
     from understudy.stages.extract_frames import extract_frames
@@ -103,6 +104,7 @@ __all__ = [
     "draw_landmarks",
     "encode",
     "enhance",
+    "export_dfl",
     "export_masks",
     "extract",
     "extract_frames",
@@ -169,6 +171,7 @@ HOMES = {  # the module that defines each name
     "draw_landmarks": "stages.draw_landmarks",
     "encode": "stages.encode",
     "enhance": "stages.enhance",
+    "export_dfl": "stages.export_dfl",
     "export_masks": "stages.export_masks",
     "extract": "stages.extract",
     "extract_frames": "stages.extract_frames",

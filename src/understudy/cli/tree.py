@@ -85,8 +85,13 @@ TREE: dict[str, Leaf | Branch] = {
     ),
     "train": Leaf("model:train", "Train a model; makes it when there is none of that name."),
     "model": Branch(
-        "Models: see what is there.",
-        {"list": Leaf("model:list_models", "List the models of the workspace.")},
+        "Models: see what is there, hand them on.",
+        {
+            "list": Leaf("model:list_models", "List the models of the workspace."),
+            "export-dfl": Leaf(
+                "model_export:export_dfl", "Write a model as DeepFaceLab's files, so that it loads them and trains on."
+            ),
+        },
     ),
     "merge": Leaf("merge:merge", "Lay the new face over the dst footage."),
     "open": Leaf("folder:open_folder", "Open the result, the faces or a sheet of them in the system's viewer."),
