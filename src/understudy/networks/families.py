@@ -12,12 +12,15 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 from understudy.errors import IncompatibleModel, InvalidOption
+from understudy.networks.amp import Amp, AmpConfig
 from understudy.networks.quick96 import Quick96, Quick96Config
 from understudy.networks.saehd import DF, LIAE, SaehdConfig, saehd_network
+from understudy.networks.xseg import XSeg, XSegConfig
 from understudy.records import Archi, FaceType
 
-Config: TypeAlias = SaehdConfig | Quick96Config
-Swapper: TypeAlias = DF | LIAE
+Config: TypeAlias = SaehdConfig | AmpConfig | Quick96Config | XSegConfig
+Swapper: TypeAlias = DF | LIAE | Amp
+"""Quick96 is a DF."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "saehd": Family("SAEHD", SaehdConfig, saehd_network),
+    "amp": Family("AMP", AmpConfig, Amp),
     "quick96": Family("Quick96", Quick96Config, Quick96),
+    "xseg": Family("XSeg", XSegConfig, XSeg, can_swap=False),
 }
 
 
