@@ -3,7 +3,7 @@
     network = DfmNetwork(Path("hello_SAEHD_model.dfm"))
     face, mask_swap, mask_dst = network.predict(faces)      # faces (B,S,S,3) RGB in 0..1, S = network.size
 
-Such a file is an ONNX network with agreed inputs and outputs. Its pictures are BGR, ours RGB; they are turned round here.
+Such a file is an ONNX network with agreed inputs and outputs. Its pictures are BGR, ours RGB: turned round here.
 
     in_face:0      (N,S,S,3) float32   dst's face          out 1  (N,S,S,1)  mask of dst's face
     morph_value:0  (1,) float32        AMP only            out 2  (N,S,S,3)  the face redrawn as src
