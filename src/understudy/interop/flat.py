@@ -1,6 +1,6 @@
 """The reference's models as they lie in a folder: flat files, `NAME_CLASS_what`, many models side by side.
 
-    new_Quick96_data.dat · new_Quick96_encoder.npy · new_Quick96_summary.txt · XSeg_data.dat · XSeg_256.npy
+    new_SAEHD_data.dat · new_SAEHD_encoder.npy · new_SAEHD_summary.txt · new_SAEHD_autobackups/01/ · XSeg_256.npy
 
 Listing reads names, sizes and the first bytes of `data.dat`; nothing here writes.
 """
@@ -8,7 +8,8 @@ Listing reads names, sizes and the first bytes of `data.dat`; nothing here write
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +17,21 @@ from pathlib import Path
 CLASSES = ("SAEHD", "AMP", "Quick96")
 """Classes whose models have names. XSeg has none: there is one to a folder."""
 
-IMPORTABLE = ("Quick96",)
-"""Classes that can be imported so far."""
+XSEG = "XSeg"
+XSEG_WEIGHTS = "XSeg_256.npy"
+DATA = "data.dat"
+UNFINISHED = ".tmp"
+"""The reference writes a file under this ending, deletes the old one and renames: killed between, only this is left."""
 
 HEAD_BYTES = 4096
+
+_OF_A_MODEL = re.compile(rf"(?P<name>.+)_(?P<model_class>{'|'.join(CLASSES)})_(?P<part>[^_].*)")
+_WEIGHTS = re.compile(r"(encoder|inter|inter_AB|inter_B|inter_src|inter_dst|decoder|decoder_src|decoder_dst)\.npy")
 
 
 @dataclass(frozen=True)
 class FlatModel:
-    """One model of flat files. iteration None: `data.dat` does not say."""
+    """One model of flat files. iteration None: `data.dat` does not say, or is not there (XSeg works without)."""
 
     name: str
     model_class: str
@@ -35,37 +42,82 @@ class FlatModel:
 
     @property
     def size_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.files)
-
-    @property
-    def importable(self) -> bool:
-        return self.model_class in IMPORTABLE
+        """Of all its files; one that vanishes meanwhile counts nothing."""
+        return sum(_size(path) for path in self.files)
 
     @property
     def prefix(self) -> str:
         """What the names of its files begin with."""
-        return self.name + "_" if self.model_class == "XSeg" else f"{self.name}_{self.model_class}_"
+        return prefix_of(self.name, self.model_class)
+
+    @property
+    def full_name(self) -> str:
+        """Name and class, as the reference calls it: `new_SAEHD`, `XSeg`."""
+        return self.prefix.removesuffix("_")
+
+    def part(self, what: str) -> Path | None:
+        """The file of a part, such as `encoder.npy`: the whole one, else what an interrupted write left of it."""
+        path = self.folder / f"{self.prefix}{what}"
+        left_over = path.with_name(path.name + UNFINISHED)
+        return path if path in self.files else left_over if left_over in self.files else None
+
+
+def prefix_of(name: str, model_class: str) -> str:
+    """What the names of a model's files begin with."""
+    return f"{XSEG}_" if model_class == XSEG else f"{name}_{model_class}_"
 
 
 def find_flat_models(folder: Path) -> list[FlatModel]:
     """The flat models of a folder, the one saved last first.
 
-    A model is what has a `…_data.dat`; its name is everything before `_CLASS_data.dat`, underscores and all.
+    A model is what has a `…_data.dat`, and XSeg also what has only its weights; the name is everything before
+    `_CLASS_data.dat`, underscores and all. A file belongs to the model with the longest name that fits.
     """
     if not folder.is_dir():
         return []
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    found = [_flat_model(folder, name, model_class, names) for name, model_class in _named(names)]
+    models = list(dict.fromkeys(_named(names)))
+    owned = _owned(names, [prefix_of(*model) for model in models])
+    found = [_flat_model(folder, *model, owned[prefix_of(*model)]) for model in models]
     return sorted(found, key=lambda model: model.updated, reverse=True)
 
 
 def find_flat_model(folder: Path, name: str) -> FlatModel | None:
-    """The flat model of that name; None when there is none.
+    """The flat model of that name, or of that name and class (`new_SAEHD`); None when there is none.
 
-    Where several classes share the name, one that can be imported goes before one that cannot, then the one saved last.
+    Where several classes share the name, the one saved last (`flat_models_named` gives all).
     """
-    found = [model for model in find_flat_models(folder) if model.name == name]
-    return next((model for model in found if model.importable), found[0] if found else None)
+    found = flat_models_named(find_flat_models(folder), name)
+    return found[0] if found else None
+
+
+def flat_models_named(models: Iterable[FlatModel], name: str) -> list[FlatModel]:
+    """Those of the models that are called so, in their order; by name and class, which is one, else by name."""
+    models = list(models)
+    return [model for model in models if model.name == name] or [model for model in models if model.full_name == name]
+
+
+def find_backups(model: FlatModel) -> list[FlatModel]:
+    """The automatic backups of a flat model, newest first: `NAME_CLASS_autobackups/01` and on."""
+    folder = model.folder / f"{model.prefix}autobackups"
+    slots = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [
+        backup
+        for slot in slots
+        for backup in find_flat_models(slot)
+        if (backup.name, backup.model_class) == (model.name, model.model_class)
+    ]
+
+
+def headless_models(folder: Path) -> list[str]:
+    """Names and classes (`new_SAEHD`) of weight files without the `data.dat` that would make a model of them."""
+    if not folder.is_dir():
+        return []
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    there = {prefix_of(*model) for model in _named(names)}
+    found = [match for name in names if (match := _OF_A_MODEL.fullmatch(name)) and _WEIGHTS.fullmatch(match["part"])]
+    prefixes = {prefix_of(match["name"], match["model_class"]) for match in found}
+    return sorted(prefix.removesuffix("_") for prefix in prefixes - there)
 
 
 def iteration_in(data_file: Path) -> int | None:
@@ -79,25 +131,48 @@ def iteration_in(data_file: Path) -> int | None:
                 awaited = value == "iter"
             elif awaited and isinstance(value, int) and "INT" in opcode.name:
                 return value
-    except ValueError:  # the head ends within the pickle, or it is none
+    except (ValueError, IndexError):  # the head ends within the pickle, or it is none
         return None
     return None
 
 
-def _named(names: list[str]) -> Iterator[tuple[str, str]]:
+def _named(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Name and class of every model whose files are there."""
     for name in names:
-        if name == "XSeg_data.dat":
-            yield "XSeg", "XSeg"
+        whole = name.removesuffix(UNFINISHED)
+        if whole in (f"{XSEG}_{DATA}", XSEG_WEIGHTS):
+            yield XSEG, XSEG
         for model_class in CLASSES:
-            end = f"_{model_class}_data.dat"
-            if name.endswith(end) and len(name) > len(end):
-                yield name.removesuffix(end), model_class
+            end = f"_{model_class}_{DATA}"
+            if whole.endswith(end) and len(whole) > len(end):
+                yield whole.removesuffix(end), model_class
+
+
+def _owned(names: list[str], prefixes: list[str]) -> dict[str, list[str]]:
+    """The files of each prefix; of several prefixes that fit, the longest owns a file."""
+    owned: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
+    for name in names:
+        fitting = [prefix for prefix in prefixes if name.startswith(prefix)]
+        if fitting:
+            owned[max(fitting, key=len)].append(name)
+    return owned
 
 
 def _flat_model(folder: Path, name: str, model_class: str, names: list[str]) -> FlatModel:
-    prefix = "XSeg_" if model_class == "XSeg" else f"{name}_{model_class}_"
-    data = folder / f"{prefix}data.dat"
-    files = tuple(folder / other for other in names if other.startswith(prefix))
-    return FlatModel(
-        name, model_class, folder, files, iteration_in(data), datetime.fromtimestamp(data.stat().st_mtime, UTC)
-    )
+    files = tuple(folder / other for other in names)
+    model = FlatModel(name, model_class, folder, files, None, datetime.fromtimestamp(0, UTC))
+    data = model.part(DATA)
+    head = data or model.part(XSEG_WEIGHTS.removeprefix(f"{XSEG}_"))
+    try:
+        updated = head.stat().st_mtime if head else 0.0
+        iteration = iteration_in(data) if data else None
+    except OSError:  # it may be listed and not be read
+        updated, iteration = 0.0, None
+    return FlatModel(name, model_class, folder, files, iteration, datetime.fromtimestamp(updated, UTC))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

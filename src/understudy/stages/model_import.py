@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import IncompatibleModel
-from understudy.interop.flat import IMPORTABLE, FlatModel
+from understudy.interop.flat import FlatModel
 from understudy.report import Note, Report, silent
 
 
 def import_flat(folder: Path, flat: FlatModel, *, report: Report = silent) -> None:
     """Make the model `folder` from flat files, which stay as they are. Raises IncompatibleModel for other classes."""
-    if not flat.importable:
+    if flat.model_class != "Quick96":
         raise IncompatibleModel(
             f"The model {flat.name} is of the class {flat.model_class}, which cannot be imported yet; "
-            f"supported now: {', '.join(IMPORTABLE)}.",
+            f"supported now: Quick96.",
             hint="Its files are untouched. Choose another name for a new model.",
             name=flat.name,
         )

@@ -129,7 +129,7 @@ def flat_summary(flat: FlatModel) -> ModelSummary:
         flat.updated,
         flat.size_bytes,
         ours=False,
-        supported=flat.importable and not problem,
+        supported=not problem,
         folder=flat.folder,
         archi=str(head.options.get("archi", "")) if flat.model_class == "SAEHD" else "",
         resolution=resolution if isinstance(resolution, int) else None,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
@@ -22,16 +21,17 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from understudy.errors import CorruptCheckpoint, DiskFull, TrainingDiverged
 from understudy.files import TEMP_PREFIX, os_errors, parse_json, publishing_folder, write_json
+from understudy.networks.tensor_files import TensorSource, Written, write_tensors
 from understudy.report import Note, Report, silent
 
 SCHEMA = "understudy-checkpoint"
@@ -39,6 +39,9 @@ VERSION = 1
 WEIGHTS, OPTIMISER, STATE, MANIFEST = "weights.safetensors", "optimiser.safetensors", "state.json", "manifest.json"
 BACKUPS_KEPT = 24
 """As many as the reference program keeps."""
+
+Tensors: TypeAlias = Mapping[str, Tensor] | TensorSource
+"""Tensors by name, or what gives them one after the other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,17 +90,19 @@ class CheckpointStore:
         self,
         iteration: int,
         *,
-        weights: Mapping[str, Tensor],
-        optimiser: Mapping[str, Tensor] | None,
+        weights: Tensors,
+        optimiser: Tensors | None,
         state: Mapping[str, Any],
     ) -> Path:
         """Publish a generation and let the oldest beyond `keep` go. A generation of that iteration that exists stands.
 
-        `state` may hold plain values, NumPy arrays and tensors, nested. Raises TrainingDiverged when a weight is no
-        finite number (nothing is written then), DiskFull (after making room by dropping all but the newest generation,
-        once), ReadOnlyWorkspace.
+        weights, optimiser: tensors by name, or a source that is asked for one after the other and looks after itself
+        that they are finite. `state` may hold plain values, NumPy arrays and tensors, nested.
+        Raises TrainingDiverged when a weight is no finite number (nothing is written then), DiskFull (after making room
+        by dropping all but the newest generation, once), ReadOnlyWorkspace.
         """
-        require_finite_weights(weights, iteration)
+        if not isinstance(weights, TensorSource):
+            require_finite_weights(weights, iteration)
         target = self.folder / f"{iteration:09d}"
         if target.is_dir():
             return target
@@ -123,6 +128,17 @@ class CheckpointStore:
                     _link(item, temp / item.name)
         for old in _generations(self.backups)[self.backups_kept :]:
             _discard(old)
+        return target
+
+    def adopt_backup(
+        self, iteration: int, *, weights: Tensors, optimiser: Tensors | None, state: Mapping[str, Any]
+    ) -> Path:
+        """Publish a generation from elsewhere straight into `backups/`, as `save` does. One that exists stands."""
+        target = self.backups / f"{iteration:09d}"
+        if not target.is_dir():
+            with os_errors(target):
+                self.backups.mkdir(parents=True, exist_ok=True)
+            self._publish(target, iteration, weights, optimiser, state)
         return target
 
     def newest(self, report: Report = silent, *, device: str = "cpu", optimiser: bool = True) -> Checkpoint | None:
@@ -173,19 +189,17 @@ class CheckpointStore:
         self,
         target: Path,
         iteration: int,
-        weights: Mapping[str, Tensor],
-        optimiser: Mapping[str, Tensor] | None,
+        weights: Tensors,
+        optimiser: Tensors | None,
         state: Mapping[str, Any],
     ) -> None:
         with publishing_folder(target) as temp:
             write_json(temp / STATE, to_plain(dict(state)))
-            _write_tensors(temp / WEIGHTS, weights)
+            written = {STATE: Written((temp / STATE).stat().st_size, _sha256(temp / STATE))}
+            written[WEIGHTS] = write_tensors(temp / WEIGHTS, weights)
             if optimiser is not None:
-                _write_tensors(temp / OPTIMISER, optimiser)
-            for name in (WEIGHTS, OPTIMISER):  # the library makes them readable by their owner alone
-                if (temp / name).is_file():
-                    shutil.copymode(temp / STATE, temp / name)
-            write_json(temp / MANIFEST, _manifest(temp, iteration))
+                written[OPTIMISER] = write_tensors(temp / OPTIMISER, optimiser)
+            write_json(temp / MANIFEST, _manifest(written, iteration))
 
     def _thin(self, keep: int) -> int:
         """Delete all but the newest `keep` generations; how many went."""
@@ -258,19 +272,8 @@ def _generations(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name), reverse=True)
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors. A full disk comes out as the OSError that it is."""
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(whole, path)
-    except SafetensorError as error:
-        if "os error 28" in str(error) or "os error 112" in str(error):  # ENOSPC, and its name on Windows
-            raise OSError(errno.ENOSPC, str(error)) from error
-        raise
-
-
-def _manifest(folder: Path, iteration: int) -> dict[str, Any]:
-    files = {item.name: {"bytes": item.stat().st_size, "sha256": _sha256(item)} for item in sorted(folder.iterdir())}
+def _manifest(written: Mapping[str, Written], iteration: int) -> dict[str, Any]:
+    files = {name: {"bytes": file.size_bytes, "sha256": file.sha256} for name, file in sorted(written.items())}
     return {"schema": SCHEMA, "version": VERSION, "iteration": iteration, "files": files}
 
 
