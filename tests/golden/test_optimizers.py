@@ -1,4 +1,8 @@
-"""RMSprop takes the reference's steps: same weights after every step, same state at the end."""
+"""Optimisers take the reference's steps: same weights after every step, same state at the end.
+
+Every configuration in the folder is run three ways: in pieces, as a processor does it; over whole tensors, as a
+graphics card does it; and with moments that only visit the weights.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from understudy.training.optimisers import RMSprop
+from understudy.training.optimisers import Optimiser, base, optimiser_named
 from understudy.training.optimisers.dropout import Dropout
+
+WEIGHT_TOLERANCE = 2.5e-7
+"""Absolute, after ten steps, of weights up to 1.9: twice the distance between neighbouring float32 numbers."""
+
+STATE_TOLERANCE = 1e-6
+"""Relative to the largest number of each moment."""
+
+STORED_MOMENTS = {"moment": "acc_v{key}_0:0", "first": "ms_v{key}_0:0", "second": "vs_v{key}_0:0"}
+
+WAYS = ("pieces", "whole", "visiting")
 
 
 class GivenDropout(Dropout):
     """Keeps the elements that the reference kept instead of drawing its own."""
 
-    def __init__(self, masks: dict[str, NDArray[Any]]) -> None:
-        super().__init__(torch.device("cpu"), 0.3, 0)
+    def __init__(self, share: float, masks: dict[str, NDArray[Any]]) -> None:
+        super().__init__(torch.device("cpu"), share, 0)
         self.masks, self.step = masks, -1
 
     def begin(self) -> None:
@@ -30,42 +44,58 @@ class GivenDropout(Dropout):
         out.copy_(torch.from_numpy(self.masks[name][self.step].ravel()[start : start + out.numel()].copy()))
 
 
-@pytest.fixture(scope="module")
-def configs(golden: Path) -> dict[str, dict[str, Any]]:
-    everything = json.loads((golden / "optimizers" / "config.json").read_text())
-    found = {name: config for name, config in everything.items() if config["cls"] == "RMSprop"}
-    assert found
-    return found
+@pytest.mark.parametrize("way", WAYS)
+def test_trajectories(golden: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = golden / "optimizers"
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"no optimiser trajectories in {folder}")
+    configs = json.loads((folder / "config.json").read_text())
+    assert configs
+    monkeypatch.setattr(base, "PIECE", 7)  # tensors of 5 to 12 numbers: pieces with parts of two of them
+    monkeypatch.setattr(base, "VISIT", 13)
+    with np.load(folder / "trajectories.npz") as stored:
+        for name, config in configs.items():
+            follow(stored, name, config, way)
 
 
-def test_trajectories(golden: Path, configs: dict[str, dict[str, Any]]) -> None:
-    stored = np.load(golden / "optimizers" / "trajectories.npz")
-    variables = [key.removeprefix("v0_") for key in stored.files if key.startswith("v0_")]
-    for name, config in configs.items():
-        weights = {key: nn.Parameter(torch.from_numpy(stored[f"v0_{key}"].copy())) for key in variables}
-        optimiser = RMSprop(
-            weights.items(),
-            lr=config["lr"],
-            rho=config.get("rho", 0.9),
-            clip_norm=config.get("clipnorm", 0.0),
-            lr_period=config.get("lr_cos", 0),
-            lr_dropout=config.get("lr_dropout", 1.0),
-        )
-        if "lr_dropout" in config:
-            optimiser.dropout = GivenDropout({key: stored[f"{name}|dropmask_{key}"] for key in variables})
-        for step in range(len(stored[f"grads_{variables[0]}"])):
-            for key, weight in weights.items():
-                weight.grad = torch.from_numpy(stored[f"grads_{key}"][step].copy())
-            optimiser.step()
-            for key, weight in weights.items():
-                np.testing.assert_allclose(
-                    weight.detach().numpy(), stored[f"{name}|traj_{key}"][step], rtol=1e-6, atol=1e-7, err_msg=name
-                )
-        assert optimiser.iterations == int(stored[f"{name}|state|iters:0"])
-        for key in variables:
+def follow(stored: Any, name: str, config: dict[str, Any], way: str) -> None:
+    keys = [key.removeprefix("v0_") for key in stored.files if key.startswith("v0_")]
+    weights = {key: nn.Parameter(torch.from_numpy(stored[f"v0_{key}"].copy())) for key in keys}
+    optimiser = built(config, weights, way)
+    if "lr_dropout" in config:
+        masks = {key: stored[f"{name}|dropmask_{key}"] for key in keys}
+        optimiser.dropout = GivenDropout(config["lr_dropout"], masks)
+    for step in range(len(stored[f"grads_{keys[0]}"])):
+        for key, weight in weights.items():
+            weight.grad = torch.from_numpy(stored[f"grads_{key}"][step].copy())
+        optimiser.step()
+        for key, weight in weights.items():
+            expected = stored[f"{name}|traj_{key}"][step]
             np.testing.assert_allclose(
-                optimiser.moments["moment"][key].numpy(),
-                stored[f"{name}|state|acc_v{key}_0:0"],
-                rtol=1e-5,
-                err_msg=name,
+                weight.detach().numpy(), expected, rtol=0, atol=WEIGHT_TOLERANCE, err_msg=f"{name}, step {step}, {key}"
             )
+    assert optimiser.iterations == int(stored[f"{name}|state|iters:0"])
+    for kind, moments in optimiser.moments.items():
+        for key, moment in moments.items():
+            expected = stored[f"{name}|state|{STORED_MOMENTS[kind].format(key=key)}"]
+            atol = STATE_TOLERANCE * np.abs(expected).max()
+            np.testing.assert_allclose(moment.numpy(), expected, rtol=0, atol=atol, err_msg=f"{name}, {kind} of {key}")
+
+
+def built(config: dict[str, Any], weights: dict[str, nn.Parameter], way: str) -> Optimiser:
+    """The optimiser of a stored configuration. Raises when it has a setting that is not understood here."""
+    unknown = set(config) - {"cls", "lr", "rho", "beta_1", "beta_2", "clipnorm", "lr_cos", "lr_dropout", "epsilon"}
+    assert not unknown, f"settings that this test does not know: {unknown}"
+    settings: dict[str, Any] = {
+        "lr": config["lr"],
+        "eps": config.get("epsilon", 1e-6),
+        "clip_norm": config.get("clipnorm", 0.0),
+        "lr_period": config.get("lr_cos", 0),
+    }
+    if config["cls"] == "RMSprop":
+        settings["rho"] = config.get("rho", 0.9)
+    else:
+        settings["betas"] = (config.get("beta_1", 0.9), config.get("beta_2", 0.999))
+    optimiser = optimiser_named(config["cls"].lower())(weights.items(), **settings)
+    optimiser.in_pieces, optimiser.moves_state = way != "whole", way == "visiting"
+    return optimiser

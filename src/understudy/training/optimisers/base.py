@@ -149,9 +149,9 @@ class Optimiser(ABC):
         In float32 these are the parameters themselves. Copies follow any change made to a parameter from outside, of
         its values as of whether it requires a gradient.
         """
-        everything = self.parameters | self.constants
         if self._compute is torch.float32:
-            return dict(everything)
+            return {**self.parameters, **{name: weight.detach() for name, weight in self.constants.items()}}
+        everything = self.parameters | self.constants
         versions = [weight._version for weight in everything.values()]
         if versions != self._versions:
             self._working = {name: weight.detach().to(self._compute) for name, weight in everything.items()}
