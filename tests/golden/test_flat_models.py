@@ -112,7 +112,7 @@ def test_a_flat_quick96_model_is_imported_by_name_and_draws_what_it_drew(golden:
         predictor = load_predictor(folder, precision=PrecisionChoice.FP32)
         assert predictor.iteration == data["iter"]
         with np.load(archive.with_name(f"{archive.stem}_io.npz")) as io:
-            face, mask, mask_dst = predictor(io["dst"][..., ::-1])
+            face, mask, mask_dst = predictor.predict(io["dst"][..., ::-1])
             np.testing.assert_allclose(face[..., ::-1], io["src_dst_u16"] / 65535, rtol=0, atol=TOLERANCE)
             np.testing.assert_allclose(mask, io["src_dst_mask_u16"][..., 0] / 65535, rtol=0, atol=TOLERANCE)
             np.testing.assert_allclose(mask_dst, io["dst_dst_mask_u16"][..., 0] / 65535, rtol=0, atol=TOLERANCE)

@@ -479,13 +479,13 @@ def test_a_predictor_redraws_faces_the_same_in_any_batch(workspace: Workspace) -
     predictor = load_predictor(folder, precision=PrecisionChoice.FP32)
     assert (predictor.size, predictor.iteration) == (SMALL.size, 2)
     faces = np.random.default_rng(0).random((19, SMALL.size, SMALL.size, 3), dtype=np.float32)
-    face, mask, mask_dst = predictor(faces)
+    face, mask, mask_dst = predictor.predict(faces)
     assert face.shape == faces.shape
     assert mask.shape == mask_dst.shape == faces.shape[:3]
     for part in (face, mask, mask_dst):
         assert part.dtype == np.float32
         assert 0 <= part.min() <= part.max() <= 1
-    np.testing.assert_allclose(predictor(faces[3:4])[0], face[3:4], atol=1e-5)
-    assert predictor(faces[:0])[0].shape == (0, SMALL.size, SMALL.size, 3)
+    np.testing.assert_allclose(predictor.predict(faces[3:4]).face, face[3:4], atol=1e-5)
+    assert predictor.predict(faces[:0]).face.shape == (0, SMALL.size, SMALL.size, 3)
     with pytest.raises(UsageError):
-        predictor(faces[:, :16])
+        predictor.predict(faces[:, :16])

@@ -23,11 +23,12 @@ from understudy.errors import UnreadableFace
 from understudy.facesets import Catalog, FaceEntry
 from understudy.imaging.types import Image, Mask
 from understudy.media import FootageInfo, Frame, FrameSource
+from understudy.networks.predictor import Predictor
 from understudy.records import Skipped
 from understudy.report import Report, Stop
 from understudy.stages.models import open_model
 from understudy.training.models import read_record
-from understudy.training.predictor import Predictor, load_predictor
+from understudy.training.predictor import load_predictor
 from understudy.workspace import Workspace
 
 FAILURES = (ValueError, np.linalg.LinAlgError, cv2.error)
@@ -131,8 +132,7 @@ def in_own_thread(predictor: Predictor) -> Iterator[Predict]:
     with ThreadPoolExecutor(1, thread_name_prefix="predictor") as thread:
 
         def run(crop: Image) -> tuple[Image, Mask, Mask]:
-            face, mask_prd, mask_dst = predictor(crop[None])
-            return face[0], mask_prd[0], mask_dst[0]
+            return predictor.predict(crop)
 
         yield lambda crop: thread.submit(run, crop).result()
 

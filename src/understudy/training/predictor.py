@@ -1,83 +1,25 @@
-"""A trained model as a function from faces to faces: NumPy arrays in and out over a torch network.
-
-predictor = load_predictor(workspace.model("hello"))
-face, mask_src, mask_dst = predictor(crops)      # crops (B,S,S,3) float32 RGB in 0..1, S = predictor.size
-"""
+"""The newest saved state of a model as a predictor (`networks/predictor.py`)."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from understudy.devices import device_named
-from understudy.errors import MissingModel, UsageError
-from understudy.records import FaceType, PrecisionChoice
-from understudy.report import Report, silent
+from understudy.errors import MissingModel
+from understudy.networks.families import Family, config_from_plain, family_for
+from understudy.networks.inference import prepared
+from understudy.networks.predictor import Drawn, Floats, Predictor
+from understudy.records import PrecisionChoice
+from understudy.report import Note, Report, silent
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.models import read_record
 from understudy.training.precision import choose
-from understudy.training.recipes import Net, config_from_plain, recipe_for
-from understudy.training.session import load_weights
-from understudy.training.step import prepare
-
-BLOCK = 16
-"""Faces that go through the network at once; more gain nothing on a CPU and cost memory."""
-
-Floats = NDArray[np.float32]
-
-
-class Predictor:
-    """Redraws dst faces as src. Thread-safe: the network is only read.
-
-    size: side of the square faces in pixels. face_type: how much of the head they cover. iteration: how far the network
-    was trained. dtype: what it computes in, such as "float32".
-    """
-
-    def __init__(
-        self,
-        net: Net,
-        *,
-        size: int,
-        face_type: FaceType,
-        iteration: int,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self._net = net
-        self._device = torch.device(device)
-        self._dtype = dtype
-        self.dtype = str(dtype).removeprefix("torch.")
-        self.size = size
-        self.face_type = face_type
-        self.iteration = iteration
-
-    def __call__(self, faces: Floats) -> tuple[Floats, Floats, Floats]:
-        """Faces (B,S,S,3) RGB in 0..1 → (face (B,S,S,3) RGB, mask of the new face (B,S,S), mask of dst's face (B,S,S)).
-
-        All float32 in 0..1. Raises UsageError for another shape.
-        """
-        if faces.ndim != 4 or faces.shape[1:] != (self.size, self.size, 3):
-            raise UsageError(f"Faces of the shape (B,{self.size},{self.size},3) are needed, not {faces.shape}.")
-        parts = [self._block(faces[start : start + BLOCK]) for start in range(0, len(faces), BLOCK)]
-        if not parts:
-            empty = np.zeros((0, self.size, self.size), np.float32)
-            return np.zeros((0, self.size, self.size, 3), np.float32), empty, empty
-        face, mask, mask_dst = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return face, mask, mask_dst
-
-    def _block(self, faces: Floats) -> tuple[Floats, Floats, Floats]:
-        given = torch.from_numpy(np.ascontiguousarray(faces, dtype=np.float32)).to(self._device).permute(0, 3, 1, 2)
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32),
-        ):
-            drawn = self._net.swap(given)
-        face, mask, mask_dst = (part.float().permute(0, 2, 3, 1).cpu().numpy() for part in drawn)
-        return np.ascontiguousarray(face), mask[..., 0], mask_dst[..., 0]
+from understudy.training.weights import load_weights
 
 
 def load_predictor(
@@ -85,16 +27,17 @@ def load_predictor(
     device: str = "cpu",
     precision: PrecisionChoice = PrecisionChoice.AUTO,
     *,
+    compiled: bool = False,
     report: Report = silent,
 ) -> Predictor:
-    """The newest whole state of a trained model, ready to redraw faces.
+    """The newest whole state of a model of ours, ready to draw; arguments as `predictor_of`.
 
-    device: as `--device`. precision: auto takes what this machine is measured to be fast in. A damaged state is passed
-    over with a warning in `report`.
-    Raises MissingModel when there is no model or it was never saved, CorruptCheckpoint when no saved state is whole.
+    A damaged state is passed over with a warning in `report`. Raises MissingModel when there is no model or it was
+    never saved, CorruptCheckpoint when no saved state is whole, IncompatibleModel when it does not fit model.json.
     """
     record = read_record(model_folder)
-    recipe = recipe_for(record.model_class)
+    family = family_for(record.model_class)
+    config = config_from_plain(family, record.config)
     found = CheckpointStore(model_folder).newest(report, optimiser=False)
     if found is None:
         raise MissingModel(
@@ -102,19 +45,97 @@ def load_predictor(
             hint=f"Train it with: understudy train {model_folder.name}",
             folder=model_folder,
         )
-    device_id = device_named(device).id
-    where = torch.device(device_id)
-    how = replace(choose(device_id, precision), threads=0)  # the caller decides on threads
-    config = config_from_plain(recipe, record.config)
-    net = recipe.build(config, torch.Generator().manual_seed(0))
-    load_weights(net, found)
-    prepare(net, how, where)
-    net.to(how.torch_dtype).eval().requires_grad_(False)
-    return Predictor(
-        net,
-        size=config.size,
-        face_type=config.face_type,
-        iteration=found.iteration,
-        device=str(where),
-        dtype=how.torch_dtype,
+    net = bare_network(family, config)
+    load_weights(net, found, assign=True)
+    found.weights.clear()  # else they would stay beside the copies that are made ready
+    return predictor_of(
+        family, net, iteration=found.iteration, device=device, precision=precision, compiled=compiled, report=report
     )
+
+
+def bare_network(family: Family, config: Any) -> nn.Module:
+    """A network of that config without memory for its weights: they are assigned."""
+    with torch.device("meta"):
+        net = family.build(config)
+    assert isinstance(net, nn.Module)
+    return net
+
+
+def predictor_of(
+    family: Family,
+    net: nn.Module,
+    *,
+    iteration: int,
+    device: str = "cpu",
+    precision: PrecisionChoice = PrecisionChoice.AUTO,
+    compiled: bool = False,
+    report: Report = silent,
+) -> Predictor:
+    """A network with its weights, which is used up, as a predictor.
+
+    device: as `--device`. precision: auto takes what this machine is measured to be fast in. compiled: through
+    torch.compile, where there is a compiler; gains on graphics cards only, and takes half a minute at the first face.
+    """
+    where = device_named(device).id
+    how = choose(where, precision)
+    config: Any = net.config
+    prepared(net, device=where, dtype=how.torch_dtype, packed=not compiled)
+    network = _Network(net, where)
+    if compiled:
+        network.compile(report)
+    facts = Drawn(
+        family.model_class,
+        config.size,
+        config.face_type,
+        iteration,
+        how.dtype,
+        where,
+        has_morph=hasattr(config, "morph_factor"),
+        can_swap=family.can_swap,
+    )
+    return Predictor(network.swap if family.can_swap else network.masks, facts)
+
+
+class _Network:
+    """The torch side of a predictor: NumPy arrays in and out, any thread."""
+
+    def __init__(self, net: nn.Module, device: str) -> None:
+        self._net: Any = net
+        self._device = torch.device(device)
+        self._swap: Any = getattr(net, "swap", None)
+
+    def swap(self, faces: Floats, morph: float | None) -> tuple[Floats, Floats, Floats]:
+        with torch.inference_mode():
+            face, mask, mask_dst = (_pictures(part) for part in self._swap(self._given(faces), morph))
+        return face, mask[..., 0], mask_dst[..., 0]
+
+    def masks(self, faces: Floats, morph: float | None) -> tuple[Floats, Floats, Floats]:
+        """A mask network's masks, twice, beside the faces as they were given."""
+        with torch.inference_mode():
+            mask = _pictures(self._net.masks(self._given(faces)))[..., 0]
+        return np.clip(faces, 0, 1), mask, mask
+
+    def compile(self, report: Report) -> None:
+        """Draw through torch.compile from the first face on; where it fails, as before and with a note."""
+        eager: Any = self._swap
+
+        def first(faces: Tensor, morph: float | None) -> Any:
+            try:
+                made: Any = torch.compile(eager)
+                drawn = made(faces, morph)
+                self._swap = made
+            except Exception as error:  # the compiler raises whatever went wrong in it
+                report(Note(f"The network is not compiled: {str(error).strip().splitlines()[0]}", "warning"))
+                self._swap = eager
+                drawn = eager(faces, morph)
+            return drawn
+
+        self._swap = first
+
+    def _given(self, faces: Floats) -> Tensor:
+        return torch.from_numpy(faces).to(self._device).permute(0, 3, 1, 2)
+
+
+def _pictures(drawn: Tensor) -> Floats:
+    """(B,C,S,S) → (B,S,S,C) float32, in memory of its own."""
+    return np.ascontiguousarray(drawn.float().permute(0, 2, 3, 1).cpu().numpy())
