@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from understudy.facesets import pickles
-from understudy.interop.layout import to_theirs
+from understudy.interop.layout import their_name, to_theirs
 
 GAN, CODE_DISCRIMINATOR = "gan", "code_discriminator"
 """How names of tensors begin in our saved states that are not the swapper's own."""
@@ -87,7 +87,7 @@ def network_files(model_class: str, shapes: Mapping[str, tuple[int, ...]]) -> Fl
     grouped: dict[str, list[str]] = {}
     left = []
     for name in shapes:
-        network = _network_of(model_class, name)
+        network = _network_of(name)
         if network in _networks(model_class):
             grouped.setdefault(network, []).append(name)
         else:
@@ -96,7 +96,7 @@ def network_files(model_class: str, shapes: Mapping[str, tuple[int, ...]]) -> Fl
     for network in _networks(model_class):
         if network in grouped:
             ordered = in_build_order(model_class, network, grouped[network])
-            entries = tuple(Entry(_key(model_class, name), name, name) for name in ordered)
+            entries = tuple(Entry(their_name(name)[1], name, name) for name in ordered)
             files.append(FlatFile(_WEIGHT_FILES.get(network, f"{network}.npy"), entries))
     return FlatFiles(tuple(files), tuple(left))
 
@@ -110,18 +110,18 @@ def optimiser_files(model_class: str, shapes: Mapping[str, tuple[int, ...]], wei
     taken = set[str]()
     for group, file_name in _OPTIMISER_FILES.items():
         begin = f"{group}/" if group else ""
-        covered = [name for name in weights if _group_of(model_class, name) == group]
+        covered = [name for name in weights if _group_of(name) == group]
         kinds = next((kinds for kinds in (ADABELIEF, RMSPROP) if _has_moments(shapes, begin, kinds)), None)
         if kinds is None or f"{begin}{ITERATIONS}" not in shapes:
             continue
         entries = []
         for ours, theirs in kinds.items():
             for network in _trained(model_class, group):
-                names = [name for name in covered if _network_of(model_class, name) == network]
+                names = [name for name in covered if _network_of(name) == network]
                 for name in in_build_order(model_class, network, names):
                     source = f"{begin}{ours}.{name.removeprefix(f'{group}.') if group else name}"
                     if source in shapes:
-                        key = _key(model_class, name).removesuffix(":0")
+                        key = their_name(name)[1].removesuffix(":0")
                         entries.append(Entry(f"{theirs}_{_scope(model_class, network)}/{key}_0:0", source, name))
         files.append(
             FlatFile(_XSEG_OPTIMISER if model_class == "XSeg" else file_name, tuple(entries), f"{begin}{ITERATIONS}")
@@ -138,9 +138,7 @@ def in_build_order(model_class: str, network: str, names: Sequence[str]) -> list
         order = _DISCRIMINATOR_ORDER
 
     def rank(name: str) -> tuple[Any, ...]:
-        path = name if model_class == "XSeg" and network == "XSeg" else name.partition(".")[2]
-        block, _, parameter = path.rpartition(".")
-        head, *inner = block.split(".")
+        head, *inner, parameter = their_name(name)[1].removesuffix(":0").split("/")
         stem = re.sub(r"_\d+$", "", head)
         known = order.index(stem) if stem in order else len(order)
         return known, _number_in(head), [(_number_in(part), part) for part in inner], _PARAMETERS.index(parameter)
@@ -213,18 +211,13 @@ def _trained(model_class: str, group: str) -> tuple[str, ...]:
     return tuple(name for name in _networks(model_class) if name not in (*inters, GAN, CODE_DISCRIMINATOR))
 
 
-def _network_of(model_class: str, name: str) -> str:
-    return "XSeg" if model_class == "XSeg" else name.partition(".")[0]
+def _network_of(name: str) -> str:
+    return their_name(name)[0] or "XSeg"
 
 
-def _group_of(model_class: str, name: str) -> str:
-    network = _network_of(model_class, name)
+def _group_of(name: str) -> str:
+    network = _network_of(name)
     return network if network in (GAN, CODE_DISCRIMINATOR) else ""
-
-
-def _key(model_class: str, name: str) -> str:
-    path = name if model_class == "XSeg" else name.partition(".")[2]
-    return path.replace(".", "/") + ":0"
 
 
 def _scope(model_class: str, network: str) -> str:
