@@ -7,7 +7,7 @@ from typing import Any
 
 from understudy.media.options import VideoFormat
 from understudy.options import Options, option
-from understudy.records import FootageFrom, PrecisionChoice
+from understudy.records import FaceType, FootageFrom, PrecisionChoice
 
 
 class MergeMode(StrEnum):
@@ -48,6 +48,13 @@ class MergeOptions(Options):
     output_face_scale: int = option(
         0, "Resize the new face about its centre; negative is larger.", group="Face", unit="%", ge=-50, le=50, live=True
     )
+    morph_factor: float = option(
+        1.0,
+        "How much of src an AMP model draws: 0 is dst itself. Other models have no such choice.",
+        group="Face",
+        ge=0,
+        le=1,
+    )
     color_transfer_mode: ColorTransfer = option(
         ColorTransfer.RCT, "How the new face takes on the colours of the plate.", group="Face", live=True
     )
@@ -72,6 +79,12 @@ class MergeOptions(Options):
         None, "Write result.* at once, with no frames on disk. Begins anew after an interruption.", group="Output"
     )
     replace: bool = option(False, "Render every frame again, also those that are up to date.", group="Output")
+    face_type: FaceType | None = option(
+        None,
+        "How much of the head the model's faces cover, as in h, mf, f, wf, head. Not given: what the model says, and "
+        "whole face for a .dfm that says nothing.",
+        group="Input",
+    )
     from_: FootageFrom | None = option(
         None,
         "Read the dst frames from the video or from the folder; by default the folder wins if it has frames.",
@@ -108,4 +121,5 @@ LOOK = (
 )
 """Names of the options that change pixels; the others only say where to read, write and compute.
 
-`precision` changes pixels too, but `auto` differs by machine: a frame remembers the number type that it came to."""
+`precision`, `face_type` and `morph_factor` change pixels too, but what they come to depends on machine and model: a
+frame remembers that."""

@@ -20,7 +20,8 @@ from understudy.records import Side
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.extract_journal import ExtractJournal, footage_key, journal_path, selection_of
 from understudy.stages.frame_record import read_record, record_path
-from understudy.stages.merge_job import DstFaces, MergeJob, Model, in_own_thread
+from understudy.stages.merge_job import DstFaces, MergeJob, in_own_thread
+from understudy.stages.merge_model import Model
 from understudy.stages.merge_pictures import merge_to_pictures
 from understudy.stages.merge_video import merge_to_video
 from understudy.stages.result import StageResult
@@ -37,6 +38,8 @@ def merge(
 ) -> StageResult:
     """Redraw the faces of the dst footage with the model `name`: pictures and masks, or straight to a video.
 
+    name: a model of the workspace, or a `.dfm` file, by its path or by its name in `model/`.
+
     Frames that are up to date (same settings, model, faces and source) are not rendered again; others are replaced one
     by one. A frame that fails stays original and is named in the result. Raises MissingFootage, NoFrames, EmptyFaceset,
     MissingModel, UnreadableFace when no face at all could be redrawn, Busy when another process merges, Interrupted,
@@ -52,7 +55,7 @@ def merge(
         faces = DstFaces(stack.enter_context(catalog))
         model = Model.load(workspace, name, options, report)
         stack.enter_context(one_thread_per_call())
-        predict = stack.enter_context(in_own_thread(model.predictor))
+        predict = stack.enter_context(in_own_thread(model))
         job = MergeJob(workspace, faces, model, predict, report, stop)
         outcome = merge_to_video(job) if options.to_video else merge_to_pictures(job, footage)
     for item in outcome.skipped:

@@ -1,4 +1,4 @@
-"""What every way of merging shares: the model, the faces, and one frame rendered with them."""
+"""What every way of merging shares: the faces of each frame, and one frame rendered with them."""
 
 from __future__ import annotations
 
@@ -23,42 +23,13 @@ from understudy.errors import UnreadableFace
 from understudy.facesets import Catalog, FaceEntry
 from understudy.imaging.types import Image, Mask
 from understudy.media import FootageInfo, Frame, FrameSource
-from understudy.networks.predictor import Predictor
 from understudy.records import Skipped
 from understudy.report import Report, Stop
-from understudy.stages.models import open_model
-from understudy.training.models import read_record
-from understudy.training.predictor import load_predictor
+from understudy.stages.merge_model import Model
 from understudy.workspace import Workspace
 
 FAILURES = (ValueError, np.linalg.LinAlgError, cv2.error)
 """What a face or a frame out of the ordinary may raise; anything else is a bug or a broken machine and ends the run."""
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """The network of one merge and what identifies it. options: as given, with `faithful` decided."""
-
-    name: str
-    created: str
-    predictor: Predictor
-    options: MergeOptions
-
-    @classmethod
-    def load(cls, workspace: Workspace, name: str, options: MergeOptions, report: Report) -> Model:
-        """The newest whole state of the model; flat files of that name are imported first."""
-        folder = open_model(workspace, name, report=report)
-        predictor = load_predictor(folder, options.device, options.precision, report=report)
-        record = read_record(folder)
-        if options.faithful is None:
-            options = options.but(faithful=record.imported)
-        return cls(name, record.created, predictor, options)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Everything about model and settings that a picture depends on."""
-        model = [self.name, self.created, self.predictor.iteration, self.predictor.dtype]
-        return {"model": model, "settings": self.options.look}
 
 
 class DstFaces:
@@ -93,7 +64,7 @@ class MergeJob:
     def render(self, frame: Frame) -> tuple[RenderedFrame, int, str]:
         """The frame with its faces redrawn, how many they are, and what went wrong; then the frame is left original."""
         landmarks = self.faces.of(frame.name)
-        swapper = Swapper(self.predict, self.model.predictor.size, self.model.predictor.face_type)
+        swapper = Swapper(self.predict, self.model.predictor.size, self.model.face_type)
         try:
             return render_frame(frame, landmarks, swapper, self.options), len(landmarks), ""
         except FAILURES as error:
@@ -127,12 +98,12 @@ class MergeJob:
 
 
 @contextlib.contextmanager
-def in_own_thread(predictor: Predictor) -> Iterator[Predict]:
-    """The predictor as a function of one face that any thread may call; the network itself runs in one thread."""
+def in_own_thread(model: Model) -> Iterator[Predict]:
+    """The model as a function of one face that any thread may call; the network itself runs in one thread."""
     with ThreadPoolExecutor(1, thread_name_prefix="predictor") as thread:
 
         def run(crop: Image) -> tuple[Image, Mask, Mask]:
-            return predictor.predict(crop)
+            return model.predictor.predict(crop, model.morph)
 
         yield lambda crop: thread.submit(run, crop).result()
 
