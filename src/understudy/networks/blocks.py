@@ -127,8 +127,13 @@ def head(x: Tensor, convs: Sequence[nn.Conv2d]) -> Tensor:
 
 def unit_power(code: Tensor) -> Tensor:
     """(B,N) scaled to a mean square of one; float32 inside, so that a sum of 18,432 squares keeps its digits."""
-    wide = code.float()
+    wide = at_least_float32(code)
     return (wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + 1e-6)).to(code.dtype)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """x in float32, or as it is where it is wider."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def as_grid(x: Tensor, grid: int) -> Tensor:

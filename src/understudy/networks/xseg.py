@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.networks.blocks import Grow, as_grid, initialise
+from understudy.networks.blocks import Grow, as_grid, at_least_float32, initialise
 from understudy.networks.sizes import require_dims, require_size
 from understudy.records import FaceType
 
@@ -98,7 +98,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
-        normal: Tensor = self.tlu(self.frn(y.float()))
+        normal: Tensor = self.tlu(self.frn(at_least_float32(y)))
         return normal.to(y.dtype)
 
 
@@ -171,8 +171,7 @@ class XSeg(nn.Module):
         x = self.uconv21(self.uconv22(torch.cat([self.up2(x), x2], 1)))
         x = self.uconv11(self.uconv12(torch.cat([self.up1(x), x1], 1)))
         x = self.uconv01(self.uconv02(torch.cat([self.up0(x), x0], 1)))
-        logits: Tensor = self.out_conv(x).float()
-        return logits
+        return at_least_float32(self.out_conv(x))
 
     def masks(self, faces: Tensor) -> Tensor:
         """Faces (B,3,S,S) RGB in 0..1 → masks (B,1,S,S), float32 in 0..1; what is below 0.1 is 0."""
