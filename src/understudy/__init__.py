@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         ResizeOptions,
         UnpackOptions,
     )
+    from understudy.interop.dfm_options import DfmOptions
+    from understudy.interop.import_options import ModelImportOptions
     from understudy.media.footage import open_footage, probe
     from understudy.media.options import CutOptions, DenoiseOptions, EncodeOptions, FramesOptions
     from understudy.records import FaceType, FootageFrom, Rect, Side
@@ -41,14 +43,20 @@ if TYPE_CHECKING:
     from understudy.stages.enhance import enhance
     from understudy.stages.enhance_options import EnhanceOptions
     from understudy.stages.export_dfl import export_dfl
+    from understudy.stages.export_dfm import export_dfm
     from understudy.stages.export_masks import export_masks
     from understudy.stages.extract import extract
     from understudy.stages.extract_frames import extract_frames
     from understudy.stages.faceset_info import faceset_info
     from understudy.stages.import_png import import_png
     from understudy.stages.init import init
+    from understudy.stages.load_model import load_model
     from understudy.stages.merge import merge
     from understudy.stages.meta_backup import restore_meta, save_meta
+    from understudy.stages.model_import import import_models
+    from understudy.stages.model_manage import copy_model, delete_model, rename_model, restore_model
+    from understudy.stages.model_show import show_model
+    from understudy.stages.models import list_models
     from understudy.stages.names import restore_names
     from understudy.stages.pack import pack
     from understudy.stages.persons import persons
@@ -72,6 +80,7 @@ __all__ = [
     "CutOptions",
     "DedupeOptions",
     "DenoiseOptions",
+    "DfmOptions",
     "DrawLandmarksOptions",
     "EncodeOptions",
     "EnhanceOptions",
@@ -82,6 +91,7 @@ __all__ = [
     "FramesOptions",
     "ImportPngOptions",
     "MergeOptions",
+    "ModelImportOptions",
     "PackOptions",
     "PersonsAction",
     "PersonsOptions",
@@ -97,35 +107,44 @@ __all__ = [
     "UnpackOptions",
     "Workspace",
     "add_engine_files",
+    "copy_model",
     "coverage",
     "cut_video",
     "dedupe",
+    "delete_model",
     "denoise",
     "draw_landmarks",
     "encode",
     "enhance",
     "export_dfl",
+    "export_dfm",
     "export_masks",
     "extract",
     "extract_frames",
     "faceset_info",
     "fetch_engine",
     "find_shots",
+    "import_models",
     "import_png",
     "init",
     "list_changes",
     "list_engines",
+    "list_models",
+    "load_model",
     "merge",
     "open_footage",
     "pack",
     "persons",
     "probe",
     "realign",
+    "rename_model",
     "resize",
     "restore_meta",
+    "restore_model",
     "restore_names",
     "review",
     "save_meta",
+    "show_model",
     "sort",
     "status",
     "train",
@@ -139,6 +158,7 @@ HOMES = {  # the module that defines each name
     "CutOptions": "media.options",
     "DedupeOptions": "curation.person_options",
     "DenoiseOptions": "media.options",
+    "DfmOptions": "interop.dfm_options",
     "DrawLandmarksOptions": "facesets.options",
     "EncodeOptions": "media.options",
     "EnhanceOptions": "stages.enhance_options",
@@ -149,6 +169,7 @@ HOMES = {  # the module that defines each name
     "FramesOptions": "media.options",
     "ImportPngOptions": "facesets.options",
     "MergeOptions": "compositing.options",
+    "ModelImportOptions": "interop.import_options",
     "PackOptions": "facesets.options",
     "PersonsAction": "curation.person_options",
     "PersonsOptions": "curation.person_options",
@@ -164,35 +185,44 @@ HOMES = {  # the module that defines each name
     "UnpackOptions": "facesets.options",
     "Workspace": "workspace",
     "add_engine_files": "stages.engines",
+    "copy_model": "stages.model_manage",
     "coverage": "stages.coverage",
     "cut_video": "stages.cut_video",
     "dedupe": "stages.dedupe",
+    "delete_model": "stages.model_manage",
     "denoise": "stages.denoise",
     "draw_landmarks": "stages.draw_landmarks",
     "encode": "stages.encode",
     "enhance": "stages.enhance",
     "export_dfl": "stages.export_dfl",
+    "export_dfm": "stages.export_dfm",
     "export_masks": "stages.export_masks",
     "extract": "stages.extract",
     "extract_frames": "stages.extract_frames",
     "faceset_info": "stages.faceset_info",
     "fetch_engine": "stages.engines",
     "find_shots": "stages.shots",
+    "import_models": "stages.model_import",
     "import_png": "stages.import_png",
     "init": "stages.init",
     "list_changes": "stages.undo",
     "list_engines": "stages.engines",
+    "list_models": "stages.models",
+    "load_model": "stages.load_model",
     "merge": "stages.merge",
     "open_footage": "media.footage",
     "pack": "stages.pack",
     "persons": "stages.persons",
     "probe": "media.footage",
     "realign": "stages.realign",
+    "rename_model": "stages.model_manage",
     "resize": "stages.resize",
     "restore_meta": "stages.meta_backup",
+    "restore_model": "stages.model_manage",
     "restore_names": "stages.names",
     "review": "stages.review",
     "save_meta": "stages.meta_backup",
+    "show_model": "stages.model_show",
     "sort": "stages.sort",
     "status": "stages.status",
     "train": "stages.train",

@@ -85,12 +85,18 @@ TREE: dict[str, Leaf | Branch] = {
     ),
     "train": Leaf("model:train", "Train a model; makes it when there is none of that name."),
     "model": Branch(
-        "Models: see what is there, hand them on.",
+        "Models: see what is there, look after it, hand it on.",
         {
             "list": Leaf("model:list_models", "List the models of the workspace."),
+            "show": Leaf("model:show", "Say what a model is: network, memory, work, how its training goes."),
+            "rename": Leaf("model:rename", "Give a model another name."),
+            "copy": Leaf("model:copy", "Copy a model, or start a new one from it with --fresh."),
+            "delete": Leaf("model:delete", "Move a model to the trash, with a way back."),
+            "import": Leaf("model_import:import_models", "Bring in models of DeepFaceLab; its files stay as they are."),
             "export-dfl": Leaf(
                 "model_export:export_dfl", "Write a model as DeepFaceLab's files, so that it loads them and trains on."
             ),
+            "export-dfm": Leaf("dfm:export_dfm", "Write a model as .dfm, the file that DeepFaceLive loads."),
         },
     ),
     "merge": Leaf("merge:merge", "Lay the new face over the dst footage."),

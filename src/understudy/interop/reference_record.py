@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from understudy.errors import IncompatibleModel
 from understudy.files import parse_json, write_json
-from understudy.networks.tensor_files import read_tensors, write_tensors
+from understudy.networks.tensor_files import kind_of, read_tensors, write_tensors
 
 SCHEMA = "understudy-reference"
 VERSION = 1
@@ -76,7 +76,7 @@ def write(model_folder: Path, record: ReferenceRecord) -> None:
         "iteration": record.iteration,
     }
     if arrays:
-        write_tensors(folder / ARRAYS, {str(index): array for index, array in enumerate(arrays)})
+        write_tensors(folder / ARRAYS, _Arrays(arrays))
     write_json(folder / FILE_NAME, {**head, **typed, "files": record.files})
 
 
@@ -144,6 +144,18 @@ def from_typed(value: Any, arrays: Mapping[str, Array]) -> Any:
     if TAG not in value:
         return {key: from_typed(item, arrays) for key, item in value.items()}
     return _MAKERS.get(value[TAG], _numpy_scalar)(value, arrays)
+
+
+class _Arrays:
+    """Arrays by number, those that are still elsewhere read when their turn has come: a `TensorSource`."""
+
+    def __init__(self, arrays: list[Any]) -> None:
+        self._arrays = arrays
+        self.kinds = {str(number): kind_of(array) for number, array in enumerate(arrays)}
+
+    def read(self, name: str) -> Array:
+        array = self._arrays[int(name)]
+        return array if isinstance(array, np.ndarray) else np.asarray(array.read())
 
 
 def _typed_dict(value: Mapping[Any, Any], arrays: list[Any]) -> dict[str, Any]:

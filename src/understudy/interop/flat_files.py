@@ -1,0 +1,175 @@
+"""One of the reference's files: indexed by name, its tensors read one at a time.
+
+A file is a pickled table of names and arrays (spec: weights, 2). It is mapped to find out where each array lies, by the
+reader that builds plain data only, and what an array holds is read when it is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from understudy.errors import IncompatibleModel, UnderstudyError, UnsafeFile
+from understudy.facesets import pickles
+from understudy.facesets.pickles import StoredArray
+from understudy.interop.layout import to_ours
+from understudy.networks.tensor_files import TensorKind
+
+
+class UnusablePart(Exception):
+    """A part that training could use turned out to be unusable while it was read. part: `GAN`, `src_dst_opt`, …"""
+
+    def __init__(self, part: str, why: str) -> None:
+        super().__init__(why)
+        self.part, self.why = part, why
+
+
+class FlatFile:
+    """One of the reference's files of tensors, indexed: names to arrays, large ones left in the file."""
+
+    def __init__(self, path: Path, handle: BinaryIO, entries: dict[str, Any]) -> None:
+        self.path, self.handle, self.entries = path, handle, entries
+
+    def array(self, key: str) -> NDArray[np.generic]:
+        """The array of that name. Raises UnsafeFile or IncompatibleModel when the file has changed meanwhile."""
+        found = self.entries[key]
+        try:
+            return found.read(self.handle) if isinstance(found, StoredArray) else np.asarray(found)
+        except UnsafeFile as error:
+            raise _named(error, self.path) from error
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+
+@dataclass(frozen=True)
+class LazyArray:
+    """An array of `data.dat` that is read when it is asked for."""
+
+    file: FlatFile
+    stored: StoredArray
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.stored.dtype.newbyteorder("=")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stored.shape
+
+    def read(self) -> NDArray[np.generic]:
+        return self.stored.read(self.file.handle)
+
+
+class FlatTensors:
+    """Tensors in our names and layout, read from flat files one by one: a `TensorSource`.
+
+    on_read: told the bytes of each tensor that has been read; may raise, to stop. `read` raises IncompatibleModel for a
+    weight that is no finite number, UnusablePart for such a number in what only training needs.
+    """
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, TensorKind] = {}
+        self.on_read: Callable[[int], None] = lambda size: None
+        self._readers: dict[str, Callable[[], Tensor]] = {}
+
+    def add(self, name: str, shape: tuple[int, ...], read: Callable[[], Tensor], dtype: str = "F32") -> None:
+        self.kinds[name] = TensorKind(dtype, shape)
+        self._readers[name] = read
+
+    def read(self, name: str) -> Tensor:
+        tensor = self._readers[name]()
+        self.on_read(self.kinds[name].size_bytes)
+        return tensor
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(kind.size_bytes for kind in self.kinds.values())
+
+
+def require_tensor(file: FlatFile, key: str, shape: tuple[int, ...]) -> None:
+    """Raise IncompatibleModel unless the file has that tensor, of numbers, in that shape (the file's layout)."""
+    hint = "The file is of another architecture or was not copied whole."
+    name = file.path.name
+    if key not in file.entries:
+        raise IncompatibleModel(f"{name} has no tensor {key}.", hint=hint, path=file.path, tensor=key)
+    found = file.entries[key]
+    if not isinstance(found, StoredArray | np.ndarray) or found.dtype.kind not in "fiu":
+        raise IncompatibleModel(f"{name}: {key} is no array of numbers.", hint=hint, path=file.path, tensor=key)
+    if found.shape != shape:
+        raise IncompatibleModel(
+            f"{name}: {key} has the shape {found.shape} where {shape} is expected.",
+            hint=hint,
+            path=file.path,
+            tensor=key,
+        )
+
+
+def open_file(path: Path, files: contextlib.ExitStack) -> FlatFile:
+    """The file, open as long as `files`, and the table of names in it. Raises UnsafeFile, IncompatibleModel."""
+    try:
+        handle = files.enter_context(path.open("rb"))
+        if not path.stat().st_size:
+            raise UnsafeFile(f"{path.name} is empty.", hint="It was not copied whole, or a disk was full.", path=path)
+        with contextlib.closing(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)) as mapped:
+            found = pickles.references(mapped)
+    except UnsafeFile as error:
+        raise _named(error, path) from error
+    except (OSError, ValueError, BufferError) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise IncompatibleModel(
+            f"{path.name} does not hold a table of names.", hint="It is some other file.", path=path
+        )
+    return FlatFile(path, handle, found)
+
+
+def lazily(value: Any, file: FlatFile) -> Any:
+    """A value with arrays that were left in the file made readable."""
+    if isinstance(value, StoredArray):
+        return LazyArray(file, value)
+    if isinstance(value, list | tuple):
+        return type(value)(lazily(item, file) for item in value)
+    if isinstance(value, dict):
+        return {key: lazily(item, file) for key, item in value.items()}
+    return value
+
+
+def part_reader(file: FlatFile, key: str, name: str, part: str) -> Callable[[], Tensor]:
+    """What reads a tensor that only training needs: it raises UnusablePart for one that cannot be used."""
+
+    def read() -> Tensor:
+        try:
+            tensor = to_ours(name, file.array(key))
+        except UnderstudyError as error:
+            raise UnusablePart(part, error.message) from error
+        if not is_finite(tensor):
+            raise UnusablePart(part, f"{key} holds values that are no numbers.")
+        return tensor
+
+    return read
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether every value of a tensor is a number."""
+    return bool(torch.isfinite(tensor.sum(dtype=torch.float64)))
+
+
+def _named(error: UnsafeFile, path: Path) -> UnsafeFile:
+    message = error.message if path.name in error.message else f"{path.name}: {error.message}"
+    return UnsafeFile(message, hint=error.hint, path=path)
+
+
+def _unreadable(path: Path, error: Exception) -> IncompatibleModel:
+    why = getattr(error, "strerror", None) or str(error)
+    return IncompatibleModel(
+        f"{path.name} cannot be read: {why}.", hint="Check the disk, and that this user may read the file.", path=path
+    )
