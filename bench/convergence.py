@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from understudy.devices import best_device
 from understudy.networks.quick96 import Quick96
 from understudy.records import PrecisionChoice
-from understudy.training.optimisers import RMSprop
+from understudy.training.options import TrainOptions
 from understudy.training.precision import choose
+from understudy.training.recipes import RECIPES
 from understudy.training.samples import BatchSource, FaceBank
-from understudy.training.step import prepare, train_step
+from understudy.training.step import Learner, prepare
 
 RUNS = {
     "float32": (PrecisionChoice.FP32, 0),
@@ -48,11 +49,13 @@ def _curve(choice: PrecisionChoice, seed: int, iterations: int) -> NDArray[np.fl
     precision = choose(device.id, choice)
     net = Quick96(generator=torch.Generator().manual_seed(seed))
     prepare(net, precision, device.torch)
-    optimiser = RMSprop(net.named_parameters(), lr_dropout=0.3, compute=precision.torch_dtype, seed=seed)
+    recipe, options = RECIPES["quick96"], TrainOptions()
+    optimiser = recipe.optimiser(net, options, precision, seed=seed)
+    learner = Learner(net, optimiser, recipe.objective(net.config, options, False))
     batches = BatchSource(_faces(0), _faces(1), batch_size=4, seed=seed, device=device.torch)
     found = []
     for _ in range(iterations):
-        values = train_step(net, optimiser, batches.next(), precision)
+        values = learner.learn(batches.next())
         found.append(float(values["src"] + values["dst"]))
     return np.array(found)
 

@@ -17,10 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from understudy.devices import best_device, cpu_model, matmul_peak
 from understudy.networks.quick96 import Quick96
 from understudy.records import PrecisionChoice
-from understudy.training.optimisers import RMSprop
+from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision, choose
+from understudy.training.recipes import RECIPES
 from understudy.training.samples import BatchSource, FaceBank
-from understudy.training.step import forward, prepare
+from understudy.training.step import Learner, prepare
 
 BATCH = 4
 TARGET, STRETCH, REFERENCE_SHARE = 0.65, 0.57, 0.9
@@ -70,7 +71,9 @@ class _Trainer:
         self.precision, self.device = precision, device
         self.net = Quick96(generator=torch.Generator().manual_seed(0))
         prepare(self.net, precision, device)
-        self.optimiser = RMSprop(self.net.named_parameters(), lr_dropout=0.3, compute=precision.torch_dtype)
+        recipe, options = RECIPES["quick96"], TrainOptions()
+        self.optimiser = recipe.optimiser(self.net, options, precision, seed=0)
+        self.learner = Learner(self.net, self.optimiser, recipe.objective(self.net.config, options, False))
         coarse = np.random.default_rng(0).integers(0, 256, (64, 12, 12, 4), dtype=np.uint8)
         bank = FaceBank(coarse.repeat(8, 1).repeat(8, 2))
         self.batches = BatchSource(bank, bank, batch_size=BATCH, device=device)
@@ -83,7 +86,7 @@ class _Trainer:
             marks = [self._now()]
             batch = self.batches.next()
             marks.append(self._now())
-            total, _ = forward(self.net, self.optimiser.working(), batch)
+            total, _ = self.learner.forward(batch)
             marks.append(self._now())
             total.backward()  # type: ignore[no-untyped-call]
             marks.append(self._now())

@@ -8,9 +8,11 @@ import torch
 
 from understudy.networks.quick96 import Quick96, Quick96Config
 from understudy.training.optimisers import RMSprop
+from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision
+from understudy.training.recipes import quick96_objective
 from understudy.training.samples import BatchSource, FaceBank
-from understudy.training.step import prepare, train_step
+from understudy.training.step import Learner, prepare
 
 SMALL = Quick96Config(size=32, ae_dims=16, e_dims=8, d_dims=8, d_mask_dims=4)
 
@@ -38,13 +40,14 @@ class Run:
         self.optimiser = RMSprop(
             self.net.named_parameters(), lr=1e-3, lr_dropout=0.3, compute=self.precision.torch_dtype, seed=seed
         )
+        self.learner = Learner(self.net, self.optimiser, quick96_objective(SMALL, TrainOptions(), False))
         self.batches = BatchSource(faces(1), faces(2), batch_size=4, seed=seed)
 
     def steps(self, count: int) -> list[float]:
         """Losses of src and dst together."""
         found = []
         for _ in range(count):
-            values = train_step(self.net, self.optimiser, self.batches.next(), self.precision)
+            values = self.learner.learn(self.batches.next())
             found.append(float(values["src"] + values["dst"]))
         return found
 
@@ -79,7 +82,7 @@ def test_bfloat16_learns_what_float32_learns() -> None:
 
 def test_the_values_are_losses_by_name() -> None:
     run = Run()
-    values = train_step(run.net, run.optimiser, run.batches.next(), run.precision)
+    values = run.learner.learn(run.batches.next())
     parts = {f"{who}_{what}" for who in ("src", "dst") for what in ("structure", "pixel", "mask")}
     assert set(values) == {"src", "dst"} | parts
     weighted = sum(10 * values[f"src_{what}"] for what in ("structure", "pixel", "mask"))

@@ -11,6 +11,7 @@ from understudy.devices import device_named
 from understudy.errors import Interrupted, InvalidOption, UsageError
 from understudy.facesets import Catalog, FaceEntry
 from understudy.interop.flat import find_flat_model
+from understudy.networks.families import Config
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.model_import import import_flat, start_from_pretrained
@@ -19,15 +20,20 @@ from understudy.stages.result import StageResult
 from understudy.training.bank import FaceBank
 from understudy.training.launching import launch
 from understudy.training.loop import train_loop
+from understudy.training.losses import Objective
+from understudy.training.model_config import new_config, require_same_config
 from understudy.training.models import ModelRecord, is_model, new_record, read_record, write_record
 from understudy.training.new import create_model
-from understudy.training.options import TrainOptions
-from understudy.training.recipes import Config, config_from_plain, config_to_plain, recipe_for
+from understudy.training.options import CONFIG_OPTIONS, TrainOptions, flag_of, shown
+from understudy.training.recipes import config_from_plain, config_to_plain, recipe_for
 from understudy.training.session import Session, open_session
 from understudy.workspace import Workspace
 
 MEAN_OVER = 100
 """Iterations over which the losses of the result are averaged."""
+
+NOT_YET = {"uniform_yaw": False, "random_hsv_power": 0.0, "ct_mode": "none", "pretrain": False}
+"""Options that imported models may have and training does not, with the values that mean nothing is missed."""
 
 
 def train(
@@ -52,15 +58,18 @@ def train(
     with workspace.writing(f"model-{name}"):
         record = _existing(workspace, folder, options, report)
         resolved = on_this_machine(resolve(record, options), options, report)
+        _say_what_is_left_out(record, report)
         recipe = recipe_for(record.model_class)
-        faces = _faces(workspace, config_from_plain(recipe, record.config), resolved, report, stop)
+        config = config_from_plain(recipe, record.config)
+        faces = _faces(workspace, config, recipe.objective(config, resolved, False), resolved, report, stop)
         if not is_model(folder):
             _make(folder, record, resolved, report)
             record = read_record(folder)
         session = open_session(
             folder, record, resolved, faces.src, faces.dst, fabric=launch(resolved.device), report=report
         )
-        write_record(folder, record.with_options(_stored(resolved)))  # now that they have proved to work here
+        # Now that they have proved to work here; what is not known here is kept for the way back.
+        write_record(folder, record.with_options({**record.options, **_stored(resolved)}))
         report(Note(_opening(name, session, faces)))
         before = session.state.iteration
         trained_from = time.perf_counter()
@@ -96,10 +105,24 @@ def train(
 
 
 def resolve(record: ModelRecord, typed: TrainOptions) -> TrainOptions:
-    """Defaults, under the options of the model's last run, under those given now. The class is the model's own."""
+    """Defaults, those of the class, the options of the model's last run, and those given now, the last one counting.
+
+    The class is the model's own, and so are options that it leaves no choice of. Raises InvalidOption when one of those
+    was given.
+    """
+    recipe = recipe_for(record.model_class)
     defaults = {name: getattr(TrainOptions(), name) for name in TrainOptions.model_fields}
+    fixed = recipe.fixed(config_from_plain(recipe, record.config))
+    for name in typed.model_fields_set & set(fixed):
+        if getattr(typed, name) != fixed[name]:
+            raise InvalidOption(
+                f"{flag_of(name)} cannot be changed for this model: {_kind_of(record)} always train with "
+                f"{shown(fixed[name])}.",
+                hint=f"Leave {flag_of(name)} out, or train a model of another kind.",
+            )
     before = {name: value for name, value in record.options.items() if name in defaults}
-    return TrainOptions.of(**{**defaults, **before, **typed.model_dump(), "model": record.model_class.lower()})
+    own = {"model": record.model_class.lower(), **fixed}
+    return TrainOptions.of(**{**defaults, **recipe.defaults, **before, **typed.model_dump(), **own})
 
 
 def on_this_machine(resolved: TrainOptions, typed: TrainOptions, report: Report) -> TrainOptions:
@@ -135,7 +158,9 @@ def kept_for_training(faces: list[FaceEntry], hold_out: float) -> list[FaceEntry
     return [face for face in faces if id(face) in kept]
 
 
-def _faces(workspace: Workspace, config: Config, options: TrainOptions, report: Report, stop: Stop) -> Faces:
+def _faces(
+    workspace: Workspace, config: Config, objective: Objective, options: TrainOptions, report: Report, stop: Stop
+) -> Faces:
     banks: dict[Side, FaceBank] = {}
     skipped: list[Skipped] = []
     held_out = {}
@@ -144,7 +169,14 @@ def _faces(workspace: Workspace, config: Config, options: TrainOptions, report: 
         with Catalog.open(folder, cache=workspace.catalogs, report=report, stop=stop) as catalog:
             faces = catalog.require_faces()
             kept = kept_for_training(faces, options.hold_out)
-            bank = FaceBank.load(kept, size=config.size, face_type=config.face_type, report=report, stop=stop)
+            bank = FaceBank.load(
+                kept,
+                size=config.size,
+                face_type=config.face_type,
+                eyes_mouth=objective.eyes_mouth,
+                report=report,
+                stop=stop,
+            )
             skipped += [*catalog.skipped, *bank.skipped]
         banks[side], held_out[str(side)] = bank, len(faces) - len(kept)
     return Faces(banks[Side.SRC], banks[Side.DST], skipped, held_out)
@@ -158,13 +190,14 @@ def _existing(workspace: Workspace, folder: Path, typed: TrainOptions, report: R
             import_flat(folder, flat, report=report)
     if not is_model(folder):
         recipe = recipe_for(typed.model)
-        return new_record(recipe.model_class, config_to_plain(recipe.config()))
+        return new_record(recipe.model_class, config_to_plain(new_config(typed, report)))
     record = read_record(folder)
     if "model" in typed.model_fields_set and typed.model != record.model_class.lower():
         raise UsageError(
             f"The model {folder.name} is of the class {record.model_class}, which cannot change.",
             hint=f"Leave --model out, or start another one: understudy train NAME --model {typed.model}",
         )
+    require_same_config(record, typed)
     if typed.pretrained is not None:
         report(Note("--pretrained is for new models; this one goes on from its own weights.", "warning"))
     return record
@@ -174,12 +207,31 @@ def _make(folder: Path, record: ModelRecord, options: TrainOptions, report: Repo
     if options.pretrained is not None:
         start_from_pretrained(folder, options.pretrained, record.model_class, report=report)
     else:
-        create_model(folder, record.model_class)
+        create_model(
+            folder, record.model_class, config=config_from_plain(recipe_for(record.model_class), record.config)
+        )
+
+
+def _say_what_is_left_out(record: ModelRecord, report: Report) -> None:
+    """Name the options of an imported model that training here does not have yet. Their values stay in model.json."""
+    asked = [name for name, off in NOT_YET.items() if record.options.get(name, off) != off]
+    if asked:
+        report(
+            Note(
+                f"The model was trained with {', '.join(asked)}, which training does not have yet: it goes on without.",
+                "warning",
+            )
+        )
+
+
+def _kind_of(record: ModelRecord) -> str:
+    archi = str(record.config.get("archi", "")).partition("-")[0]
+    return f"{' '.join(filter(None, [record.model_class, archi]))} models"
 
 
 def _stored(options: TrainOptions) -> dict[str, Any]:
     """What the next run falls back on."""
-    return options.model_dump(mode="json", exclude={"model", "pretrained"})
+    return options.model_dump(mode="json", exclude={"model", "pretrained", *CONFIG_OPTIONS})
 
 
 def _opening(name: str, session: Session, faces: Faces) -> str:

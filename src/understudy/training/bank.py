@@ -20,12 +20,15 @@ from understudy.devices import available_memory, physical_cores
 from understudy.errors import EmptyFaceset, Interrupted, UnderstudyError
 from understudy.facesets import Face
 from understudy.geometry import conversion
-from understudy.masks import face_mask
+from understudy.masks import eyes_mouth_mask, face_mask
 from understudy.records import FaceType, Skipped
 from understudy.report import Pace, Report, Stop, never, silent
 
 MEMORY_SHARE = 0.25
 """How much of the free memory one side's crops may fill before they are mapped from disk."""
+
+LEAST_HEIGHT = 32
+"""Pixels below which a picture has no masks of eyes and mouth."""
 
 
 class StoredFace(Protocol):
@@ -41,7 +44,8 @@ class StoredFace(Protocol):
 class FaceBank:
     """Every face of one side, ready to be augmented.
 
-    pixels: (N,S,S,4) uint8, RGB and the face mask (255: face); a plain array, or mapped from disk beyond the budget.
+    pixels: (N,S,S,4) uint8, RGB and the face mask (255: face), or (N,S,S,5) with the mask of eyes and mouth behind it;
+    a plain array, or mapped from disk beyond the budget.
     names: file names, in the order of `pixels`. skipped: faces that could not be used.
     """
 
@@ -56,6 +60,7 @@ class FaceBank:
         *,
         size: int,
         face_type: FaceType,
+        eyes_mouth: bool = False,
         budget: int | None = None,
         spill: Path | None = None,
         workers: int = 0,
@@ -64,16 +69,17 @@ class FaceBank:
     ) -> FaceBank:
         """Decode and convert every face, in parallel. The order of `faces` is kept.
 
-        budget: bytes to hold in memory (None: a quarter of what is free); beyond it the crops go to a file in `spill`
-        (None: the system's temporary folder) that vanishes with the process. workers: 0 uses every core.
+        eyes_mouth: with the masks of eyes and mouth. budget: bytes to hold in memory (None: a quarter of what is
+        free); beyond it the crops go to a file in `spill` (None: the system's temporary folder) that vanishes with the
+        process. workers: 0 uses every core.
         Raises EmptyFaceset when no face is usable and Interrupted when `stop` turns true.
         """
-        pixels = _room(len(faces), size, budget, spill)
+        pixels = _room((len(faces), size, size, 5 if eyes_mouth else 4), budget, spill)
         names: list[str] = []
         skipped: list[Skipped] = []
         pace = Pace("Loading faces", len(faces), report, unit="faces")
         with ThreadPoolExecutor(workers or physical_cores()) as pool:
-            for face, crop in zip(faces, _convert_ahead(pool, faces, size, face_type), strict=False):
+            for face, crop in zip(faces, _convert_ahead(pool, faces, size, face_type, eyes_mouth), strict=False):
                 if stop():
                     pool.shutdown(cancel_futures=True)
                     raise Interrupted("Stopped while loading faces.", hint="The same command starts again.")
@@ -99,7 +105,7 @@ class FaceBank:
         return int(self.pixels.shape[1])
 
     def fetch(self, indexes: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Pictures (B,3,S,S) and masks (B,1,S,S), float32 0..1, on `device`."""
+        """Pictures (B,3,S,S) and masks (B,1,S,S), or with eyes and mouth (B,2,S,S), float32 0..1, on `device`."""
         crops = torch.from_numpy(self.pixels[indexes]).to(device).permute(0, 3, 1, 2).float() / 255
         return crops[:, :3], crops[:, 3:]
 
@@ -125,34 +131,48 @@ def convert_picture(
     return cast(NDArray[Number], cv2.resize(picture, (size, size), interpolation=how))
 
 
-def _convert(face: StoredFace, size: int, face_type: FaceType) -> NDArray[np.uint8] | Skipped:
-    """(S,S,4) uint8, or why not."""
+def _convert(face: StoredFace, size: int, face_type: FaceType, eyes_mouth: bool) -> NDArray[np.uint8] | Skipped:
+    """(S,S,4) uint8, with eyes and mouth (S,S,5), or why not."""
     try:
         whole = face.read()
         if not whole.meta.has_landmarks:
             return Skipped(face.name, "it has no landmarks")
-        crop = np.empty((size, size, 4), np.uint8)
+        full = face_mask(whole)
+        masks = [full, _eyes_and_mouth(whole, full)] if eyes_mouth else [full]
+        crop = np.empty((size, size, 3 + len(masks)), np.uint8)
         crop[..., :3] = convert_picture(whole.rgb8, whole, size, face_type)
-        crop[..., 3] = np.rint(255 * convert_picture(face_mask(whole), whole, size, face_type, mask=True).clip(0, 1))
+        for channel, mask in enumerate(masks, start=3):
+            converted = convert_picture(mask, whole, size, face_type, mask=True)
+            crop[..., channel] = np.rint(255 * converted.clip(0, 1))
         return crop
     except UnderstudyError as error:
         return Skipped(face.name, error.message)
 
 
+def _eyes_and_mouth(face: Face, full: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where the eyes and the inside of the mouth are; nowhere in a picture too small to tell."""
+    return eyes_mouth_mask(face.meta.landmarks, full) if face.height >= LEAST_HEIGHT else np.zeros_like(full)
+
+
 def _convert_ahead(
-    pool: ThreadPoolExecutor, faces: Sequence[StoredFace], size: int, face_type: FaceType, ahead: int = 64
+    pool: ThreadPoolExecutor,
+    faces: Sequence[StoredFace],
+    size: int,
+    face_type: FaceType,
+    eyes_mouth: bool,
+    ahead: int = 64,
 ) -> Iterator[NDArray[np.uint8] | Skipped]:
     """Converted faces in order, with a bounded number under way."""
     waiting = iter(faces)
-    queue = [pool.submit(_convert, face, size, face_type) for face in islice(waiting, ahead)]
+    queue = [pool.submit(_convert, face, size, face_type, eyes_mouth) for face in islice(waiting, ahead)]
     while queue:
         yield queue.pop(0).result()
-        queue.extend(pool.submit(_convert, face, size, face_type) for face in islice(waiting, 1))
+        queue.extend(pool.submit(_convert, face, size, face_type, eyes_mouth) for face in islice(waiting, 1))
 
 
-def _room(count: int, size: int, budget: int | None, spill: Path | None) -> NDArray[np.uint8]:
-    """An empty (count,S,S,4) array in memory, or in a file without a name where that is too much."""
-    shape = (max(1, count), size, size, 4)
+def _room(shape: tuple[int, ...], budget: int | None, spill: Path | None) -> NDArray[np.uint8]:
+    """An empty array in memory, or in a file without a name where that is too much; at least one entry."""
+    shape = (max(1, shape[0]), *shape[1:])
     limit = MEMORY_SHARE * available_memory() if budget is None else budget
     if np.prod(shape, dtype=np.int64) <= limit:
         return np.empty(shape, np.uint8)

@@ -42,6 +42,16 @@ CONFIG_OPTIONS = (
 """Options that make a new model's config and cannot change afterwards, so that they are no part of a run's options."""
 
 
+def flag_of(name: str) -> str:
+    """An option as it is typed: `--gan-power`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def shown(value: Any) -> str:
+    """A value as it is typed; on and off for true and false."""
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
 class TrainOptions(Options):
     """How a model is trained. Which options a class of model has, and its own defaults, is in `training/recipes.py`."""
 

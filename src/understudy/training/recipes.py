@@ -5,58 +5,183 @@ The loop knows none of them: it asks for a batch, for a step and for pictures. A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 
 from understudy.errors import IncompatibleModel
 from understudy.networks import families
+from understudy.networks.amp import AmpConfig
+from understudy.networks.families import FAMILIES, Config, Family, Swapper
 from understudy.networks.families import config_to_plain as config_to_plain
-from understudy.networks.quick96 import Quick96, Quick96Config
-from understudy.training.optimisers import RMSprop
+from understudy.networks.quick96 import Quick96Config
+from understudy.networks.saehd import SaehdConfig
+from understudy.training.losses import Objective, structure_filters
+from understudy.training.optimisers import Optimiser, OptimiserKind, optimiser_named
+from understudy.training.options import LrDropout, TrainOptions
 from understudy.training.precision import Precision
-from understudy.training.preview import PreviewFaces, swapper_previews
-from understudy.training.samples import Batch
-from understudy.training.step import train_step
+from understudy.training.preview import PreviewFaces, amp_previews, quick96_previews, saehd_previews
 
-Config = Quick96Config
-Net = Quick96
+Net = Swapper
+"""The networks that can be trained."""
+
+Previews = Callable[[Any, PreviewFaces], dict[str, NDArray[np.uint8]]]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How an optimiser steps. dropout: share of the weights that a step changes. period: of the rate's swing, in
+    iterations; 0: none."""
+
+    kind: OptimiserKind
+    lr: float
+    dropout: float = 1.0
+    period: int = 0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One class of model. The functions are what differs between classes; everything else is the loop's."""
+    """One class of model. The functions are what differs between classes; everything else is the loop's.
 
-    model_class: str
-    config: type[Config]
-    build: Callable[[Config, torch.Generator], Net]
-    optimiser: Callable[[Net, Precision, int], RMSprop]
-    step: Callable[[Net, RMSprop, Batch, Precision], dict[str, Tensor]]
-    previews: Callable[[Net, PreviewFaces], dict[str, NDArray[np.uint8]]]
+    defaults: options that a new model begins with, where they differ from those of `TrainOptions`. fixed: options that
+    a config leaves no choice of. objective: the losses, of config, options and `faithful`. untrained: tensors that
+    keep their initial values for ever, by what their names begin with. repeat_every: every so many iterations the batch
+    before is learned once more, from its unwarped faces; 0: never.
+    """
+
+    family: Family
+    objective: Callable[[Any, TrainOptions, bool], Objective]
+    rates: Callable[[TrainOptions], Rates]
+    previews: Previews
     scale_range: float
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Callable[[Any], Mapping[str, Any]] = lambda config: {}
+    untrained: tuple[str, ...] = ()
     repeat_every: int = 0
-    """Every so many iterations the batch before is learned once more, from its unwarped faces; 0: never."""
+
+    @property
+    def model_class(self) -> str:
+        return self.family.model_class
+
+    @property
+    def config(self) -> type[Any]:
+        return self.family.config
+
+    def build(self, config: Config, generator: torch.Generator) -> Net:
+        """A network with initial weights."""
+        return cast(Net, self.family.build(config, generator=generator))
+
+    def optimiser(self, net: nn.Module, options: TrainOptions, precision: Precision, *, seed: int) -> Optimiser:
+        """The optimiser of a swapper of this class, or of a network that judges it; beside the weights, or, as
+        `models_opt_on_gpu` says, with its moments in the computer's memory."""
+        trained, constant = _parted(net.named_parameters(), self.untrained)
+        rates = self.rates(options)
+        return optimiser_named(rates.kind)(
+            trained,
+            constants=constant,
+            lr=rates.lr,
+            lr_dropout=rates.dropout,
+            lr_period=rates.period,
+            clip_norm=1.0 if options.clipgrad else 0.0,
+            compute=precision.torch_dtype,
+            seed=seed,
+            state_device=None if options.models_opt_on_gpu else torch.device("cpu"),
+        )
 
 
-def quick96_optimiser(net: Net, precision: Precision, seed: int) -> RMSprop:
-    """RMSprop with three of ten updates kept, as the reference trains Quick96."""
-    return RMSprop(net.named_parameters(), lr=2e-4, lr_dropout=0.3, compute=precision.torch_dtype, seed=seed)
+def saehd_objective(config: SaehdConfig, options: TrainOptions, faithful: bool) -> Objective:
+    """DSSIM at two sizes from 256 px on. Without random warp, LIAE's inter_AB stays as it is: it has learned by then
+    what both people have in common, and would go on to learn what they have not."""
+    return Objective(
+        filter_sizes=structure_filters(config.size, both=config.size >= 256),
+        masked=options.masked_training,
+        blur_out=options.blur_out_mask,
+        eyes_mouth=options.eyes_mouth_prio,
+        gan=options.gan_power,
+        true_face=0.0 if config.archi.is_liae else options.true_face_power,
+        face_style=options.face_style_power,
+        bg_style=options.bg_style_power,
+        frozen=() if options.random_warp or not config.archi.is_liae else ("inter_AB.",),
+        faithful=faithful,
+    )
 
+
+def amp_objective(config: AmpConfig, options: TrainOptions, faithful: bool) -> Objective:
+    """DSSIM at two sizes at any resolution; eyes and mouth always; both people before the patch discriminator."""
+    return Objective(
+        filter_sizes=structure_filters(config.size, both=True),
+        blur_out=options.blur_out_mask,
+        eyes_mouth=True,
+        gan=options.gan_power,
+        gan_on_dst=True,
+        hold_dst_surroundings=True,
+        faithful=faithful,
+    )
+
+
+def quick96_objective(config: Quick96Config, options: TrainOptions, faithful: bool) -> Objective:
+    """The plain losses in the blurred mask."""
+    return Objective(filter_sizes=structure_filters(config.size, both=False), bare_blur=True)
+
+
+def saehd_rates(options: TrainOptions) -> Rates:
+    """5e-5, and with learning-rate dropout 30 % of the updates on a swing of 500 iterations."""
+    kind: OptimiserKind = "adabelief" if options.adabelief else "rmsprop"
+    return Rates(kind, 5e-5) if options.lr_dropout is LrDropout.OFF else Rates(kind, 5e-5, dropout=0.3, period=500)
+
+
+def quick96_rates(options: TrainOptions) -> Rates:
+    """2e-4, always with dropout and without a swing."""
+    return Rates("rmsprop", 2e-4, dropout=0.3)
+
+
+def _saehd_fixed(config: SaehdConfig) -> dict[str, Any]:
+    return {"true_face_power": 0.0} if config.archi.is_liae else {}
+
+
+_NO_STYLES = {"true_face_power": 0.0, "face_style_power": 0.0, "bg_style_power": 0.0}
 
 RECIPES = {
+    "saehd": Recipe(
+        family=FAMILIES["saehd"],
+        objective=saehd_objective,
+        rates=saehd_rates,
+        previews=saehd_previews,
+        scale_range=0.15,
+        fixed=_saehd_fixed,
+    ),
+    "amp": Recipe(
+        family=FAMILIES["amp"],
+        objective=amp_objective,
+        rates=saehd_rates,
+        previews=amp_previews,
+        scale_range=0.15,
+        defaults={"batch_size": 8, "eyes_mouth_prio": True},
+        fixed=lambda config: {"masked_training": True, "eyes_mouth_prio": True, "adabelief": True, **_NO_STYLES},
+        untrained=("inter_src.", "inter_dst."),
+    ),
     "quick96": Recipe(
-        model_class="Quick96",
-        config=Quick96Config,
-        build=lambda config, generator: Quick96(config, generator=generator),
-        optimiser=quick96_optimiser,
-        step=train_step,
-        previews=lambda net, faces: swapper_previews(net, faces, "Quick96"),
+        family=FAMILIES["quick96"],
+        objective=quick96_objective,
+        rates=quick96_rates,
+        previews=quick96_previews,
         scale_range=0.05,
+        defaults={"random_dst_flip": False},
+        fixed=lambda config: {
+            "masked_training": True,
+            "eyes_mouth_prio": False,
+            "blur_out_mask": False,
+            "gan_power": 0.0,
+            "adabelief": False,
+            "lr_dropout": LrDropout.ON,
+            "clipgrad": False,
+            **_NO_STYLES,
+        },
         repeat_every=3,
     ),
 }
@@ -67,10 +192,19 @@ def recipe_for(model_class: str) -> Recipe:
     found = RECIPES.get(model_class.lower())
     if found is None:
         known = ", ".join(recipe.model_class for recipe in RECIPES.values())
-        raise IncompatibleModel(f"Models of the class {model_class} are not known here; these are: {known}.")
+        raise IncompatibleModel(f"Models of the class {model_class} cannot be trained; these can: {known}.")
     return found
 
 
 def config_from_plain(recipe: Recipe, stored: Mapping[str, Any]) -> Config:
     """The config in a `model.json`. Raises IncompatibleModel when it does not fit its class."""
-    return cast(Config, families.config_from_plain(families.family_for(recipe.model_class), stored))
+    return cast(Config, families.config_from_plain(recipe.family, stored))
+
+
+def _parted(
+    parameters: Iterable[tuple[str, nn.Parameter]], untrained: tuple[str, ...]
+) -> tuple[list[tuple[str, nn.Parameter]], list[tuple[str, nn.Parameter]]]:
+    """Those that are trained, and those that are not."""
+    every = list(parameters)
+    constant = [(name, weight) for name, weight in every if name.startswith(untrained)]
+    return [(name, weight) for name, weight in every if not name.startswith(untrained)], constant

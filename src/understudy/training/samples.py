@@ -9,7 +9,7 @@ whole numbers, and a resumed run draws what the uninterrupted one would have dra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,16 +22,20 @@ from understudy.training.warp import Draw, Ranges, draw, pixel_maps, transform, 
 
 __all__ = ["Augmentation", "Batch", "BatchSource", "FaceBank", "Sample", "Sampler", "augment", "draw_batch"]
 
+FLIP_SHARE = 0.4
+"""How many of the faces are mirrored where faces are mirrored at random, as in the reference."""
+
 
 class Sample(NamedTuple):
     """warped (B,3,S,S): what the network sees; target (B,3,S,S): what it should draw; mask (B,1,S,S): where.
 
-    RGB, float32, 0..1.
+    eyes_mouth (B,1,S,S): where eyes and mouth are, up to 1; None where no loss looks there. RGB, float32, 0..1.
     """
 
     warped: Tensor
     target: Tensor
     mask: Tensor
+    eyes_mouth: Tensor | None = None
 
 
 class Batch(NamedTuple):
@@ -43,11 +47,19 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How samples are varied. random_warp off: the network sees its target. faithful: with the reference's quirks."""
+    """How samples are varied. random_warp off: the network sees its target. flip_src, flip_dst: whether faces of that
+    side are mirrored at random. faithful: with the reference's quirks."""
 
     ranges: Ranges = field(default_factory=Ranges)
     random_warp: bool = True
+    flip_src: bool = False
+    flip_dst: bool = False
     faithful: bool = False
+
+    def of_side(self, side: int) -> Ranges:
+        """The ranges of src (0) or dst (1)."""
+        flips = (self.flip_src, self.flip_dst)[side]
+        return replace(self.ranges, flip_share=FLIP_SHARE) if flips else self.ranges
 
 
 class Sampler:
@@ -132,7 +144,7 @@ class BatchSource:
         bank = self._banks[side]
         pictures, masks = bank.fetch(self._samplers[side].take(start, self.batch_size), self.device)
         chance = np.random.default_rng([self.seed, side, 1, self.fresh])
-        draws = [draw(bank.size, self.augmentation.ranges, chance) for _ in range(self.batch_size)]
+        draws = [draw(bank.size, self.augmentation.of_side(side), chance) for _ in range(self.batch_size)]
         return augment(pictures, masks, draws, self.augmentation, warped=warped)
 
 
@@ -148,19 +160,30 @@ def augment(
 ) -> Sample:
     """Bend and turn a batch: pictures (B,3,S,S) and masks (B,1,S,S), 0..1, each by its draw.
 
+    masks (B,2,S,S) have that of eyes and mouth behind the face's; it is brought to a peak of 1 afterwards.
+
     faithful resamples twice, warp then transform, as the reference does; otherwise the two maps are joined and the
     picture is resampled once, which keeps it sharper.
     """
     target = transform(pictures, draws).clamp(0, 1)
-    mask = transform(masks, draws, mode="bilinear", border="zeros")
+    mask, eyes_mouth = _parted(transform(masks, draws, mode="bilinear", border="zeros"))
     if not (warped and augmentation.random_warp):
-        return Sample(target, target, mask)
+        return Sample(target, target, mask, eyes_mouth)
     maps = pixel_maps(draws, pictures.device, faithful=augmentation.faithful)
     if augmentation.faithful:
         seen = transform(warp(pictures, maps), draws)
     else:
         seen = warp(pictures, transform(maps, draws, mode="bilinear"))
-    return Sample(seen.clamp(0, 1), target, mask)
+    return Sample(seen.clamp(0, 1), target, mask, eyes_mouth)
+
+
+def _parted(masks: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The mask of the face, and that of eyes and mouth, if it is there, with a peak of 1 unless it is empty."""
+    if masks.shape[1] == 1:
+        return masks, None
+    eyes_mouth = masks[:, 1:]
+    peak = eyes_mouth.amax((1, 2, 3), keepdim=True)
+    return masks[:, :1], eyes_mouth / torch.where(peak > 0, peak, torch.ones_like(peak))
 
 
 def _seed_of(seed: int, side: int) -> int:

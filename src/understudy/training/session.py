@@ -1,4 +1,4 @@
-"""Everything that one run of training holds: the network, its optimiser, the batches and where they are kept."""
+"""Everything that one run of training holds: the networks, their optimisers, the batches and where they are kept."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
-from understudy.errors import IncompatibleModel
+from understudy.networks.families import Config
 from understudy.records import PrecisionChoice
 from understudy.report import Note, Preview, Report, silent
 from understudy.training.bank import FaceBank
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.critics import Critic, critic_networks
 from understudy.training.history import CURVE_NAME, History, draw_curve
 from understudy.training.history import FILE_NAME as HISTORY_NAME
+from understudy.training.learner_state import AtRest, restore, saved_tensors
 from understudy.training.models import ModelRecord
-from understudy.training.optimisers import RMSprop
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision, choose, machine
-from understudy.training.preview import PreviewFaces, save_previews, spread
-from understudy.training.recipes import Net, Recipe, config_from_plain, recipe_for
+from understudy.training.preview import PreviewFaces, rows_for, save_previews, spread
+from understudy.training.recipes import Recipe, config_from_plain, recipe_for
 from understudy.training.samples import Augmentation, Batch, BatchSource
 from understudy.training.state import TrainState
-from understudy.training.step import prepare
+from understudy.training.step import Learner, prepare
 from understudy.training.warp import Ranges
+from understudy.training.weights import load_weights
 
 GPU_LOG_EVERY = 10
 """Reading a loss makes a GPU wait; on a CPU it costs nothing and is done every iteration."""
@@ -44,8 +46,8 @@ class Session:
     options: TrainOptions
     fabric: Fabric
     recipe: Recipe
-    net: Net
-    optimiser: RMSprop
+    learner: Learner
+    at_rest: AtRest
     batches: BatchSource
     precision: Precision
     store: CheckpointStore
@@ -69,7 +71,7 @@ class Session:
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Learn from one batch; its losses as scalars on the device."""
-        return self.recipe.step(self.net, self.optimiser, batch, self.precision)
+        return self.learner.learn(batch)
 
     def save(self, state: TrainState, report: Report = silent) -> None:
         """Publish a checkpoint of this moment, with the history that belongs to it, unless that was done already."""
@@ -88,9 +90,8 @@ class Session:
             "preview_faces": dict(self.preview_names),
             "history": len(self.history),
         }
-        generation = self.store.save(
-            state.iteration, weights=self.net.state_dict(), optimiser=self.optimiser.state_dict(), state=body
-        )
+        weights, optimiser = saved_tensors(self.learner, self.at_rest)
+        generation = self.store.save(state.iteration, weights=weights, optimiser=optimiser, state=body)
         self._saved_at = state.iteration
         hours = self.options.autobackup_hour
         if hours and time.monotonic() - self._backup_clock >= hours * 3600:
@@ -102,9 +103,10 @@ class Session:
         """Draw the previews and the loss curve, unless that was done for this iteration."""
         if state.iteration == self._drawn_at:
             return
-        self.net.eval()
-        sheets = self.recipe.previews(self.net, self.preview_faces)
-        self.net.train()
+        net = self.learner.net
+        net.eval()
+        sheets = self.recipe.previews(net, self.preview_faces)
+        net.train()
         history = self.options.write_preview_history
         for path in save_previews(self.folder, sheets, state.iteration, history=history):
             report(Preview(path.stem.replace("_", " "), path, state.iteration))
@@ -136,26 +138,23 @@ def open_session(
     if found is not None:
         store.set_aside_after(found.iteration)
     precision = _precision(found, options, fabric.device, report)
-    net = recipe.build(config, torch.Generator().manual_seed(options.seed))
-    if found is not None:
-        load_weights(net, found)
-    prepare(net, precision, fabric.device)
-    optimiser = recipe.optimiser(net, precision, options.seed)
-    _warn_of_a_small_disk(folder, net, report)
-    batches = _batches(recipe, record, options, src, dst, fabric.device)
+    faithful = record.imported if options.faithful is None else options.faithful
+    learner = _learner(recipe, config, options, found, precision, fabric.device, faithful=faithful)
+    at_rest = AtRest() if found is None else restore(learner, found, report)
+    _warn_of_a_small_disk(folder, learner.net, report)
+    batches = _batches(recipe, options, faithful, src, dst, fabric.device)
     faces = {"src": _fingerprint(src.names), "dst": _fingerprint(dst.names)}
-    state = TrainState()
-    if found is not None:
-        state = _restore(found, optimiser, batches, faces, report)
+    state = TrainState() if found is None else _restore_batches(found, batches, faces, report)
+    learner.seed = batches.seed
     history = _history(folder / HISTORY_NAME, found, report)
-    names = _preview_names(found, src, dst)
+    names = _preview_names(found, src, dst, rows_for(src.size))
     return Session(
         folder,
         options,
         fabric,
         recipe,
-        net,
-        optimiser,
+        learner,
+        at_rest,
         batches,
         precision,
         store,
@@ -170,32 +169,49 @@ def open_session(
     )
 
 
-def load_weights(net: Net, found: Checkpoint) -> None:
-    """Put saved weights into a network. Raises IncompatibleModel naming the first tensor that does not fit."""
-    wanted = net.state_dict()
-    for name, tensor in wanted.items():
-        given = found.weights.get(name)
-        if given is None or given.shape != tensor.shape:
-            has = "is missing" if given is None else f"is {tuple(given.shape)} where {tuple(tensor.shape)} is needed"
-            raise IncompatibleModel(
-                f"The saved weights are of another architecture than model.json says: {name} {has}.",
-                hint="Restore model.json or the saved states from a copy; they do not belong together.",
-                folder=found.folder,
-            )
-    net.load_state_dict({name: found.weights[name] for name in wanted})
+def _learner(
+    recipe: Recipe,
+    config: Config,
+    options: TrainOptions,
+    found: Checkpoint | None,
+    precision: Precision,
+    device: torch.device,
+    *,
+    faithful: bool,
+) -> Learner:
+    """The networks with their optimisers; the swapper with its saved weights, the rest as if it were new."""
+    seed = options.seed
+    net = recipe.build(config, torch.Generator().manual_seed(seed))
+    if found is not None:
+        load_weights(net, found)
+    judges = critic_networks(config, options, seed)
+    for network in (net, *judges.values()):
+        prepare(network, precision, device)
+    return Learner(
+        net,
+        recipe.optimiser(net, options, precision, seed=seed),
+        recipe.objective(config, options, faithful),
+        {name: Critic(judge, recipe.optimiser(judge, options, precision, seed=seed)) for name, judge in judges.items()},
+        seed,
+    )
 
 
 def _batches(
-    recipe: Recipe, record: ModelRecord, options: TrainOptions, src: FaceBank, dst: FaceBank, device: torch.device
+    recipe: Recipe, options: TrainOptions, faithful: bool, src: FaceBank, dst: FaceBank, device: torch.device
 ) -> BatchSource:
-    faithful = record.imported if options.faithful is None else options.faithful
     ranges = Ranges(scale=recipe.scale_range).times(options.random_transform)
     return BatchSource(
         src,
         dst,
         batch_size=options.batch_size,
         seed=options.seed,
-        augmentation=Augmentation(ranges=ranges, random_warp=options.random_warp, faithful=faithful),
+        augmentation=Augmentation(
+            ranges=ranges,
+            random_warp=options.random_warp,
+            flip_src=options.random_src_flip,
+            flip_dst=options.random_dst_flip,
+            faithful=faithful,
+        ),
         repeat_every=recipe.repeat_every if options.random_warp else 0,  # the repeat is there to show unbent faces
         device=device,
     )
@@ -212,7 +228,7 @@ def _history(path: Path, found: Checkpoint | None, report: Report) -> History:
     return history
 
 
-def _warn_of_a_small_disk(folder: Path, net: Net, report: Report) -> None:
+def _warn_of_a_small_disk(folder: Path, net: nn.Module, report: Report) -> None:
     """Say so when the next saved state hardly fits; the weights and one moment for each of them."""
     needed = 2 * sum(weight.numel() * weight.element_size() for weight in net.parameters())
     free = shutil.disk_usage(folder).free
@@ -257,12 +273,8 @@ def _chosen(options: TrainOptions, device: torch.device) -> Precision:
     return replace(precision, threads=options.threads) if options.threads else precision
 
 
-def _restore(
-    found: Checkpoint, optimiser: RMSprop, batches: BatchSource, faces: Mapping[str, str], report: Report
-) -> TrainState:
-    """Put back what a checkpoint holds beside the weights; where training is then."""
-    if found.optimiser is not None:
-        optimiser.load_state_dict(found.optimiser)
+def _restore_batches(found: Checkpoint, batches: BatchSource, faces: Mapping[str, str], report: Report) -> TrainState:
+    """Go on drawing faces where a checkpoint was taken; where training is then."""
     if "batches" in found.state:
         batches.load_state_dict(found.state["batches"])
     for side, before in found.state.get("faces", {}).items():
@@ -271,14 +283,14 @@ def _restore(
     return TrainState(found.iteration, int(found.state.get("images", 0)))
 
 
-def _preview_names(found: Checkpoint | None, src: FaceBank, dst: FaceBank) -> dict[str, list[str]]:
+def _preview_names(found: Checkpoint | None, src: FaceBank, dst: FaceBank, rows: int) -> dict[str, list[str]]:
     """The faces that previews show: those of before as long as they are all there, else some spread over each set."""
     before = {} if found is None else found.state.get("preview_faces", {})
     chosen = {}
     for side, bank in (("src", src), ("dst", dst)):
         known = list(before.get(side, []))
         whole = known and set(known) <= set(bank.names)
-        chosen[side] = known if whole else [bank.names[index] for index in spread(len(bank))]
+        chosen[side] = known if whole else [bank.names[index] for index in spread(len(bank), rows)]
     return chosen
 
 
@@ -289,7 +301,8 @@ def _preview_faces(src: FaceBank, dst: FaceBank, names: Mapping[str, list[str]],
     for side, bank in (("src", src), ("dst", dst)):
         indexes = [bank.names.index(name) for name in names[side]]
         repeated = [indexes[row % len(indexes)] for row in range(rows)]
-        parts += bank.fetch(np.array(repeated, np.int64), device)
+        pictures, masks = bank.fetch(np.array(repeated, np.int64), device)
+        parts += [pictures, masks[:, :1]]
     return PreviewFaces(*parts)
 
 

@@ -1,0 +1,69 @@
+"""Networks that judge what a swapper does, and learn to: is this picture real, whose code is this?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from understudy.errors import InvalidOption
+from understudy.networks.code_discriminator import CodeDiscriminator
+from understudy.networks.families import Config
+from understudy.networks.patch_discriminator import UnetPatchDiscriminator, fits, fitting_patch_size
+from understudy.networks.saehd import SaehdConfig, code_grid
+from understudy.training.optimisers import Optimiser
+from understudy.training.options import TrainOptions
+
+GAN, CODE_DISCRIMINATOR = "gan", "code_discriminator"
+"""Their names in a learner and in its saved states."""
+
+
+@dataclass(eq=False)
+class Critic:
+    """A network that judges, with the optimiser by which it learns to."""
+
+    net: nn.Module
+    optimiser: Optimiser
+
+    def judge(self, seen: Tensor, *, learning: bool) -> tuple[Tensor, ...]:
+        """Logit maps (B,1,h,w), float32, of pictures or codes (B,C,H,W). Without `learning` its weights get no
+        gradient, only what it has seen."""
+        tensors = self.optimiser.working()
+        if not learning:
+            tensors = {name: tensor.detach() for name, tensor in tensors.items()}
+        judged = functional_call(self.net, tensors, (seen,))
+        return judged if isinstance(judged, tuple) else (judged,)
+
+
+def critic_networks(config: Config, options: TrainOptions, seed: int) -> dict[str, nn.Module]:
+    """The networks that judge with these options, by name, with initial weights.
+
+    Raises InvalidOption for a patch size that this resolution cannot have.
+    """
+    networks: dict[str, nn.Module] = {}
+    if options.gan_power:
+        generator = torch.Generator().manual_seed(seed + 1)
+        networks[GAN] = UnetPatchDiscriminator(patch_size(config, options), options.gan_dims, generator=generator)
+    if options.true_face_power and isinstance(config, SaehdConfig):
+        generator = torch.Generator().manual_seed(seed + 2)
+        networks[CODE_DISCRIMINATOR] = CodeDiscriminator(config.ae_dims, code_grid(config), generator=generator)
+    return networks
+
+
+def patch_size(config: Config, options: TrainOptions) -> int:
+    """The patch size asked for, or the nearest to an eighth of the resolution that this resolution can have.
+
+    Raises InvalidOption when the one asked for does not fit: the network halves the picture so often that halves of
+    pixels would be left.
+    """
+    asked = options.gan_patch_size
+    if asked is None:
+        return fitting_patch_size(max(3, config.size // 8), config.size)
+    if not fits(asked, config.size):
+        raise InvalidOption(
+            f"The resolution {config.size} cannot have the GAN patch size {asked}.",
+            hint=f"The nearest that it can have: --gan-patch-size {fitting_patch_size(asked, config.size)}.",
+        )
+    return asked

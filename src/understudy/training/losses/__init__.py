@@ -1,0 +1,50 @@
+"""What a network is judged by: pictures in, one number per sample out."""
+
+from understudy.training.losses.blocks import (
+    blur_out,
+    dssim,
+    dssim_over,
+    gaussian_blur,
+    judged_as,
+    mean_square,
+    soft_mask,
+    style,
+    total_variation,
+)
+from understudy.training.losses.drawing import (
+    Losses,
+    Targets,
+    background_style_loss,
+    drawing_losses,
+    drawn_inside,
+    dst_kept_calm,
+    face_style_loss,
+    src_kept_calm,
+    targets_of,
+    weighted_sums,
+)
+from understudy.training.losses.objective import Objective, structure_filters
+
+__all__ = [
+    "Losses",
+    "Objective",
+    "Targets",
+    "background_style_loss",
+    "blur_out",
+    "drawing_losses",
+    "drawn_inside",
+    "dssim",
+    "dssim_over",
+    "dst_kept_calm",
+    "face_style_loss",
+    "gaussian_blur",
+    "judged_as",
+    "mean_square",
+    "soft_mask",
+    "src_kept_calm",
+    "structure_filters",
+    "style",
+    "targets_of",
+    "total_variation",
+    "weighted_sums",
+]

@@ -1,0 +1,61 @@
+"""What a class of model is judged by in one step: which losses there are, and what each counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Switches and powers of the losses. A recipe makes it from a model's config and options; a step only reads it.
+
+    filter_sizes: taps of the windows in which structure is compared. masked: pictures are compared inside the soft mask
+    of their person only. bare_blur: the soft mask is the blurred mask itself (Quick96), else one that is 1 all over the
+    face. blur_out: targets with blurred surroundings. eyes_mouth: eyes and mouth count once more.
+
+    gan, true_face, face_style, bg_style: powers as the options of that name give them; 0 leaves the loss out.
+    gan_on_dst: dst's drawings are judged too; hold_dst_surroundings: dst is held outside its mask too (both AMP).
+    frozen: tensors that a step does not change, by what their names begin with.
+
+    faithful: with the reference's slips (docs/faithful.md): background style outside src's mask instead of dst's, and
+    roughness counted along channels and rows.
+    """
+
+    filter_sizes: tuple[int, ...]
+    masked: bool = True
+    bare_blur: bool = False
+    blur_out: bool = False
+    eyes_mouth: bool = False
+    gan: float = 0.0
+    gan_on_dst: bool = False
+    hold_dst_surroundings: bool = False
+    true_face: float = 0.0
+    face_style: float = 0.0
+    bg_style: float = 0.0
+    frozen: tuple[str, ...] = ()
+    faithful: bool = False
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """What each unweighted loss counts, by its name without the person."""
+        return {
+            "structure": 10.0,
+            "pixel": 10.0,
+            "mask": 10.0,
+            "eyes_mouth": 300.0,
+            "face_style": 100.0 * self.face_style,
+            "background_style": 0.1 * self.bg_style,
+            "gan": self.gan,
+            "true_face": self.true_face,
+            "src_roughness": 1e-6,
+            "src_surroundings": 0.02,
+            "dst_roughness": 1e-6,
+            "dst_surroundings": 0.1,
+        }
+
+
+def structure_filters(size: int, *, both: bool) -> tuple[int, ...]:
+    """Filter sizes for faces of `size` pixels: the large one, or the large and the small one."""
+    sizes = (int(size / 11.6), int(size / 23.2))
+    return sizes if both else sizes[:1]
