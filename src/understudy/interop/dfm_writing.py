@@ -42,7 +42,7 @@ def build(
     wiring = next((write for kind, write in WIRINGS.items() if isinstance(net, kind)), None)
     if wiring is None:
         raise IncompatibleModel(f"A network of the kind {type(net).__name__} draws no faces for live use.")
-    size = int(net.config.size)  # type: ignore[union-attr, arg-type]
+    size = int(net.config.size)  # type: ignore[arg-type]
     graph = Graph(half=half, opset=opset)
     face = graph.node("Transpose", graph.input(FACE_INPUT, (None, size, size, 3)), side=size, perm=[0, 3, 1, 2])
     for name, logits, channels in zip(OUTPUTS, wiring(Parts(graph, net), net, face), (1, 3, 1), strict=True):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from understudy.errors import IncompatibleModel
-from understudy.interop.layout import to_reference
+from understudy.interop.layout import to_theirs
 from understudy.networks.onnx_inspection import library
 
 OPSET, IR_VERSION = 12, 7
@@ -126,6 +126,22 @@ class Graph:
             pads=[pad] * 4,
         )
 
+    def grow(self, value: Value, name: str, conv: nn.ConvTranspose2d) -> Value:
+        """A 3×3 transposed convolution of ours to exactly the stride's multiple (`blocks.Grow`)."""
+        stride = conv.stride[0]
+        weight, bias = self._ours(f"{name}.weight", conv.weight), self._ours(f"{name}.bias", conv.bias)
+        return self.node(
+            "ConvTranspose",
+            self.cast(value, self.conv_type),
+            weight,
+            bias,
+            kind=self.conv_type,
+            side=value.side * stride,
+            kernel_shape=[3, 3],
+            strides=[stride, stride],
+            pads=[2 - stride, 2 - stride, 1, 1],
+        )
+
     def dense(self, value: Value, name: str, dense: nn.Linear) -> Value:
         """A dense layer of ours, by the path of its module, always in float32."""
         product = self.node("MatMul", self.cast(value, FLOAT), self._ours(f"{name}.weight", dense.weight, FLOAT))
@@ -186,7 +202,7 @@ class Graph:
 
 def as_onnx(name: str, tensor: Tensor) -> NDArray[np.float32]:
     """One of our weights as such a file has it, float32: kernels (out, in, kh, kw) for BGR, dense (in, out)."""
-    ((array,),) = (group.values() for group in to_reference({name: tensor}).values())
+    array = to_theirs(name, tensor)
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
 
 
