@@ -1,124 +1,316 @@
-"""RMSprop's promises: the update rule whatever the layout, honest dropout, exact resumption."""
+"""The optimisers' promises: one update whatever the layout, honest dropout, exact resumption, frozen parameters."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from understudy.errors import CorruptCheckpoint
-from understudy.training.optimisers import RMSprop, base
+from understudy.training.optimisers import AdaBelief, Optimiser, RMSprop, base, optimiser_named
+
+KINDS = (RMSprop, AdaBelief)
+WAYS = ("pieces", "whole", "visiting")
+"""As a processor does it; as a graphics card does it; the same with moments that live elsewhere."""
+
+KEPT = 77 / 256
 
 
 def parameters(seed: int = 0) -> dict[str, nn.Parameter]:
-    """A kernel in channels-last memory, a matrix longer than a piece of 1000, a bias."""
+    """A kernel in channels-last memory, a matrix longer than a piece of 1000, a bias, a single number."""
     draw = torch.Generator().manual_seed(seed)
     kernel = torch.randn(8, 4, 3, 3, generator=draw).contiguous(memory_format=torch.channels_last)
     return {
         "kernel": nn.Parameter(kernel),
         "matrix": nn.Parameter(torch.randn(50, 70, generator=draw)),
         "bias": nn.Parameter(torch.randn(5, generator=draw)),
+        "factor": nn.Parameter(torch.randn((), generator=draw)),
     }
 
 
-def set_gradients(optimiser: RMSprop, seed: int) -> None:
+def made(kind: type[Any], weights: dict[str, nn.Parameter], way: str = "pieces", **settings: Any) -> Optimiser:
+    optimiser = kind(weights.items(), **settings)
+    assert isinstance(optimiser, Optimiser)
+    optimiser.in_pieces, optimiser.moves_state = way == "pieces", way == "visiting"
+    return optimiser
+
+
+def set_gradients(optimiser: Optimiser, seed: int, size: float = 1.0) -> dict[str, Tensor]:
+    """Random gradients in plain memory layout; copies of them."""
     draw = torch.Generator().manual_seed(seed)
-    for weight in optimiser.working().values():
-        weight.grad = torch.randn(weight.shape, generator=draw).to(weight.dtype)
+    working = optimiser.working()
+    for name in optimiser.parameters:
+        gradient = torch.randn(working[name].shape, generator=draw) * size * optimiser.loss_scale
+        working[name].grad = gradient.to(working[name].dtype)
+    return {name: grad.clone() for name in optimiser.parameters if (grad := working[name].grad) is not None}
+
+
+def run(optimiser: Optimiser, steps: range) -> None:
+    for step in steps:
+        set_gradients(optimiser, step)
+        optimiser.step()
 
 
 @pytest.fixture(autouse=True)
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "PIECE", 1000)
+    monkeypatch.setattr(base, "VISIT", 500)
 
 
-def test_the_update_rule() -> None:
+def rmsprop(gradients: list[Tensor], lr: float) -> Iterator[Tensor]:
+    """What each step adds to a weight, in float64."""
+    square = torch.zeros_like(gradients[0])
+    for gradient in gradients:
+        square = 0.9 * square + 0.1 * gradient**2
+        yield -lr * gradient / (square.sqrt() + 1e-2)
+
+
+def adabelief(gradients: list[Tensor], lr: float) -> Iterator[Tensor]:
+    mean, spread = torch.zeros_like(gradients[0]), torch.zeros_like(gradients[0])
+    for gradient in gradients:
+        mean = 0.9 * mean + 0.1 * gradient
+        spread = 0.999 * spread + 0.001 * (gradient - mean) ** 2
+        yield -lr * mean / (spread.sqrt() + 1e-2)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("kind", "rule"), [(RMSprop, rmsprop), (AdaBelief, adabelief)])
+def test_the_update_rule(kind: type[Any], rule: Callable[..., Iterator[Tensor]], way: str) -> None:
     weights = parameters()
-    before = {name: weight.detach().clone() for name, weight in weights.items()}
-    optimiser = RMSprop(weights.items(), lr=0.1, rho=0.9, eps=1e-2)
-    set_gradients(optimiser, 1)
-    gradients = {name: weight.grad.clone() for name, weight in weights.items() if weight.grad is not None}
+    expected = {name: weight.detach().double() for name, weight in weights.items()}
+    optimiser = made(kind, weights, way, lr=0.1, eps=1e-2)
+    seen = []
+    for step in range(4):
+        seen.append(set_gradients(optimiser, step))
+        optimiser.step()
+        for name, weight in weights.items():
+            moved = list(rule([gradients[name].double() for gradients in seen], 0.1))[-1]
+            expected[name] += moved
+            torch.testing.assert_close(weight.detach().double(), expected[name], rtol=0, atol=2e-6)
+            assert weight.grad is None
+
+
+def test_adabeliefs_first_update_is_three_and_a_half_learning_rates() -> None:
+    """No bias correction: 0.1 / (√0.001 · 0.9), whatever the gradient."""
+    weight = nn.Parameter(torch.zeros(3))
+    optimiser = AdaBelief([("weight", weight)], lr=1e-3)
+    weight.grad = torch.tensor([5.0, -0.1, 40.0])
     optimiser.step()
-    for name, gradient in gradients.items():
-        moment = 0.1 * gradient**2
-        expected = before[name] - 0.1 * gradient / (moment.sqrt() + 1e-2)
-        torch.testing.assert_close(weights[name].detach(), expected)
-        torch.testing.assert_close(optimiser.moments["moment"][name], moment)
-        assert weights[name].grad is None
+    torch.testing.assert_close(weight.detach() / 1e-3, torch.tensor([-3.5136, 3.5136, -3.5136]), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
-def test_a_gpus_way_of_updating_gives_the_same_weights(compute: torch.dtype) -> None:
+@pytest.mark.parametrize("settings", [{}, {"compute": torch.bfloat16}, {"clip_norm": 1.0}, {"lr_period": 3}], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_way_of_updating_gives_the_same_weights(kind: type[Any], settings: dict[str, Any]) -> None:
     results = []
-    for in_pieces in (True, False):
-        weights = parameters()
-        optimiser = RMSprop(weights.items(), lr=0.1, compute=compute, clip_norm=1.0)
-        optimiser.in_pieces = in_pieces
-        for step in range(3):
-            set_gradients(optimiser, step)
-            optimiser.step()
-        results.append({**weights, **{f"working {name}": copy for name, copy in optimiser.working().items()}})
-    for name, tensor in results[0].items():
-        torch.testing.assert_close(tensor, results[1][name], rtol=1e-5, atol=1e-6)
+    for way in WAYS:
+        optimiser = made(kind, parameters(), way, lr=0.1, **settings)
+        run(optimiser, range(4))
+        results.append(dict(optimiser.working()) | {f"moment {key}": value for key, value in moments(optimiser)})
+    tolerance = 1e-5 if settings.get("compute") is None else 2**-7
+    for way, other in zip(WAYS[1:], results[1:], strict=True):
+        for name, tensor in results[0].items():
+            torch.testing.assert_close(tensor, other[name], rtol=tolerance, atol=2e-6, msg=lambda m, w=way: f"{w}: {m}")
+
+
+def moments(optimiser: Optimiser) -> Iterator[tuple[str, Tensor]]:
+    for kind, named in optimiser.moments.items():
+        for name, moment in named.items():
+            yield f"{kind} {name}", moment
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_moments_that_live_elsewhere_change_nothing_at_all(kind: type[Any]) -> None:
+    results = []
+    for way in ("whole", "visiting"):
+        optimiser = made(kind, parameters(), way, lr=0.1, lr_dropout=0.3, clip_norm=1.0, compute=torch.bfloat16)
+        run(optimiser, range(3))
+        results.append(optimiser)
+    for name, weight in results[0].parameters.items():
+        assert torch.equal(weight, results[1].parameters[name])
+    for (name, moment), (_, other) in zip(moments(results[0]), moments(results[1]), strict=True):
+        assert torch.equal(moment, other), name
+
+
+def test_moments_are_kept_where_they_were_asked_to_be() -> None:
+    optimiser = AdaBelief(parameters().items(), state_device=torch.device("meta"))
+    assert {moment.device.type for _, moment in moments(optimiser)} == {"meta"}
+    assert optimiser.moves_state
+    assert not AdaBelief(parameters().items(), state_device=torch.device("cpu")).moves_state
 
 
 @pytest.mark.parametrize("in_pieces", [True, False])
-def test_dropout_keeps_77_of_256_updates_and_others_each_time(in_pieces: bool) -> None:
-    weight = nn.Parameter(torch.zeros(300, 500))
-    optimiser = RMSprop([("weight", weight)], lr=1.0, lr_dropout=0.3, seed=3)
-    optimiser.in_pieces = in_pieces
-    moved = []
-    for _ in range(2):
-        before = weight.detach().clone()
-        weight.grad = torch.ones_like(weight)
-        optimiser.step()
-        moved.append((weight.detach() - before).abs() > 1e-9)
-    for mask in moved:
-        assert mask.float().mean().item() == pytest.approx(77 / 256, abs=0.006)  # 5 deviations
-    assert (moved[0] & moved[1]).float().mean().item() == pytest.approx((77 / 256) ** 2, abs=0.005)
-    first, second = moved[0].flatten()[:75000], moved[0].flatten()[75000:]
-    assert (first & second).float().mean().item() == pytest.approx((77 / 256) ** 2, abs=0.006)
-    assert optimiser.moments["moment"]["weight"].min() > 0
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_keeps_77_of_256_updates_and_others_each_time(kind: type[Any], in_pieces: bool) -> None:
+    """Between steps, between two tensors and between parts of one, the kept ones have nothing to do with each other."""
+    weights = {name: nn.Parameter(torch.zeros(300, 500)) for name in ("one", "two")}
+    optimiser = made(kind, weights, "pieces" if in_pieces else "whole", lr=1.0, lr_dropout=0.3, seed=3)
+    masks = [dropped(optimiser) for _ in range(2)]
+    drawn = [mask for by_name in masks for mask in by_name.values()]
+    for mask in drawn:
+        assert mask.mean().item() == pytest.approx(KEPT, abs=0.006)  # 5 deviations
+    shifted = masks[0]["one"].roll(1000)  # pieces are 1000 long here
+    pairs = [(drawn[i], drawn[j]) for i in range(4) for j in range(i)] + [(drawn[0], shifted)]
+    for one, other in pairs:
+        assert (one * other).mean().item() == pytest.approx(KEPT**2, abs=0.004)
+    assert all(moment.abs().min() > 0 for name, moment in moments(optimiser))
 
 
-@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
-def test_a_resumed_optimiser_goes_on_bit_for_bit(compute: torch.dtype) -> None:
-    weights = parameters()
-    one = RMSprop(weights.items(), lr_dropout=0.3, compute=compute, seed=7)
-    for step in range(3):
-        set_gradients(one, step)
-        one.step()
-    copies = {name: nn.Parameter(weight.detach().clone()) for name, weight in weights.items()}
-    other = RMSprop(copies.items(), lr_dropout=0.3, compute=compute, seed=1)
-    other.load_state_dict(one.state_dict())
-    for step in range(3, 5):
-        for optimiser in (one, other):
-            set_gradients(optimiser, step)
-            optimiser.step()
-    for name, weight in weights.items():
-        assert torch.equal(weight, copies[name])
+def dropped(optimiser: Optimiser) -> dict[str, Tensor]:
+    """Take a step; 1 where weights moved by it."""
+    before = {name: weight.detach().clone() for name, weight in optimiser.parameters.items()}
+    for step, weight in enumerate(optimiser.parameters.values()):
+        weight.grad = torch.full_like(weight, 1.0 + step + optimiser.iterations)
+    optimiser.step()
+    return {
+        name: ((weight.detach() - before[name]).abs() > 1e-9).float().flatten()
+        for name, weight in optimiser.parameters.items()
+    }
+
+
+def test_dropout_can_be_switched_while_it_runs() -> None:
+    weight = nn.Parameter(torch.zeros(100, 100))
+    optimiser = RMSprop([("weight", weight)], lr=1.0)
+    assert dropped(optimiser)["weight"].mean() == 1
+    optimiser.lr_dropout = 0.3
+    assert dropped(optimiser)["weight"].mean().item() == pytest.approx(KEPT, abs=0.03)
+    optimiser.lr_dropout = 1.0
+    assert dropped(optimiser)["weight"].mean() == 1
+
+
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("way", ["pieces", "whole"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_resumed_optimiser_goes_on_bit_for_bit(kind: type[Any], way: str, compute: torch.dtype) -> None:
+    settings = {"lr_dropout": 0.3, "lr_period": 4, "compute": compute, "clip_norm": 2.0}
+    one = made(kind, parameters(), way, **settings, seed=7)
+    run(one, range(3))
+    copies = {name: nn.Parameter(weight.detach().clone()) for name, weight in one.parameters.items()}
+    other = made(kind, copies, way, **settings, seed=1)
+    assert other.load_state_dict(one.state_dict()) == []
+    for optimiser in (one, other):
+        run(optimiser, range(3, 5))
+    for name, weight in one.parameters.items():
+        assert torch.equal(weight, copies[name]), name
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in one.state_dict().items())
     assert other.iterations == 5
 
 
-def test_working_copies_follow_the_weights() -> None:
+def test_a_saved_state_is_a_snapshot_in_plain_layout() -> None:
+    """safetensors takes only dense tensors in C order, and training goes on while they are written."""
+    optimiser = AdaBelief(parameters().items())
+    run(optimiser, range(1))
+    state = optimiser.state_dict()
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    run(optimiser, range(1, 2))
+    for name, tensor in state.items():
+        assert tensor.is_contiguous()
+        assert torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize("compute", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("way", WAYS)
+def test_working_copies_follow_the_weights(way: str, compute: torch.dtype) -> None:
     weights = parameters()
-    optimiser = RMSprop(weights.items(), lr=0.1, compute=torch.bfloat16)
+    optimiser = made(AdaBelief, weights, way, lr=0.1, compute=compute)
     copies = optimiser.working()
-    set_gradients(optimiser, 0)
-    optimiser.step()
+    run(optimiser, range(1))
     assert optimiser.working()["bias"] is copies["bias"]
     for name, weight in weights.items():
-        assert torch.equal(optimiser.working()[name], weight.to(torch.bfloat16))
+        assert torch.equal(optimiser.working()[name], weight.to(compute))
+        assert optimiser.working()[name].grad is None
         assert weight.dtype is torch.float32
     with torch.no_grad():
         weights["bias"].fill_(3)  # as loading a checkpoint does
-    assert torch.equal(optimiser.working()["bias"], torch.full((5,), 3.0, dtype=torch.bfloat16))
+    assert torch.equal(optimiser.working()["bias"], torch.full((5,), 3.0, dtype=compute))
+
+
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_gets_no_gradient_keeps_its_value_and_its_moments(kind: type[Any], way: str, compute: torch.dtype) -> None:
+    weights = parameters()
+    optimiser = made(kind, weights, way, lr=0.1, compute=compute)
+    run(optimiser, range(1))
+    before = {name: value.clone() for name, value in [*weights.items(), *moments(optimiser)]}
+    set_gradients(optimiser, 1)
+    optimiser.working()["bias"].grad = None  # no part of the loss
+    weights["matrix"].requires_grad_(False)  # frozen by name, with a gradient that somebody left
+    optimiser.step()
+    for name, value in [*weights.items(), *moments(optimiser)]:
+        still = name.endswith(("bias", "matrix"))
+        assert torch.equal(value, before[name]) == still, name
+    assert optimiser.working()["matrix"].grad is None
+    assert not optimiser.working()["matrix"].requires_grad
+    weights["matrix"].requires_grad_(True)
+    run(optimiser, range(2, 3))
+    assert not torch.equal(weights["matrix"], before["matrix"])
+
+
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
+def test_constants_are_computed_with_and_never_change(compute: torch.dtype) -> None:
+    weights, constants = parameters(), {"inter": nn.Parameter(torch.ones(4))}
+    optimiser = AdaBelief(weights.items(), constants=constants.items(), compute=compute)
+    working = optimiser.working()
+    assert working["inter"].dtype is compute
+    (working["bias"].sum() * working["inter"].sum()).backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    assert torch.equal(constants["inter"], torch.ones(4))
+    assert constants["inter"].grad is None
+    assert not any("inter" in name for name in optimiser.state_dict())
+    with torch.no_grad():
+        constants["inter"].fill_(2)
+    assert torch.equal(optimiser.working()["inter"], torch.full((4,), 2, dtype=compute))
+
+
+def test_a_step_without_any_gradient_only_counts() -> None:
+    optimiser = RMSprop(parameters().items(), clip_norm=1.0, lr_dropout=0.3)
+    optimiser.step()
+    assert optimiser.iterations == 1
+
+
+@pytest.mark.parametrize("way", ["pieces", "whole"])
+def test_clipping_shortens_all_gradients_together(way: str) -> None:
+    """RMSprop's moment shows the gradient that was used: of length 2, whatever it was above that."""
+    for size, length in ((10.0, 2.0), (1e-3, None)):
+        optimiser = made(RMSprop, parameters(), way, clip_norm=2.0)
+        gradients = set_gradients(optimiser, 0, size)
+        given = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in gradients.values()))
+        optimiser.step()
+        used = math.sqrt(sum(float(moment.double().sum()) for _, moment in moments(optimiser)) / 0.1)
+        assert used == pytest.approx(length or given, rel=1e-5)
+
+
+@pytest.mark.parametrize("way", ["pieces", "whole"])
+def test_a_long_gradient_is_measured_to_the_last_digits(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Added up in one float32, sixteen million equal squares would miss the sum by far more."""
+    monkeypatch.setattr(base, "PIECE", 1 << 19)
+    weight = nn.Parameter(torch.zeros((1 << 24) + 100))
+    optimiser = made(RMSprop, {"weight": weight}, way, clip_norm=1.0)
+    weight.grad = torch.full_like(weight, 0.1)
+    optimiser.step()
+    used = math.sqrt(float(optimiser.moments["moment"]["weight"].double().sum()) / 0.1)
+    assert used == pytest.approx(1.0, rel=1e-5)
+
+
+def test_the_cosine_counts_the_step_being_taken() -> None:
+    weight = nn.Parameter(torch.zeros(1))
+    optimiser = RMSprop([("weight", weight)], lr=1.0, lr_period=4)
+    rates = []
+    for _ in range(5):
+        set_gradients(optimiser, 0)
+        optimiser.step()
+        rates.append(optimiser.current_lr)
+    assert rates == pytest.approx([0.5, 0, 0.5, 1, 0.5])
 
 
 def test_a_moment_of_another_shape_is_refused_and_changes_nothing() -> None:
     optimiser = RMSprop(parameters().items())
-    set_gradients(optimiser, 0)
-    optimiser.step()
+    run(optimiser, range(1))
     before = optimiser.state_dict()
     state = {name: torch.ones_like(tensor) for name, tensor in before.items()} | {"moment.bias": torch.ones(6)}
     with pytest.raises(CorruptCheckpoint, match=r"bias: it is \(6,\) where \(5,\)"):
@@ -127,13 +319,92 @@ def test_a_moment_of_another_shape_is_refused_and_changes_nothing() -> None:
         assert torch.equal(tensor, before[name]), name
 
 
-def test_float16_skips_an_overflow_and_lowers_its_scale() -> None:
+def test_switching_kinds_keeps_the_count_and_says_so() -> None:
+    one = RMSprop(parameters().items())
+    run(one, range(3))
+    other = AdaBelief(parameters().items())
+    run(other, range(1))
+    (note,) = other.load_state_dict(one.state_dict())
+    assert "another optimiser (moment)" in note
+    assert "AdaBelief starts with fresh ones and counts on from iteration 3" in note
+    assert other.iterations == 3
+    assert all(not moment.any() for _, moment in moments(other))
+    (note,) = one.load_state_dict(other.state_dict())
+    assert "another optimiser (first, second)" in note
+
+
+def test_missing_moments_start_afresh_and_are_named() -> None:
+    optimiser = AdaBelief(parameters().items())
+    run(optimiser, range(2))
+    state = optimiser.state_dict()
+    del state["second.matrix"]
+    run(optimiser, range(2, 3))
+    (note,) = optimiser.load_state_dict(state)
+    assert note == "1 of 8 saved moments are missing and start afresh: second.matrix."
+    assert not optimiser.moments["second"]["matrix"].any()
+    assert torch.equal(optimiser.moments["first"]["matrix"], state["first.matrix"])
+    assert optimiser.iterations == 2
+
+
+def test_a_state_that_only_counts_is_enough() -> None:
+    """As when a model was imported whose optimiser file was missing or of no use."""
+    optimiser = AdaBelief(parameters().items())
+    (note,) = optimiser.load_state_dict({"iterations": torch.tensor(90000)})
+    assert "8 of 8 saved moments are missing" in note
+    assert optimiser.iterations == 90000
+
+
+def test_moments_of_parameters_that_are_not_trained_are_left_aside() -> None:
     weights = parameters()
-    optimiser = RMSprop(weights.items(), lr=0.1, compute=torch.float16)
-    before, scale = weights["bias"].detach().clone(), optimiser.loss_scale
-    for weight in optimiser.working().values():
-        weight.grad = torch.full_like(weight, float("inf"))
+    everything = RMSprop(weights.items())
+    run(everything, range(1))
+    some = RMSprop([("bias", weights["bias"])])
+    assert some.load_state_dict(everything.state_dict()) == []
+    assert torch.equal(some.moments["moment"]["bias"], everything.moments["moment"]["bias"])
+
+
+@pytest.mark.parametrize("poison", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("kind", KINDS)
+def test_float16_skips_an_overflow_and_lowers_its_scale(kind: type[Any], poison: float) -> None:
+    weights = parameters()
+    optimiser = made(kind, weights, lr=0.1, compute=torch.float16)
+    before, scale = {name: weight.detach().clone() for name, weight in weights.items()}, optimiser.loss_scale
+    set_gradients(optimiser, 0)
+    gradient = optimiser.working()["kernel"].grad
+    assert gradient is not None
+    gradient[3, 2, 1, 0] = poison
     optimiser.step()
-    assert torch.equal(weights["bias"], before)
+    assert all(torch.equal(weight, before[name]) for name, weight in weights.items())
+    assert all(not moment.any() for _, moment in moments(optimiser))
+    assert all(copy.grad is None for copy in optimiser.working().values())
     assert optimiser.loss_scale == scale / 2
-    assert optimiser.moments["moment"]["bias"].abs().max() == 0
+    run(optimiser, range(1, 2))
+    assert not torch.equal(weights["bias"], before["bias"])
+
+
+def test_float16_raises_its_scale_after_a_thousand_good_steps_and_never_loses_it() -> None:
+    weight = nn.Parameter(torch.zeros(2))
+    optimiser = RMSprop([("weight", weight)], compute=torch.float16)
+    scale = optimiser.loss_scale
+    run(optimiser, range(1000))
+    assert optimiser.loss_scale == 2 * scale
+    for _ in range(40):
+        optimiser.working()["weight"].grad = torch.full((2,), math.nan, dtype=torch.float16)
+        optimiser.step()
+    assert optimiser.loss_scale == 1
+
+
+@pytest.mark.parametrize("way", ["pieces", "whole"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_float16_sees_gradients_that_would_vanish_without_the_scale(kind: type[Any], way: str) -> None:
+    """1e-9 is zero in float16; multiplied with the loss, it arrives."""
+    weight = nn.Parameter(torch.ones(3))
+    optimiser = made(kind, {"weight": weight}, way, compute=torch.float16, lr=0.1, eps=1e-12)
+    (optimiser.working()["weight"].float().sum() * 1e-8 * optimiser.loss_scale).backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    assert (weight - 1).abs().min() > 0.05
+
+
+def test_optimisers_go_by_the_names_of_the_options() -> None:
+    assert optimiser_named("rmsprop") is RMSprop
+    assert optimiser_named("adabelief") is AdaBelief

@@ -30,6 +30,9 @@ PIECE = 1 << 19
 VISIT = 1 << 24
 """Numbers whose moments visit the device of the weights together, 64 MB for each moment; at least one tensor."""
 
+ROW = 4096
+"""Numbers whose squares are added up together when the length of gradients is taken."""
+
 LARGEST_SCALE = 65536.0
 
 
@@ -320,7 +323,7 @@ class Optimiser(ABC):
         """
         if not self.clip_norm:
             return 1 / self.loss_scale
-        length = _length(gradients, self.in_pieces) / self.loss_scale
+        length = _length(gradients) / self.loss_scale
         if self.in_pieces:
             return (self.clip_norm / float(length) if length >= self.clip_norm else 1.0) / self.loss_scale
         return torch.where(length >= self.clip_norm, self.clip_norm / length, 1.0) / self.loss_scale
@@ -383,15 +386,22 @@ def _like(gradient: Tensor, weight: Tensor) -> Tensor:
     return same.copy_(gradient)
 
 
-def _length(gradients: Iterable[Tensor], in_pieces: bool) -> Tensor:
+def _length(gradients: Iterable[Tensor]) -> Tensor:
     """The length of all gradients together, float32, on their device."""
-    if in_pieces:  # short sums of squares: over millions of numbers one float32 would lose digits
-        parts = [piece for gradient in gradients for piece in torch.split(_flat(gradient), PIECE)]
-        norms = [torch.linalg.vector_norm(piece, dtype=torch.float32) for piece in parts]
+    gradients = list(gradients)
+    if gradients[0].device.type == "cpu":
+        norms = [norm for gradient in gradients for norm in _norms(_flat(gradient))]
     else:
-        norms = list(torch._foreach_norm(list(gradients), dtype=torch.float32))
-    length: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        norms = list(torch._foreach_norm(gradients, dtype=torch.float32))
+    length: Tensor = torch.linalg.vector_norm(torch.cat([norm.reshape(-1) for norm in norms]))
     return length
+
+
+def _norms(numbers: Tensor) -> list[Tensor]:
+    """Norms of rows of a few thousand: in one sum over millions, a processor's float32 is wrong in the third digit."""
+    whole = numbers.numel() - numbers.numel() % ROW
+    rows = [numbers[:whole].view(-1, ROW), numbers[whole:].view(1, -1)]
+    return [torch.linalg.vector_norm(part, dim=1, dtype=torch.float32) for part in rows if part.numel()]
 
 
 def _require_shape(stored: Tensor | None, moment: Tensor, name: str) -> None:
