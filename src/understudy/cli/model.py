@@ -25,6 +25,12 @@ def train(
     run_stage(context.obj, "stages.train:train", f"Training of {name}", name=name, options=options)
 
 
+ModelArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model, as `model list` names it.")]
+ClassOption = Annotated[
+    str, typer.Option("--model", help="Its class (saehd, amp, …), where models of two classes share the name.")
+]
+
+
 def list_models(context: typer.Context) -> None:
     """List the models of the workspace, the one trained last first.
 
@@ -35,3 +41,93 @@ def list_models(context: typer.Context) -> None:
 
     models = find(context.obj.workspace)
     context.obj.finish({"ok": True, "models": [model.as_json() for model in models]}, list_text(models))
+
+
+def show(
+    context: typer.Context,
+    name: ModelArgument,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, max=512, help="Faces of each side to predict memory for; else its own."),
+    ] = None,
+    model: ClassOption = "",
+) -> None:
+    """Say what a model is: network, memory, work, how its training goes; draws the loss curve.
+
+    Memory is predicted, not taken: nothing is loaded.
+    """
+    from understudy.cli.model_tables import shown_text
+    from understudy.stages.model_show import show_model
+
+    with context.obj.progress() as report:
+        result = show_model(context.obj.workspace, name, batch_size=batch_size, model_class=model, report=report)
+    body = result.as_json()
+    context.obj.finish(body, shown_text(body))
+
+
+def rename(
+    context: typer.Context,
+    name: ModelArgument,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    model: ClassOption = "",
+) -> None:
+    """Give a model another name.
+
+    Of models in DeepFaceLab's files, only the files of that model and class are renamed, backups included.
+    """
+    from understudy.cli.model_tables import renamed_text
+    from understudy.stages.model_manage import rename_model
+
+    result = rename_model(context.obj.workspace, name, new, model_class=model)
+    context.obj.finish(result.as_json(), renamed_text(result.notes))
+
+
+def delete(
+    context: typer.Context,
+    name: ModelArgument,
+    model: ClassOption = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Bring back the model of that name deleted last.")] = False,
+) -> None:
+    """Move a model to the workspace's trash; --undo brings it back."""
+    from understudy.cli.model_tables import deleted_text, restored_text
+    from understudy.stages.model_manage import delete_model, restore_model
+
+    if undo:
+        result = restore_model(context.obj.workspace, name)
+        context.obj.finish(result.as_json(), restored_text(result.notes))
+        return
+    result = delete_model(context.obj.workspace, name, model_class=model)
+    context.obj.finish(result.as_json(), deleted_text(result.notes))
+
+
+def copy(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="OLD",
+            help="The model to copy: of this workspace, of the shared folder of pretrained models, or a path.",
+        ),
+    ],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The name of the copy.")],
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Start a new model from it: what it learned of faces stays, what it learned of two people begins "
+            "anew, and iterations count from 0.",
+        ),
+    ] = False,
+    model: ClassOption = "",
+) -> None:
+    """Copy a model, or start a new one from it with --fresh.
+
+    Saved states are shared on the disk, so that a copy takes hardly any room. A model in DeepFaceLab's files is
+    imported under the new name.
+    """
+    from understudy.cli.model_tables import copied_text
+    from understudy.stages.model_manage import copy_model
+
+    with context.obj.progress() as report:
+        result = copy_model(context.obj.workspace, name, new, fresh=fresh, model_class=model, report=report)
+    context.obj.finish(result.as_json(), copied_text(result.notes))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -78,3 +79,123 @@ def when_text(iso: str) -> str:
 def number_text(value: Any) -> str:
     """A number to three or four figures, others as they are."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def renamed_text(notes: Mapping[str, Any]) -> str:
+    """What was renamed, and what is left of flat files beside it."""
+    files = f" ({notes['files']} files)" if notes["files"] > 1 else ""
+    return _lines(f"{notes['renamed_from']} is called {notes['model']} now{files}.", notes)
+
+
+def deleted_text(notes: Mapping[str, Any]) -> str:
+    """Where the model is now, and the way back."""
+    return _lines(f"{notes['model']} is in the trash: {notes['trash']}\nTo bring it back: {notes['undo']}", notes)
+
+
+def restored_text(notes: Mapping[str, Any]) -> str:
+    return f"{notes['model']} ({notes['class']}) is back."
+
+
+def copied_text(notes: Mapping[str, Any]) -> str:
+    """The copy, what begins anew in it, and the next command."""
+    what = f"{notes['model']} ({notes['class']}, iteration {notes['iteration']:,})"
+    if "fresh" not in notes:
+        return f"{what} is a copy of {notes['copied_from']}."
+    anew = f" New in it: {', '.join(notes['fresh'])}." if notes["fresh"] else " All its weights are kept."
+    return (
+        f"{what} starts from {notes['copied_from']}.{anew}\nNext: {shlex.join(['understudy', 'train', notes['model']])}"
+    )
+
+
+def _lines(text: str, notes: Mapping[str, Any]) -> str:
+    return f"{text}\n{notes['note']}" if "note" in notes else text
+
+
+def shown_text(body: Mapping[str, Any]) -> str:
+    """One model in full, a fact a line."""
+    rows = [*_rows_of_all(body), *_rows_of_the_network(body), *_rows_of_training(body), *_rows_of_a_dfm(body)]
+    width = max(len(label) for label, _ in rows)
+    lines = [f"{label.ljust(width)}  {text}" for label, text in rows]
+    return "\n".join([str(body["model"]), *(f"  {line}" for line in lines)])
+
+
+Rows = list[tuple[str, str]]
+
+
+def _rows_of_all(body: Mapping[str, Any]) -> Rows:
+    rows: Rows = [("problem", problem) for problem in body["problems"]]
+    what = [body["class"], *([body["archi"]] if body["archi"] else [])]
+    what += [f"{body['resolution']} px"] if body["resolution"] else []
+    what += [f"{face_words(body['face_type'])} face"] if body["face_type"] else []
+    rows.append(("model", ", ".join(what)))
+    rows += [("files", f"{FORMATS[body['format']]}, {size_text(body['bytes'])}")] if body["format"] in FORMATS else []
+    dims = [f"{name.removesuffix('_dims')} {value}" for name, value in body.get("config", {}).items() if "dims" in name]
+    rows += [("dimensions", ", ".join(dims))] if dims else []
+    if body["pretraining"]:
+        end = shlex.join(["understudy", "model", "copy", body["model"], "NEW", "--fresh"])
+        rows.append(("pretraining", f"yes, on many people's faces; to train two of them: {end}"))
+    return rows
+
+
+def _rows_of_the_network(body: Mapping[str, Any]) -> Rows:
+    rows: Rows = []
+    if "parameters" in body:
+        parts = ", ".join(f"{name} {count / 1e6:.1f}" for name, count in body["parameters"].items())
+        rows.append(("parameters", f"{body['parameters_total'] / 1e6:.1f} million ({parts})"))
+    flops = body.get("flops", {})
+    words = [f"{flops['swap_per_face'] / 1e9:.1f} GFLOP a face"] if "swap_per_face" in flops else []
+    words += [f"{flops['training_per_sample'] / 1e9:.0f} to learn from one"] if "training_per_sample" in flops else []
+    rows += [("work", ", ".join(words))] if words else []
+    memory = body.get("memory", {})
+    for use, label in (("training", "train with"), ("swap", "merge with")):
+        if use in memory:
+            need = memory[use]
+            faces = f"{need['batch_size']} faces of each side" if use == "training" else "one face at a time"
+            rows.append((label, f"{size_text(need['total'])} of memory in {memory['precision']}, {faces}"))
+    return rows
+
+
+def _rows_of_training(body: Mapping[str, Any]) -> Rows:
+    rows: Rows = []
+    if body["iteration"] is not None:
+        images = f", {body['images']:,} faces of each side" if body.get("images") else ""
+        rows.append(("trained", f"{body['iteration']:,} iterations{images}"))
+    if losses := body.get("losses", {}).get("means"):
+        last = min(body["losses"]["last"], body["losses"]["iterations"])
+        values = ", ".join(f"{name} {number_text(value)}" for name, value in losses.items() if name in MAIN_LOSSES)
+        rows.append(("losses", f"{values}, mean of the last {last:,}"))
+    if found := body.get("optimiser"):
+        rows.append(("optimiser", f"{found['kind']}, {found['steps'] or 0:,} steps"))
+    options = {**body.get("options", {})}
+    rows += [("options", ", ".join(f"{name} {value}" for name, value in options.items()))] if options else []
+    rows += _rows_of_saved_states(body)
+    rows += [("created", when_text(body["created"]))] if body.get("created") else []
+    rows += [(when_text(event.get("at", "")), str(event.get("text", ""))) for event in body.get("events", [])]
+    rows += [("loss curve", path) for path in body["outputs"]]
+    return rows
+
+
+MAIN_LOSSES = ("src", "dst", "loss", "gan", "code_discriminator")
+
+
+def _rows_of_saved_states(body: Mapping[str, Any], most: int = 5) -> Rows:
+    rows: Rows = []
+    for kind, label in (("checkpoints", "saved"), ("backups", "backups")):
+        states = body.get(kind, [])
+        for index, state in enumerate(states[:most]):
+            at = "-" if state["iteration"] is None else f"{state['iteration']:,}"
+            size = f", {size_text(state['bytes'])}" if "bytes" in state else ""
+            broken = ", damaged" if "problem" in state else ""
+            rows.append((label if not index else "", f"{at} at {when_text(state['saved'])}{size}{broken}"))
+        rows += [("", f"… and {len(states) - most} more")] if len(states) > most else []
+    return rows
+
+
+def _rows_of_a_dfm(body: Mapping[str, Any]) -> Rows:
+    if body["format"] != "dfm" or "inputs" not in body:
+        return []
+    rows: Rows = [("input", line) for line in body["inputs"]]
+    rows += [("output", line) for line in body["outputs_of_network"]]
+    rows.append(("weights", f"{body['parameters_total'] / 1e6:.1f} million"))
+    rows.append(("written by", f"{body['producer'] or '?'}, opset {body['opset'] or '?'}"))
+    return rows + [(name, value) for name, value in body["metadata"].items()]

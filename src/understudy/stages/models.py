@@ -46,14 +46,14 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
 
 
 def find_model(workspace: Workspace, name: str, model_class: str = "") -> ModelSummary:
-    """The model of that name: ours before flat files before a `.dfm`; of a class, where one is given.
+    """The model of that name, or of that name and class (`new_SAEHD`): ours before flat files before a `.dfm`.
 
     Raises MissingModel naming those that there are, UsageError where flat models of two classes share the name, and for
     a name that cannot be one.
     """
     workspace.model(name)
     every = list_models(workspace)
-    found = [model for model in every if name in (model.name, _file_name(model))]
+    found = [model for model in every if name == model.name] or [model for model in every if name == _full_name(model)]
     found = [model for model in found if not model_class or model.model_class.lower() == model_class.lower()]
     if not found:
         raise no_such_model(workspace, name, every)
@@ -188,9 +188,9 @@ def _rank(model: ModelSummary) -> int:
     return ("understudy", "flat", "dfm").index(model.format)
 
 
-def _file_name(model: ModelSummary) -> str:
-    """What a `.dfm` is called on the disk, which is what people type too."""
-    return f"{model.name}.dfm" if model.format == "dfm" else model.name
+def _full_name(model: ModelSummary) -> str:
+    """What else people call it: `new_SAEHD`, as the reference does, or `new_SAEHD_model.dfm`, as it is on the disk."""
+    return f"{model.name}.dfm" if model.format == "dfm" else f"{model.name}_{model.model_class}"
 
 
 def _face_type(short: object) -> str:

@@ -58,6 +58,10 @@ class ModelRecord:
     def with_options(self, options: Mapping[str, Any]) -> ModelRecord:
         return replace(self, options=dict(options))
 
+    def started(self, origin: Mapping[str, Any]) -> ModelRecord:
+        """The record of a model that took its first weights from another, as `started_from` says."""
+        return replace(self, started_from=dict(origin))
+
     def with_event(self, event: str, text: str) -> ModelRecord:
         """The record with one more event, of now."""
         return replace(self, events=(*self.events, {"at": now(), "event": event, "text": text}))
