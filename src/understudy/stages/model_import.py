@@ -9,6 +9,7 @@ A model appears by one rename, whole; whatever stops an import leaves nothing be
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import (
+    DiskFull,
     Interrupted,
     MissingModel,
     ModelError,
@@ -133,7 +135,7 @@ def import_flat(
             break
         except UnusablePart as found:
             without[found.part] = found.why
-    for note in done.notes:
+    for note in [*done.notes, *_namesakes(flat)]:
         report(Note(note, "warning", folder.name))
     if done.unused:
         report(Note(f"Not brought over, and left where they are: {', '.join(done.unused)}.", item=folder.name))
@@ -153,6 +155,17 @@ def import_flat(
         )
     )
     return done
+
+
+def _namesakes(flat: FlatModel) -> list[str]:
+    """A sentence for each model of another class that has the same name."""
+    others = flat_models_named(find_flat_models(flat.folder), flat.name) if flat.name else []
+    return [
+        f"There is another model of that name, {other.full_name}; bring it in with: "
+        f"understudy model import {flat.folder} --name {other.full_name} --as NEW"
+        for other in others
+        if other.model_class != flat.model_class
+    ]
 
 
 def start_from_pretrained(folder: Path, pretrained: Path, model_class: str, *, report: Report = silent) -> None:
@@ -283,6 +296,7 @@ def _import_once(
     backups = find_backups(flat)
     brought = 0
     with read_flat_model(flat, without=without) as opened:
+        _require_room(folder, opened.size_bytes + sum(backup.size_bytes for backup in backups if with_backups))
         _watch(opened, f"Importing {folder.name}", report, stop)
 
         def beside(temp: Path) -> None:
@@ -306,6 +320,18 @@ def _import_once(
             len(backups),
             opened.unused,
             opened.notes,
+        )
+
+
+def _require_room(folder: Path, needed: int) -> None:
+    """Raise DiskFull before anything is written where it cannot all be."""
+    there = next(path for path in folder.parents if path.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise DiskFull(
+            f"The disk has {free / MEGABYTE:.0f} MB free, and the model {folder.name} takes {needed / MEGABYTE:.0f} MB.",
+            hint=f"Make room on the disk of {there}, then run the same command again.",
+            path=there,
         )
 
 
