@@ -5,8 +5,9 @@ model/NAME/ ─ newest saved state, options, losses, what was kept from the impo
 
 from __future__ import annotations
 
+import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import DiskFull, IncompatibleModel, Interrupted, UsageError
-from understudy.files import os_errors, require_writable
+from understudy.files import os_errors
 from understudy.interop import flat_writing, reference_options, reference_record
 from understudy.interop.flat_writing import FlatFile, FlatFiles, prefix_of
 from understudy.interop.reference_record import ReferenceRecord, loss_names
 from understudy.networks.families import config_from_plain, family_for
+from understudy.networks.patch_discriminator import fitting_patch_size
 from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.stages.models import open_model
 from understudy.stages.publishing import finish_publishing, publishing_set
@@ -153,8 +155,18 @@ def _require_own_weights(record: ModelRecord, saved: OpenState) -> None:
     import torch
 
     family = family_for(record.model_class)
+    config = config_from_plain(family, record.config)
+    told = {option.ours for option in reference_options.known_options(family.model_class).values()}
+    usual = family.config()
+    for field in fields(config):
+        if field.name not in told and getattr(config, field.name) != getattr(usual, field.name):
+            raise IncompatibleModel(
+                f"DeepFaceLab's {family.model_class} always has {field.name} {getattr(usual, field.name)}; this model "
+                f"has {getattr(config, field.name)}.",
+                hint="Only models of the class's own numbers can be exported.",
+            )
     with torch.device("meta"):
-        net = family.build(config_from_plain(family, record.config))
+        net = family.build(config)
     for name, tensor in net.state_dict().items():
         found = saved.weights.shapes.get(name)
         if found != tuple(tensor.shape):
@@ -171,7 +183,8 @@ def _options(model_class: str, record: ModelRecord, kept: ReferenceRecord | None
     known = reference_options.known_options(model_class)
     training = {name: value for name, value in record.options.items() if value is not None}
     if "gan_patch_size" in known and not (kept and "gan_patch_size" in kept.options):
-        training.setdefault("gan_patch_size", int(record.config["size"]) // 8)
+        size = int(record.config["size"])
+        training.setdefault("gan_patch_size", fitting_patch_size(size // 8, size))
     options = reference_options.to_theirs(model_class, record.config, training, kept.options if kept else None)
     if kept is None:
         options = flat_writing.as_the_reference_types(model_class, options)
@@ -230,12 +243,9 @@ def _old_files(target: Path, export: Export, replace: bool) -> list[str]:
 
 
 def _require_room(target: Path, export: Export) -> None:
-    """Raise ReadOnlyWorkspace or DiskFull before anything is written rather than after minutes of writing."""
-    import shutil
-
+    """Raise DiskFull before anything is written rather than after minutes of writing."""
     with os_errors(target):
         target.mkdir(parents=True, exist_ok=True)
-    require_writable(target)
     needed = export.saved.size_bytes + SPARE_BYTES
     free = shutil.disk_usage(target).free
     if free < needed:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,7 +39,6 @@ def publishing_set(
     """
     with os_errors(target):
         target.mkdir(parents=True, exist_ok=True)
-    files.sweep(target, PREFIX + label)
     with publishing_folder(target / (PREFIX + label)) as temp:
         yield temp
         plan = {"schema": SCHEMA, "last": last, "replacing": list(replacing), "trash": str(trash)}
@@ -52,13 +52,15 @@ def publishing_set(
             with contextlib.suppress(OSError):  # what fails again is left for `finish_publishing`
                 for old, new in reversed(moved):
                     _move(new, old)
-                shutil.rmtree(ready)
+                _drop(ready)
             raise
 
 
 def finish_publishing(target: Path, label: str) -> bool:
     """Finish what a killed process left; whether there was anything. Raises WorkspaceError when it makes no sense."""
     ready = target / (PREFIX + label)
+    if target.is_dir():
+        files.sweep(target, PREFIX + label)
     if not ready.is_dir():
         return False
     with os_errors(target):
@@ -82,7 +84,14 @@ def _place(ready: Path, moved: list[tuple[Path, Path]]) -> None:
                 files.sync_folder(folder)
         _record(ready / name, target / name, moved)
     files.sync_folder(target)
-    shutil.rmtree(ready)
+    _drop(ready)
+
+
+def _drop(ready: Path) -> None:
+    """Delete the folder, under a name first that says it is nothing any more."""
+    hidden = ready.with_name(f"{files.TEMP_PREFIX}{uuid.uuid4().hex[:8]}-{ready.name}")
+    ready.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _read_plan(ready: Path) -> tuple[str, list[str], Path]:
