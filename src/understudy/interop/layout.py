@@ -58,14 +58,14 @@ def their_name(name: str) -> tuple[str, str]:
 def to_ours(name: str, stored: NDArray[np.generic]) -> Tensor:
     """A tensor of the reference's file as our network holds it: float32, its own memory. name: our name of it."""
     array = np.transpose(stored).swapaxes(-1, -2) if stored.ndim == 4 else np.transpose(stored)
-    return torch.from_numpy(np.ascontiguousarray(_turn_colours(name, array), dtype=np.float32))
+    return torch.from_numpy(np.array(_turn_colours(name, array), dtype=np.float32, order="C"))
 
 
 def to_theirs(name: str, tensor: Tensor) -> NDArray[np.float32]:
-    """The inverse of `to_ours`: a tensor of ours as the reference's file holds it, contiguous."""
+    """The inverse of `to_ours`: a tensor of ours as the reference's file holds it, contiguous and its own memory."""
     array = _turn_colours(name, tensor.detach().float().cpu().numpy())
     array = np.transpose(array.swapaxes(-1, -2)) if array.ndim == 4 else np.transpose(array)
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return np.array(array, dtype=np.float32, order="C")
 
 
 def shape_in_file(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
