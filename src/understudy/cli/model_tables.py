@@ -68,6 +68,11 @@ def size_text(count: float) -> str:
     )
 
 
+def count_text(count: int) -> str:
+    """A number of parameters, such as `38.3 M` or `41 k`."""
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"
+
+
 def when_text(iso: str) -> str:
     """A moment of a record in local time."""
     try:
@@ -129,7 +134,9 @@ def _rows_of_all(body: Mapping[str, Any]) -> Rows:
     what += [f"{face_words(body['face_type'])} face"] if body["face_type"] else []
     rows.append(("model", ", ".join(what)))
     rows += [("files", f"{FORMATS[body['format']]}, {size_text(body['bytes'])}")] if body["format"] in FORMATS else []
-    dims = [f"{name.removesuffix('_dims')} {value}" for name, value in body.get("config", {}).items() if "dims" in name]
+    dims = [
+        f"{name.removesuffix('_dims')} {value}" for name, value in body.get("config", {}).items() if "_dims" in name
+    ]
     rows += [("dimensions", ", ".join(dims))] if dims else []
     if body["pretraining"]:
         end = shlex.join(["understudy", "model", "copy", body["model"], "NEW", "--fresh"])
@@ -140,11 +147,15 @@ def _rows_of_all(body: Mapping[str, Any]) -> Rows:
 def _rows_of_the_network(body: Mapping[str, Any]) -> Rows:
     rows: Rows = []
     if "parameters" in body:
-        parts = ", ".join(f"{name} {count / 1e6:.1f}" for name, count in body["parameters"].items())
-        rows.append(("parameters", f"{body['parameters_total'] / 1e6:.1f} million ({parts})"))
+        parts = body["parameters"]
+        each = (
+            f" ({', '.join(f'{name} {count_text(count)}' for name, count in parts.items())})" if len(parts) > 1 else ""
+        )
+        rows.append(("parameters", count_text(body["parameters_total"]) + each))
     flops = body.get("flops", {})
-    words = [f"{flops['swap_per_face'] / 1e9:.1f} GFLOP a face"] if "swap_per_face" in flops else []
-    words += [f"{flops['training_per_sample'] / 1e9:.0f} to learn from one"] if "training_per_sample" in flops else []
+    words = [f"{flops['swap_per_face'] / 1e9:.3g} GFLOP to draw a face"] if "swap_per_face" in flops else []
+    learned = flops.get("training_per_sample")
+    words += [f"{learned / 1e9:.3g} to learn from one of each person"] if learned else []
     rows += [("work", ", ".join(words))] if words else []
     memory = body.get("memory", {})
     for use, label in (("training", "train with"), ("swap", "merge with")):
@@ -192,10 +203,10 @@ def _rows_of_saved_states(body: Mapping[str, Any], most: int = 5) -> Rows:
 
 
 def _rows_of_a_dfm(body: Mapping[str, Any]) -> Rows:
-    if body["format"] != "dfm" or "inputs" not in body:
+    if not body.get("inputs"):
         return []
     rows: Rows = [("input", line) for line in body["inputs"]]
     rows += [("output", line) for line in body["outputs_of_network"]]
-    rows.append(("weights", f"{body['parameters_total'] / 1e6:.1f} million"))
+    rows.append(("parameters", count_text(body["parameters_total"])))
     rows.append(("written by", f"{body['producer'] or '?'}, opset {body['opset'] or '?'}"))
     return rows + [(name, value) for name, value in body["metadata"].items()]

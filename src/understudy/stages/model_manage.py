@@ -21,13 +21,14 @@ from understudy.errors import CorruptCheckpoint, Interrupted, MissingModel, Unde
 from understudy.facesets.changes import Move, apply, recover
 from understudy.files import TEMP_PREFIX, os_errors, publishing_folder, require_writable, sweep, sync_folder
 from understudy.interop.flat import FlatModel, find_flat_models
-from understudy.report import Note, Pace, Report, Stop, never, silent
+from understudy.report import Pace, Report, Stop, never, silent
 from understudy.stages.model_import import import_flat
 from understudy.stages.model_start import (
     Origin,
     find_origin,
     require_name_for_class,
     start_from_pretrained,
+    warnings_of,
 )
 from understudy.stages.models import (
     RESERVED_NAMES,
@@ -158,7 +159,8 @@ def copy_model(
         target = workspace.model(new)
         anew: list[str] | None = None
         if fresh:
-            anew = start_from_pretrained(workspace, new, old, model_class=model_class, report=report)
+            quiet = warnings_of(report)  # whoever copies reads the result
+            anew = start_from_pretrained(workspace, new, old, model_class=model_class, report=quiet)
         elif origin.flat is not None:
             require_name_for_class(new, origin.flat.model_class)
             import_flat(target, origin.flat, report=report)
@@ -271,7 +273,6 @@ def _copy_ours(origin: Origin, target: Path, report: Report, stop: Stop) -> None
             _copy_file(path, temp / path.relative_to(origin.folder), origin.folder)
             pace.advance()
         write_record(temp, record.with_event("copied", f"Copied from {origin.name}{at}."))
-    report(Note(f"{target.name} is a copy of {origin.name}{at}.", item=target.name))
 
 
 def _files_of(folder: Path) -> list[Path]:

@@ -25,6 +25,9 @@ RECENT = 100
 
 SWAP_BATCH = 1
 
+OFF_IN_THE_REFERENCE = {"uniform_yaw": False, "random_hsv_power": 0.0, "ct_mode": "none", "pretrain": False}
+"""Options of imported models that training may not have here, at the values that mean nothing."""
+
 
 def show_model(
     workspace: Workspace,
@@ -117,6 +120,7 @@ def _training_notes(
         return {"options": dict(record.options), "memory": memory}
     known = TrainOptions.model_fields
     defaults = {name: field.get_default() for name, field in known.items()} | dict(recipe.defaults)
+    usual = {**OFF_IN_THE_REFERENCE, **defaults}
     try:
         given = {name: value for name, value in record.options.items() if name in known}
         options = TrainOptions.of(**{**defaults, **given, "model": record.model_class.lower()})
@@ -126,7 +130,7 @@ def _training_notes(
         memory["training"] = {"batch_size": batch, "device": device, **need.as_json()}
     except UnderstudyError as error:
         problems.append(error.message)
-    return {"options": _unusual(record.options, defaults), "memory": memory}
+    return {"options": _unusual(record.options, usual), "memory": memory}
 
 
 def _unusual(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,7 +223,10 @@ def _drawn(folder: Path, report: Report) -> list[Path]:
         return [folder / CURVE_NAME] if (folder / CURVE_NAME).is_file() else []
 
 
-def _when(path: Path) -> str:
+def _when(generation: Path) -> str:
+    """When a saved state was written; a copy of it keeps the time."""
+    manifest = generation / "manifest.json"
+    path = manifest if manifest.is_file() else generation
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 

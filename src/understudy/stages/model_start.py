@@ -123,7 +123,10 @@ def start_from_pretrained(
     """
     origin = find_origin(workspace, what, model_class)
     with _readable(workspace, origin, model_class, report) as folder:
-        return start_from_folder(workspace.model(name), folder, origin, model_class=model_class, report=report)
+        anew = start_from_folder(workspace.model(name), folder, origin, model_class=model_class, report=report)
+    new = f"; new in it: {', '.join(anew)}" if anew else ""
+    report(Note(f"{name} starts from {origin.name}{new}.", "info", name))
+    return anew
 
 
 def start_from_folder(
@@ -158,7 +161,6 @@ def start_from_folder(
             optimiser=_moments(found, anew) if keeps_all or old.pretraining else None,
             state={"iteration": 0, "images": 0},
         )
-    report(Note(f"{target.name}: {text[0].lower()}{text[1:]}", item=target.name))
     return anew
 
 
@@ -243,7 +245,7 @@ def _readable(workspace: Workspace, origin: Origin, model_class: str, report: Re
         yield origin.folder
         return
     scratch = workspace.models / f"{TEMP_PREFIX}{uuid.uuid4().hex[:8]}-import"
-    quiet = _warnings_of(report)
+    quiet = warnings_of(report)
     try:
         if origin.flat is not None:
             import_flat(scratch / origin.name, origin.flat, report=quiet)
@@ -254,7 +256,7 @@ def _readable(workspace: Workspace, origin: Origin, model_class: str, report: Re
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _warnings_of(report: Report) -> Report:
+def warnings_of(report: Report) -> Report:
     """What of an import matters to somebody who only starts from it."""
 
     def pass_on(event: Event) -> None:
