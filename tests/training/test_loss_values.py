@@ -185,6 +185,6 @@ def test_background_style_looks_outside_of_dst_and_faithfully_outside_of_src() -
     swapped = target.clone()
     swapped[..., 30:34, 30:34] = 0  # in the middle of dst's face
     for faithful in (False, True):
-        objective = Objective(structure_filters(64, both=False), faithful=faithful)
+        objective = Objective(structure_filters(64, both=False), background_outside_src=faithful)
         loss = background_style_loss(Prediction(swapped, mask, mask), targets_of(batch, objective), objective)
         assert bool(loss["src_background_style"] > 1e-4) is faithful

@@ -102,6 +102,7 @@ def draw_curve(history: History, path: Path, *, width: int = 1200, height: int =
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="tight")
     FigureCanvasAgg(figure)
@@ -115,6 +116,7 @@ def draw_curve(history: History, path: Path, *, width: int = 1200, height: int =
         axes.plot(at, mean, linewidth=1.2, label=name)
         axes.fill_between(at, low, high, alpha=0.25, linewidth=0)
         top = max(top, 2 * float(values[len(values) // 5 :].mean()))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("iteration")
     axes.set_ylabel("loss")
     axes.grid(alpha=0.3)

@@ -99,8 +99,8 @@ class TrainOptions(Options):
     )
     pretrained: Path | None = option(
         None,
-        "Folder of pretrained weight files (encoder.npy, inter.npy, decoder_src.npy, decoder_dst.npy) that a new model "
-        "starts from.",
+        "Trained model that a new one starts from: its name in this workspace or in the shared folder of pretrained "
+        "models, or its folder.",
         group="Model",
     )
     faithful: bool | None = option(

@@ -107,7 +107,8 @@ def saehd_objective(config: SaehdConfig, options: TrainOptions, faithful: bool) 
         face_style=options.face_style_power,
         bg_style=options.bg_style_power,
         frozen=() if options.random_warp or not config.archi.is_liae else ("inter_AB.",),
-        faithful=faithful,
+        background_outside_src=faithful,
+        roughness_along_channels=faithful,
     )
 
 
@@ -120,7 +121,7 @@ def amp_objective(config: AmpConfig, options: TrainOptions, faithful: bool) -> O
         gan=options.gan_power,
         gan_on_dst=True,
         hold_dst_surroundings=True,
-        faithful=faithful,
+        roughness_along_channels=faithful,
     )
 
 

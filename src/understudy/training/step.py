@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from understudy.devices import keep_freed_memory
-from understudy.networks.amp import Amp
+from understudy.networks.amp import Amp, AmpConfig
 from understudy.training.critics import CODE_DISCRIMINATOR, GAN, Critic
 from understudy.training.losses import (
     Losses,
@@ -136,11 +136,16 @@ class Learner:
             told.append(judged_as(on_real, 1) + judged_as(on_drawn, 0))
         return _by_sample(len(batch.src.target), told) / (8 if self.objective.gan_on_dst else 2)
 
+    def draw_channels(self, config: AmpConfig, count: int, draw: int) -> Tensor:
+        """AMP's random channels (count,I,1,1) of this step; `draw` numbers the draws of one step."""
+        chance = np.random.default_rng([self.seed, CHANNELS, self.optimiser.iterations, draw])
+        return random_channels(count, config.inter_dims, config.src_channels, chance)
+
     def _redraw(self, batch: Batch, *, draw: int = 0) -> Redrawn:
         """One forward pass for both people. draw: which of a step's random channels to take (AMP)."""
         faces, objective = (batch.src.warped, batch.dst.warped), self.objective
         if isinstance(self.net, Amp):
-            how: tuple[object, ...] = (self._channels(self.net, batch, draw),)
+            how: tuple[object, ...] = (self.draw_channels(self.net.config, len(faces[0]), draw).to(faces[0].device),)
         else:
             how = (bool(objective.bg_style), bool(objective.face_style))
         redrawn = self._pass.take(self._tensors(), *faces, *how)
@@ -165,11 +170,6 @@ class Learner:
             name: tensor if name in trained and not name.startswith(frozen) else tensor.detach()
             for name, tensor in self.optimiser.working().items()
         }
-
-    def _channels(self, net: Amp, batch: Batch, draw: int) -> Tensor:
-        config, faces = net.config, batch.src.warped
-        chance = np.random.default_rng([self.seed, CHANNELS, self.optimiser.iterations, draw])
-        return random_channels(len(faces), config.inter_dims, config.src_channels, chance).to(faces.device)
 
 
 def _by_sample(batch_size: int, values: list[Tensor]) -> Tensor:

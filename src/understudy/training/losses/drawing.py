@@ -90,8 +90,8 @@ def face_style_loss(swapped: Prediction, drawn: Reconstruction) -> Losses:
 
 
 def background_style_loss(swapped: Prediction, targets: Targets, objective: Objective) -> Losses:
-    """How far the swap is from dst's target outside the face. faithful: outside src's face, which lies elsewhere."""
-    soft = _of_each(targets.soft)["src" if objective.faithful else "dst"]
+    """How far the swap is from dst's target outside dst's face, or, as the reference slips, outside src's."""
+    soft = _of_each(targets.soft)["src" if objective.background_outside_src else "dst"]
     wanted = _of_each(targets.picture)["dst"]
     around = 1 - soft.clamp(0, 1)
     first, second = swapped.face * around, wanted * around
@@ -104,7 +104,7 @@ def src_kept_calm(drawn: Reconstruction, targets: Targets, objective: Objective)
     outside = 1 - _of_each(targets.soft)["src"]
     picture = _of_each(targets.picture)["src"]
     return {
-        "rest_src_roughness": total_variation(drawn.src_src, along_channels=objective.faithful),
+        "rest_src_roughness": total_variation(drawn.src_src, along_channels=objective.roughness_along_channels),
         "rest_src_surroundings": mean_square((drawn.src_src - picture) * outside),
     }
 
@@ -114,7 +114,7 @@ def dst_kept_calm(drawn: Reconstruction, targets: Targets, objective: Objective)
     outside = 1 - _of_each(targets.soft)["dst"]
     picture = _of_each(targets.picture)["dst"]
     return {
-        "rest_dst_roughness": total_variation(drawn.dst_dst * outside, along_channels=objective.faithful),
+        "rest_dst_roughness": total_variation(drawn.dst_dst * outside, along_channels=objective.roughness_along_channels),
         "rest_dst_surroundings": mean_square((drawn.dst_dst - picture) * outside),
     }
 

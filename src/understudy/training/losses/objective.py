@@ -18,8 +18,8 @@ class Objective:
     gan_on_dst: dst's drawings are judged too; hold_dst_surroundings: dst is held outside its mask too (both AMP).
     frozen: tensors that a step does not change, by what their names begin with.
 
-    faithful: with the reference's slips (docs/faithful.md): background style outside src's mask instead of dst's, and
-    roughness counted along channels and rows.
+    The last two are slips of the reference (docs/faithful.md): background style looks outside src's mask instead of
+    dst's, and roughness is counted along channels and rows.
     """
 
     filter_sizes: tuple[int, ...]
@@ -34,7 +34,8 @@ class Objective:
     face_style: float = 0.0
     bg_style: float = 0.0
     frozen: tuple[str, ...] = ()
-    faithful: bool = False
+    background_outside_src: bool = False
+    roughness_along_channels: bool = False
 
     @property
     def weights(self) -> Mapping[str, float]:
