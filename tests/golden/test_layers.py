@@ -24,7 +24,10 @@ TOLERANCE = 5e-6
 
 INPUTS = r"x_h6w8c8|flat_in"
 
-NOT_IN_OUR_NETWORKS = r"space_to_depth2|upsample2d|resize2d_bilinear.*|max_pool|gelu|instnorm|conv_k\d_(valid|dil\d)|convT_k4_.*|.*_wscale|dense_maxout2"
+NOT_IN_OUR_NETWORKS = (
+    r"space_to_depth2|upsample2d|resize2d_bilinear.*|max_pool|gelu|instnorm|dense_maxout2|.*_wscale|"
+    r"conv_k\d_(valid|dil\d)|convT_k4_.*"
+)
 
 
 def kernel_and_bias(layer: nn.Module, stored: Stored, op: str) -> nn.Module:
