@@ -96,7 +96,7 @@ def import_models(
         try:
             if any(flat.name == other.name for other in chosen[: chosen.index(flat)]):
                 raise UsageError(f"A newer model has the same name; bring it in with --name {flat.full_name} --as NEW")
-            target = workspace.model(options.as_ or flat.name)
+            target = workspace.model(flat.name if options.as_ is None else options.as_)
             done.append(_bring_in(workspace, target, flat, options, report, stop))
         except (ModelError, UnsafeFile, UsageError) as error:
             if not options.all:
@@ -329,7 +329,7 @@ def _require_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(there).free
     if free < needed:
         raise DiskFull(
-            f"The disk has {free / MEGABYTE:.0f} MB free, and the model {folder.name} takes {needed / MEGABYTE:.0f} MB.",
+            f"The model {folder.name} takes {needed / MEGABYTE:.0f} MB; the disk has {free / MEGABYTE:.0f} MB free.",
             hint=f"Make room on the disk of {there}, then run the same command again.",
             path=there,
         )
