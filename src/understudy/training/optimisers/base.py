@@ -69,18 +69,39 @@ class Aim(NamedTuple):
     deviations: list[Tensor]
 
 
+class _Row(NamedTuple):
+    """One parameter and all that belongs to it, flat, in the order of its own memory; copy: None in float32."""
+
+    name: str
+    weight: Tensor
+    gradient: Tensor
+    copy: Tensor | None
+    moments: list[Tensor]
+
+
 @dataclass(frozen=True)
 class _Part:
-    """Flat stretches of tensors that are updated by one call of each kernel, entry by entry.
+    """Stretches of rows that are updated by one call of each kernel, entry by entry.
 
     places: name of the parameter and where in it the stretch begins. gradients: float32, free to be overwritten.
+    moments: a list for each kind.
     """
 
+    moments: list[list[Tensor]]
     places: list[tuple[str, int]] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     gradients: list[Tensor] = field(default_factory=list)
     copies: list[Tensor] = field(default_factory=list)
-    moments: list[list[Tensor]] = field(default_factory=list)
+
+    def take(self, row: _Row, stretch: slice, gradient: Tensor) -> None:
+        """Add a stretch of a row, whose gradient is given in float32."""
+        self.places.append((row.name, stretch.start))
+        self.weights.append(row.weight[stretch])
+        self.gradients.append(gradient)
+        if row.copy is not None:
+            self.copies.append(row.copy[stretch])
+        for kind, moment in zip(self.moments, row.moments, strict=True):
+            kind.append(moment[stretch])
 
 
 class Optimiser(ABC):
@@ -281,31 +302,25 @@ class Optimiser(ABC):
         size = PIECE if self.in_pieces else sum(gradient.numel() for gradient in gradients.values())
         if self.in_pieces and not self._scratch.numel():
             self._scratch = torch.empty(2 * PIECE)
-        part, filled = _Part(moments=[[] for _ in moments]), 0
+        part, filled = _Part([[] for _ in moments]), 0
         for name, gradient in gradients.items():
-            weight = self.parameters[name]
-            flat = _flat(weight)
-            gradient_flat = _flat(_like(gradient, weight))
-            copy = None if self._compute is torch.float32 else _flat(working[name])
-            own = [_flat(moment[name]) for moment in moments]
-            start = 0
-            while start < flat.numel():
-                stop = min(start + size - filled, flat.numel())
-                stretch = slice(start, stop)
-                part.places.append((name, start))
-                part.weights.append(flat[stretch])
-                part.gradients.append(self._as_float(gradient_flat[stretch], filled))
-                if copy is not None:
-                    part.copies.append(copy[stretch])
-                for kind, moment in zip(part.moments, own, strict=True):
-                    kind.append(moment[stretch])
-                filled += stop - start
-                start = stop
+            row = self._row(name, gradient, working[name], [named[name] for named in moments])
+            start, count = 0, row.weight.numel()
+            while start < count:
+                stretch = slice(start, min(start + size - filled, count))
+                part.take(row, stretch, self._as_float(row.gradient[stretch], filled))
+                filled += stretch.stop - start
+                start = stretch.stop
                 if filled == size:
                     yield part
-                    part, filled = _Part(moments=[[] for _ in moments]), 0
+                    part, filled = _Part([[] for _ in moments]), 0
         if filled:
             yield part
+
+    def _row(self, name: str, gradient: Tensor, copy: Tensor, moments: list[Tensor]) -> _Row:
+        weight = self.parameters[name]
+        own = None if self._compute is torch.float32 else _flat(copy)
+        return _Row(name, _flat(weight), _flat(_like(gradient, weight)), own, [_flat(moment) for moment in moments])
 
     def _as_float(self, gradient: Tensor, place: int) -> Tensor:
         """A stretch of gradient in float32: itself, or a copy, which on a processor lies in the scratch at `place`."""
