@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,17 @@ import torch
 from numpy.typing import NDArray
 
 from small_faces import workspace_with_faces
-from understudy.errors import IncompatibleModel, MissingModel
+from understudy.errors import MissingModel
 from understudy.facesets import pickles
+from understudy.interop import reference_record
 from understudy.interop.flat import FlatModel, find_flat_models
+from understudy.interop.layout import our_name
+from understudy.interop.layout import to_theirs as to_their_layout
+from understudy.interop.reference_options import to_theirs
+from understudy.interop.reference_record import ReferenceRecord
 from understudy.records import PrecisionChoice
 from understudy.report import Event, Note
+from understudy.stages.model_import import import_models
 from understudy.stages.models import list_models, open_model
 from understudy.stages.train import train
 from understudy.training.checkpoints import CheckpointStore
@@ -118,16 +127,129 @@ def test_a_flat_quick96_model_is_imported_by_name_and_draws_what_it_drew(golden:
             np.testing.assert_allclose(mask_dst, io["dst_dst_mask_u16"][..., 0] / 65535, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("model_class", ["SAEHD", "AMP"])
-def test_classes_that_cannot_be_opened_yet_are_refused_by_name(golden: Path, tmp_path: Path, model_class: str) -> None:
+def native_folders(golden: Path, tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every archive that holds one model's native files, unpacked, with the description beside it."""
+    found = False
+    for description in sorted((golden / "nets").glob("*.json")):
+        archive = description.with_suffix(".zip")
+        if not archive.is_file():
+            continue
+        with zipfile.ZipFile(archive) as opened:
+            if not any(name.endswith("_data.dat") for name in opened.namelist()):
+                continue
+            folder = tmp_path / archive.stem
+            opened.extractall(folder)
+        found = True
+        yield folder, json.loads(description.read_text())
+    if not found:
+        pytest.skip("there is no native model folder in the golden data")
+
+
+def test_every_model_of_the_reference_comes_in_equal_to_the_bit(golden: Path, tmp_path: Path) -> None:
+    """Every tensor of every file, every option in value and type, every loss, and the preview sample."""
+    workspace = Workspace.create(tmp_path / "shot")
+    for folder, description in native_folders(golden, tmp_path):
+        (flat,) = find_flat_models(folder)
+        before = digests(folder)
+        result = import_models(workspace, folder)
+        (said,) = result.notes["models"]
+        assert digests(folder) == before
+        target = workspace.model(flat.name)
+        saved = CheckpointStore(target).newest()
+        kept = reference_record.read(target)
+        assert saved is not None
+        assert kept is not None
+        data = pickles.loads(require(flat.part("data.dat")).read_bytes())
+        assert saved.iteration == data["iter"] == description.get("iter", data["iter"])
+        record = read_record(target)
+        options = to_theirs(flat.model_class, record.config, record.options, kept.options)
+        assert [(key, type(value), value) for key, value in options.items()] == [
+            (key, type(value), value) for key, value in data["options"].items()
+        ]
+        assert_losses(target, kept, data["loss_history"], data["iter"])
+        assert_same_sample(kept.sample_for_preview, data["sample_for_preview"])
+        expected = {}
+        for path in folder.glob(f"{flat.prefix}*.npy"):
+            expected |= expected_tensors(flat, path, said["optimiser"])
+        given = {**saved.weights, **{f"optimiser {name}": value for name, value in (saved.optimiser or {}).items()}}
+        assert given.keys() == expected.keys(), flat.full_name
+        for name, value in expected.items():
+            np.testing.assert_array_equal(in_their_layout(name, given[name]), value, err_msg=f"{flat.full_name} {name}")
+        shutil.rmtree(target)
+        shutil.rmtree(folder)
+
+
+JUDGES = {
+    "GAN": "gan",
+    "GAN_opt": "gan",
+    "code_discriminator": "code_discriminator",
+    "D_code_opt": "code_discriminator",
+}
+KINDS = {"ms": "first", "vs": "second", "acc": "moment"}
+
+
+def expected_tensors(flat: FlatModel, path: Path, kind: str | None) -> dict[str, Any]:
+    """What a file holds, by the names of a saved state; those of optimisers behind the word optimiser."""
+    part = path.stem.removeprefix(flat.prefix)
+    judge = JUDGES.get(part, "")
+    expected = {}
+    for key, value in pickles.loads(path.read_bytes()).items():
+        if not part.endswith("opt"):
+            expected[our_name(judge or ("" if flat.model_class == "XSeg" else part), key)] = value
+            continue
+        before = f"optimiser {judge}/" if judge else "optimiser "
+        if key == "iters:0":
+            expected[f"{before}iterations"] = value
+            continue
+        start, scope, tensor = re.fullmatch(r"(ms|vs|acc)_([^/]+)/(.+)_0:0", key).groups()  # type: ignore[union-attr]
+        network = "" if judge or flat.model_class == "XSeg" else scope
+        expected[f"{before}{KINDS[start]}.{our_name(network, tensor)}"] = value
+    return expected
+
+
+def in_their_layout(name: str, tensor: torch.Tensor) -> NDArray[Any]:
+    """A tensor of a saved state as the reference's file holds it."""
+    if name.endswith("iterations"):
+        return tensor.numpy()
+    plain = name.removeprefix("optimiser ")
+    judge, slash, rest = plain.rpartition("/")
+    if plain != name:
+        rest = rest.partition(".")[2]
+    return to_their_layout(f"{judge}.{rest}" if slash else rest, tensor)
+
+
+def assert_losses(folder: Path, kept: ReferenceRecord, losses: list[list[float]], iteration: int) -> None:
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert [line.pop("iteration") for line in lines] == list(range(iteration - len(losses) + 1, iteration + 1))
+    np.testing.assert_array_equal([[*line.values()] for line in lines], np.float32(losses))
+    if kept.losses is None:  # the history says them to the last digit
+        np.testing.assert_array_equal([[*line.values()] for line in lines], losses)
+    else:
+        np.testing.assert_array_equal(kept.losses, losses)
+
+
+def assert_same_sample(kept: Any, stored: Any) -> None:
+    if isinstance(stored, list):
+        assert len(kept) == len(stored)
+        for one, other in zip(kept, stored, strict=True):
+            assert_same_sample(one, other)
+    elif stored is None:
+        assert kept is None
+    else:
+        assert kept.dtype == stored.dtype
+        np.testing.assert_array_equal(kept, stored)
+
+
+def require(path: Path | None) -> Path:
+    assert path is not None
+    return path
+
+
+def test_a_name_that_no_model_has_is_answered_with_those_that_there_are(golden: Path, tmp_path: Path) -> None:
     workspace = Workspace.create(tmp_path)
-    with zipfile.ZipFile(archives(golden, model_class)[0]) as opened:
+    with zipfile.ZipFile(archives(golden, "SAEHD")[0]) as opened:
         opened.extractall(workspace.models)
     (flat,) = find_flat_models(workspace.models)
-    assert flat.model_class == model_class
-    with pytest.raises(IncompatibleModel, match=f"{model_class}.*Quick96"):
-        open_model(workspace, flat.name)
-    assert not workspace.model(flat.name).exists()
     with pytest.raises(MissingModel, match="nobody") as caught:
         open_model(workspace, "nobody")
     assert flat.name in caught.value.hint
