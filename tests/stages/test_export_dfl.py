@@ -18,6 +18,7 @@ import outsider
 from disks import fill, small_disk
 from mortal import mortal
 from own_models import CONFIGS, class_of, own_model
+from small_faces import workspace_with_faces
 from understudy.errors import (
     Busy,
     CorruptCheckpoint,
@@ -36,9 +37,11 @@ from understudy.report import Event, Note, Progress
 from understudy.stages import model_import, publishing
 from understudy.stages.export_dfl import export_dfl
 from understudy.stages.result import StageResult
+from understudy.stages.train import train
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.models import read_record, write_record
 from understudy.training.new import adopt_model, create_model, new_network
+from understudy.training.options import TrainOptions
 from understudy.workspace import Workspace
 from users import ordinary_user
 
@@ -176,9 +179,9 @@ def test_moments_of_another_optimiser_are_left_out_and_said(workspace: Workspace
     result = export_dfl(workspace, "hi", report=events.append)
     assert not any("opt" in path.name for path in result.outputs)
     assert {"adam", "ema"} <= set(result.notes["left_out"])
-    warnings = [event.message for event in events if isinstance(event, Note) and event.level == "warning"]
-    assert any("fresh" in message for message in warnings)
-    assert any("ema" in message for message in warnings)
+    notes = [event for event in events if isinstance(event, Note)]
+    assert any("fresh" in note.message for note in notes if note.level == "warning")
+    assert any("adam, ema" in note.message for note in notes)
 
 
 def test_the_loss_history_has_a_row_for_every_iteration(workspace: Workspace) -> None:
@@ -250,6 +253,67 @@ def test_the_summary_is_a_box(workspace: Workspace) -> None:
     assert all(line.startswith("==") and line.endswith("==") for line in lines)
     assert any("random_warp: False" in line for line in lines)  # what pretraining makes of it
     assert content(workspace.models / "hi_SAEHD_data.dat")["options"]["random_warp"] is True
+
+
+# -- after training here
+
+
+def trained(workspace: Workspace, name: str, **options: Any) -> None:
+    train(
+        workspace, name,
+        TrainOptions.of(threads=1, precision="fp32", preview_every=0, batch_size=1, **options),
+    )  # fmt: skip
+
+
+def test_a_model_made_and_trained_here_goes_out_with_its_judges(tmp_path: Path) -> None:
+    workspace = workspace_with_faces(tmp_path / "shot")
+    dims = {"resolution": 64, "archi": "df-ud", "ae_dims": 32, "e_dims": 16, "d_dims": 16, "d_mask_dims": 16}
+    trained(workspace, "hi", model="saehd", gan_power=0.1, true_face_power=0.01, target_iter=2, **dims)
+    result = export_dfl(workspace, "hi")
+    prefix = "hi_SAEHD_"
+    names = {path.name.removeprefix(prefix).removesuffix(".npy") for path in result.outputs}
+    assert names == {*FILES["df-ud"].split(), "data.dat", "summary.txt"}
+    assert not any("opt" in name for name in result.notes["left_out"])
+
+    saved = CheckpointStore(workspace.model("hi")).newest()
+    assert saved is not None
+    assert saved.optimiser is not None
+    judge = content(workspace.models / f"{prefix}GAN.npy")
+    np.testing.assert_array_equal(
+        judge["in_conv/weight:0"][0, 0, ::-1], saved.weights["gan.in_conv.weight"][..., 0, 0].T
+    )
+    moments = content(workspace.models / f"{prefix}GAN_opt.npy")
+    assert moments["iters:0"] == 2
+    np.testing.assert_array_equal(moments["ms_D_src/out_conv/bias_0:0"], saved.optimiser["gan/first.out_conv.bias"])
+    data = content(workspace.models / f"{prefix}data.dat")
+    assert data["iter"] == len(data["loss_history"]) == 2
+    assert data["options"]["gan_power"] == 0.1
+    assert data["options"]["true_face_power"] == 0.01
+    opened = outsider.opened([path for path in result.outputs if path.suffix != ".txt"])
+    assert len(opened) == len(result.outputs) - 1
+
+
+def test_what_was_changed_here_goes_back_by_the_names_and_types_it_came_in(tmp_path: Path) -> None:
+    old = Workspace.create(tmp_path / "old")
+    own_model(old, "hi", "tiny", adabelief=False, options={"gan_power": 0.0, "random_warp": True})
+    export_dfl(old, "hi")
+    workspace = workspace_with_faces(tmp_path / "shot")
+    model_import.import_models(workspace, old.models)
+    trained(workspace, "hi", random_warp=False, gan_power=0.2, hold_out=0.2, target_iter=6)
+    result = export_dfl(workspace, "hi")
+
+    before, after = content(old.models / "hi_SAEHD_data.dat"), content(workspace.models / "hi_SAEHD_data.dat")
+    assert list(after["options"]) == list(before["options"])
+    changed = {name: value for name, value in after["options"].items() if value != before["options"][name]}
+    assert changed == {"random_warp": False, "gan_power": 0.2, "target_iter": 6, "batch_size": 1}
+    assert [type(value) for value in after["options"].values()] == [type(v) for v in before["options"].values()]
+    assert after["iter"] == len(after["loss_history"]) == 6
+    assert after["loss_history"][:4] == before["loss_history"]
+    assert (workspace.models / "hi_SAEHD_GAN.npy").is_file()
+    assert "hold_out 0.2" in result.notes["left_out"]
+    rmsprop = content(workspace.models / "hi_SAEHD_src_dst_opt.npy")
+    assert rmsprop["iters:0"] == 104 + 2
+    assert all(key.startswith(("iters", "acc_")) for key in rmsprop)
 
 
 # -- faults

@@ -44,8 +44,5 @@ def export_dfl(
 
 def _shown(body: dict[str, Any]) -> str:
     lines = [summary(f"Exported {body['as']} ({body['class']})", body)]
-    lines += (
-        [f"Left out, since DeepFaceLab has nothing like it: {', '.join(body['left_out'])}"] if body["left_out"] else []
-    )
     lines += [f"The files that were there before: {body['trash']}"] if "trash" in body else []
     return "\n".join(lines)

@@ -7,30 +7,26 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.errors import DiskFull, IncompatibleModel, Interrupted, UsageError
+from understudy.errors import DiskFull, Interrupted, UsageError
 from understudy.files import os_errors
-from understudy.interop import flat_writing, reference_options, reference_record
-from understudy.interop.flat_writing import FlatFile, FlatFiles, prefix_of
-from understudy.interop.reference_record import ReferenceRecord, loss_names
-from understudy.networks.families import config_from_plain, family_for
-from understudy.networks.patch_discriminator import fitting_patch_size
-from understudy.report import Note, Pace, Report, Stop, never, silent
+from understudy.interop import flat_writing, reference_record
+from understudy.interop.flat_writing import FlatFile
+from understudy.interop.reference_record import loss_names
+from understudy.report import Pace, Report, Stop, never, silent
+from understudy.stages.export_plan import ExportPlan, plan_export
 from understudy.stages.models import open_model
 from understudy.stages.publishing import finish_publishing, publishing_set
 from understudy.stages.result import StageResult
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.history import History
-from understudy.training.models import ModelRecord, read_record
-from understudy.training.open_state import OpenState, OpenTensors, open_newest
-from understudy.training.options import TrainOptions
+from understudy.training.models import read_record
+from understudy.training.open_state import OpenTensors, open_newest
 from understudy.workspace import Workspace
 
 Losses = NDArray[np.float64]
@@ -66,7 +62,7 @@ def export_dfl(
         workspace.writing(f"export-{name}"),
         open_newest(CheckpointStore(folder), report) as saved,
     ):
-        export = _planned(name, record, kept, saved, as_name, report)
+        export = plan_export(name, record, kept, saved, as_name)
         finish_publishing(target, export.label)
         old = _old_files(target, export, replace)
         _require_room(target, export)
@@ -76,10 +72,8 @@ def export_dfl(
         ) as made:  # fmt: skip
             _write(made, export, _losses(folder, export), report, stop)
             names = sorted(path.name for path in made.iterdir())
-    for message, level in export.notes:
-        report(Note(message, level, name))  # type: ignore[arg-type]
-    if old:
-        report(Note(f"{len(old)} files that were there before are in {trash}."))
+    for note in export.notes:
+        report(note)
     return StageResult(
         seconds=time.perf_counter() - started,
         outputs=[target / file for file in names],
@@ -94,139 +88,7 @@ def export_dfl(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Export:
-    """Everything that is to be written, but for the tensors, which are still in `saved`."""
-
-    model_class: str
-    name: str
-    iteration: int
-    options: dict[Any, Any]
-    networks: FlatFiles
-    optimisers: FlatFiles
-    saved: OpenState
-    kept: ReferenceRecord | None
-    left_out: list[str]
-    notes: list[tuple[str, str]]
-
-    @property
-    def prefix(self) -> str:
-        return prefix_of(self.model_class, self.name)
-
-    @property
-    def label(self) -> str:
-        """The model as its summary calls it, and what its files are published under."""
-        return self.prefix.removesuffix("_")
-
-
-def _planned(
-    name: str, record: ModelRecord, kept: ReferenceRecord | None, saved: OpenState, as_name: str | None, report: Report
-) -> Export:
-    """What the model becomes. Raises IncompatibleModel when its weights are not those of its config."""
-    model_class = family_for(record.model_class).model_class
-    _require_own_weights(record, saved)
-    notes: list[tuple[str, str]] = []
-    networks = flat_writing.network_files(model_class, saved.weights.shapes)
-    moments = saved.optimiser.shapes if saved.optimiser else {}
-    optimisers = flat_writing.optimiser_files(model_class, moments, networks.sources)
-    options, left_out = _options(model_class, record, kept)
-    if left_out:
-        notes.append((f"Not of DeepFaceLab, and left out: {', '.join(left_out)}.", "info"))
-    strange = sorted({name.split(".")[0] for name in (*networks.left, *optimisers.left)})
-    if strange:
-        notes.append(
-            (f"DeepFaceLab has no place for these tensors, which are left out: {', '.join(strange)}.", "warning")
-        )
-        left_out += strange
-    if not optimisers.files:
-        notes.append(("There is no optimiser state that DeepFaceLab knows; it will begin with a fresh one.", "warning"))
-    iteration = saved.iteration
-    if iteration < 1:
-        iteration = 1
-        notes.append(
-            ("The model was not trained yet; it is exported as iteration 1, since 0 would start it anew.", "info")
-        )
-    their_name = _their_name(name, model_class, kept, as_name, notes)
-    return Export(model_class, their_name, iteration, options, networks, optimisers, saved, kept, left_out, notes)
-
-
-def _require_own_weights(record: ModelRecord, saved: OpenState) -> None:
-    """DeepFaceLab gives a network of other shapes random weights, without a word: refuse to write such files."""
-    import torch
-
-    family = family_for(record.model_class)
-    config = config_from_plain(family, record.config)
-    told = {option.ours for option in reference_options.known_options(family.model_class).values()}
-    usual = family.config()
-    for field in fields(config):
-        if field.name not in told and getattr(config, field.name) != getattr(usual, field.name):
-            raise IncompatibleModel(
-                f"DeepFaceLab's {family.model_class} always has {field.name} {getattr(usual, field.name)}; this model "
-                f"has {getattr(config, field.name)}.",
-                hint="Only models of the class's own numbers can be exported.",
-            )
-    with torch.device("meta"):
-        net = family.build(config)
-    for name, tensor in net.state_dict().items():
-        found = saved.weights.shapes.get(name)
-        if found != tuple(tensor.shape):
-            raise IncompatibleModel(
-                f"The tensor {name} of the saved state is {found or 'missing'} where model.json asks for "
-                f"{tuple(tensor.shape)}.",
-                hint="Restore model.json from a copy.",
-                tensor=name,
-            )
-
-
-def _options(model_class: str, record: ModelRecord, kept: ReferenceRecord | None) -> tuple[dict[Any, Any], list[str]]:
-    """The reference's options, and ours that it does not have, where they are not at their defaults."""
-    known = reference_options.known_options(model_class)
-    training = {name: value for name, value in record.options.items() if value is not None}
-    if "gan_patch_size" in known and not (kept and "gan_patch_size" in kept.options):
-        size = int(record.config["size"])
-        training.setdefault("gan_patch_size", fitting_patch_size(size // 8, size))
-    options = reference_options.to_theirs(model_class, record.config, training, kept.options if kept else None)
-    if kept is None:
-        options = flat_writing.as_the_reference_types(model_class, options)
-    defaults = TrainOptions()
-    ours = [
-        f"{name} {value}"
-        for name, value in training.items()
-        if name not in known and name not in OF_THIS_MACHINE and value != _plain(getattr(defaults, name, value))
-    ]
-    return options, ours
-
-
-OF_THIS_MACHINE = frozenset({"device", "precision", "threads", "save_minutes", "keep_checkpoints", "preview_every"})
-"""Options that say nothing about a model, so that nobody misses them."""
-
-
-def _plain(value: Any) -> Any:
-    """A default as `model.json` holds it."""
-    return getattr(value, "value", str(value) if isinstance(value, Path) else value)
-
-
-def _their_name(
-    name: str, model_class: str, kept: ReferenceRecord | None, chosen: str | None, notes: list[tuple[str, str]]
-) -> str:
-    """What DeepFaceLab is to call the model. It reads a name up to its first underscore only."""
-    if model_class == "XSeg":
-        return "XSeg"
-    if chosen is not None:
-        Workspace(Path()).model(chosen)  # raises UsageError for what is no file name
-        if "_" in chosen:
-            notes.append(
-                (f"DeepFaceLab lists {chosen} as {chosen.partition('_')[0]} and cannot open it so.", "warning")
-            )
-        return chosen
-    if "_" in name:
-        spaced = name.replace("_", " ")
-        notes.append((f"Exported as {spaced!r}: DeepFaceLab reads names up to the first underscore only.", "info"))
-        return spaced
-    return name
-
-
-def _old_files(target: Path, export: Export, replace: bool) -> list[str]:
+def _old_files(target: Path, export: ExportPlan, replace: bool) -> list[str]:
     """Names of the files of a model of the same name, which DeepFaceLab would take for its own."""
     with os_errors(target):
         names = [path.name for path in target.iterdir() if path.is_file()] if target.is_dir() else []
@@ -242,7 +104,7 @@ def _old_files(target: Path, export: Export, replace: bool) -> list[str]:
     return old
 
 
-def _require_room(target: Path, export: Export) -> None:
+def _require_room(target: Path, export: ExportPlan) -> None:
     """Raise DiskFull before anything is written rather than after minutes of writing."""
     with os_errors(target):
         target.mkdir(parents=True, exist_ok=True)
@@ -256,7 +118,7 @@ def _require_room(target: Path, export: Export) -> None:
         )
 
 
-def _write(made: Path, export: Export, losses: Losses, report: Report, stop: Stop) -> None:
+def _write(made: Path, export: ExportPlan, losses: Losses, report: Report, stop: Stop) -> None:
     """Write every file of the model into the folder `made`."""
     saved, kept = export.saved, export.kept
     parts: list[tuple[FlatFile, OpenTensors]] = [(file, saved.weights) for file in export.networks.files]
@@ -292,7 +154,7 @@ def _program() -> str:
     return f"understudy {__version__}"
 
 
-def _losses(folder: Path, export: Export) -> Losses:
+def _losses(folder: Path, export: ExportPlan) -> Losses:
     """The loss history: as it was imported where nothing was trained since, else a row for every iteration.
 
     DeepFaceLab takes means over slices by iteration, so rows that nobody knows repeat the nearest one that is known.
