@@ -32,9 +32,10 @@ ClassOption = Annotated[
 
 
 def list_models(context: typer.Context) -> None:
-    """List the models of the workspace, the one trained last first.
+    """List the models of the workspace.
 
-    Also shows models in DeepFaceLab's files, and .dfm files. What cannot be used is named, with the reason.
+    The one saved last comes first. Models in DeepFaceLab's files and .dfm files are listed too, and what cannot be
+    used, with the reason.
     """
     from understudy.cli.model_tables import list_text
     from understudy.stages.models import list_models as find
@@ -52,9 +53,9 @@ def show(
     ] = None,
     model: ClassOption = "",
 ) -> None:
-    """Say what a model is: network, memory, work, how its training goes; draws the loss curve.
+    """Say what a model is: network, memory, work, how its training goes.
 
-    Memory is predicted, not taken: nothing is loaded.
+    Draws the loss curve. Memory is predicted, not taken: nothing is loaded.
     """
     from understudy.cli.model_tables import shown_text
     from understudy.stages.model_show import show_model
@@ -88,7 +89,10 @@ def delete(
     model: ClassOption = "",
     undo: Annotated[bool, typer.Option("--undo", help="Bring back the model of that name deleted last.")] = False,
 ) -> None:
-    """Move a model to the workspace's trash; --undo brings it back."""
+    """Move a model to the trash, with a way back.
+
+    --undo brings back the one of that name that was deleted last.
+    """
     from understudy.cli.model_tables import deleted_text, restored_text
     from understudy.stages.model_manage import delete_model, restore_model
 

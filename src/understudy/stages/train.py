@@ -14,7 +14,8 @@ from understudy.interop.flat import find_flat_model
 from understudy.networks.families import Config
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
-from understudy.stages.model_import import import_flat, start_from_pretrained
+from understudy.stages.model_import import import_flat
+from understudy.stages.model_start import pretrained_record, start_from_pretrained
 from understudy.stages.models import RESERVED_NAMES
 from understudy.stages.result import StageResult
 from understudy.training.bank import FaceBank
@@ -63,7 +64,7 @@ def train(
         config = config_from_plain(recipe, record.config)
         faces = _faces(workspace, config, recipe.objective(config, resolved, False), resolved, report, stop)
         if not is_model(folder):
-            _make(folder, record, resolved, report)
+            _make(workspace, folder, record, resolved, report)
             record = read_record(folder)
         session = open_session(
             folder, record, resolved, faces.src, faces.dst, fabric=launch(resolved.device), report=report
@@ -189,8 +190,7 @@ def _existing(workspace: Workspace, folder: Path, typed: TrainOptions, report: R
         if flat is not None:
             import_flat(folder, flat, report=report)
     if not is_model(folder):
-        recipe = recipe_for(typed.model)
-        return new_record(recipe.model_class, config_to_plain(new_config(typed, report)))
+        return _new_record(workspace, typed, report)
     record = read_record(folder)
     if "model" in typed.model_fields_set and typed.model != record.model_class.lower():
         raise UsageError(
@@ -203,9 +203,19 @@ def _existing(workspace: Workspace, folder: Path, typed: TrainOptions, report: R
     return record
 
 
-def _make(folder: Path, record: ModelRecord, options: TrainOptions, report: Report) -> None:
+def _new_record(workspace: Workspace, typed: TrainOptions, report: Report) -> ModelRecord:
+    """What a model that is still to be made will be: as the options say, or as the trained one that it starts from."""
+    if typed.pretrained is None:
+        return new_record(recipe_for(typed.model).model_class, config_to_plain(new_config(typed, report)))
+    wanted = str(typed.model) if "model" in typed.model_fields_set else ""
+    record = pretrained_record(workspace, typed.pretrained, wanted)
+    require_same_config(record, typed)
+    return record
+
+
+def _make(workspace: Workspace, folder: Path, record: ModelRecord, options: TrainOptions, report: Report) -> None:
     if options.pretrained is not None:
-        start_from_pretrained(folder, options.pretrained, record.model_class, report=report)
+        start_from_pretrained(workspace, folder.name, options.pretrained, model_class=record.model_class, report=report)
     else:
         create_model(
             folder, record.model_class, config=config_from_plain(recipe_for(record.model_class), record.config)
