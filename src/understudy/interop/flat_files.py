@@ -59,7 +59,7 @@ class LazyArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.stored.dtype.newbyteorder("=")
+        return self.stored.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:

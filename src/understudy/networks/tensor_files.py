@@ -40,8 +40,12 @@ NUMPY_NAMES = {
 } | {"bool": "BOOL"}
 """The format's names of element types, by NumPy's and torch's."""
 
-BYTES = {name: int(name.strip("BIUFOL") or 8) // 8 for name in NUMPY_NAMES.values()}
+ORDER = ("U64", "I64", "F64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16", "I8", "U8", "BOOL")
+"""Tensors lie in a file in this order, so that each is aligned; the library's."""
+
+BYTES = {name: int(name.strip("BIUFOL") or 8) // 8 for name in ORDER}
 """The size of an element, by the format's names."""
+
 CHUNK = 8 << 20
 """Bytes that are hashed and written at once."""
 
@@ -86,12 +90,12 @@ def write_tensors(
 ) -> Written:
     """Write a safetensors file. each: told the name of every tensor that has been written.
 
-    Tensors lie in the order of their element size, largest first, then of their names, as the library has them.
+    Tensors lie in the order of their elements' types, then of their names, as the library has them.
     The system's errors come out as they are; ValueError for a tensor that is not what its source said.
     """
     source = tensors if isinstance(tensors, TensorSource) else _InMemory(tensors)
     kinds = source.kinds
-    order = sorted(kinds, key=lambda name: (-BYTES[kinds[name].dtype], name))
+    order = sorted(kinds, key=lambda name: (ORDER.index(kinds[name].dtype), name))
     digest = hashlib.sha256()
     size = 0
     with path.open("wb", buffering=0) as file:
@@ -120,7 +124,7 @@ def read_tensors(path: Path) -> Iterator[dict[str, NDArray[np.generic]]]:
 
 def kind_of(value: Value | Any) -> TensorKind:
     """What the header says of a tensor or an array. Raises ValueError for elements that the format does not know."""
-    name = str(value.dtype).removeprefix("torch.")
+    name = getattr(value.dtype, "name", None) or str(value.dtype).removeprefix("torch.")
     if name not in NUMPY_NAMES:
         raise ValueError(f"{name} cannot be written to a file of tensors")
     return TensorKind(NUMPY_NAMES[name], tuple(int(side) for side in value.shape))
