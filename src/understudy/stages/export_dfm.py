@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from understudy import __version__
 from understudy.errors import Interrupted, MissingModel, UsageError
 from understudy.files import os_errors, require_writable, sweep, writing
-from understudy.interop import dfm_writing, xseg_writing
+from understudy.interop import dfm_quantising, dfm_writing, xseg_writing
 from understudy.interop.dfm_options import DfmOptions
+from understudy.networks.amp import Amp
 from understudy.networks.dfm import DfmMetadata, DfmNetwork
 from understudy.networks.families import config_from_plain, family_for
 from understudy.networks.onnx_files import OnnxNetwork
@@ -38,10 +40,14 @@ from understudy.workspace import Workspace
 
 TOLERANCES = {
     "fp32": Tolerance(1e-4, 80),  # rounding alone: 6.4e-6 at most over every network of the reference's golden data
+    "int8": Tolerance(0.5, 35),  # 52 dB for trained networks; a shift by a pixel is a large step at a mask's edge
     "xseg": Tolerance(2e-3, 70),  # 1.3e-4; its FRN amplifies rounding, and the reference is off by 1.5e-3 itself
     "fp16": Tolerance(2e-2, 50),  # 2.8e-3 at most there, 71 dB at least; three grey levels of 255 are 1.2e-2
 }
 """What a file may differ from its network, by its number type."""
+
+SAMPLES = 32
+"""Faces on which the ranges of 8-bit numbers are taken; the check uses others."""
 
 
 def export_dfm(
@@ -70,7 +76,8 @@ def export_dfm(
             raise UsageError(f"{name} draws masks; such a network is written in single precision only.")
         path = _place(workspace, options, model)
         face_type = model.metadata.face_type or FaceType.FULL
-        faces = faces_to_try(workspace, model.size, face_type, options.check_faces, report=report, stop=stop)
+        count = options.check_faces + (SAMPLES if options.int8 else 0)
+        faces = faces_to_try(workspace, model.size, face_type, count, report=report, stop=stop)
         with writing(path) as temp:
             agreement = _written(temp, model, options, faces, report, stop)
             kept = _kept(path, workspace.new_trash("export-dfm")) if path.exists() else None
@@ -153,10 +160,20 @@ def _written(path: Path, model: Loaded, options: DfmOptions, faces: Floats, repo
     """Write the file and try it. Raises IncompatibleModel when it does not draw what the network draws."""
     precision = _precision(options)
     report(Note(f"Writing {model.metadata.model_class} {model.size} px as {precision}.", "debug"))
-    graph = _graph(model, options)
-    _require_going(stop)
-    path.write_bytes(graph.SerializeToString())
-    del graph
+    if options.int8:
+        faces, samples = _split(faces, options.check_faces)
+        dfm_quantising.write_int8(
+            model.net,
+            path,
+            samples,
+            morphs=MORPHS if isinstance(model.net, Amp) else (None,),
+            properties=model.metadata.as_properties(),
+        )
+    else:
+        graph = _graph(model, options)
+        _require_going(stop)
+        path.write_bytes(graph.SerializeToString())
+        del graph
     _require_going(stop)
     drawn, morphs = _opened(path, model)
     agreement = compare(drawing(model.net), drawn, faces, morphs, report=report, stop=stop)
@@ -179,6 +196,15 @@ def _opened(path: Path, model: Loaded) -> tuple[Draw, Sequence[float | None]]:
         return file.predict, MORPHS if file.has_morph else (None,)
     network = OnnxNetwork(path)
     return lambda faces, morph: (network.run(faces[0, ..., ::-1])[xseg_writing.MASK_OUTPUT][..., 0],), (None,)
+
+
+def _split(faces: Floats, check: int) -> tuple[Floats, Floats]:
+    """Faces to check with and faces to take ranges on: different ones, as far as there are enough."""
+    if len(faces) < 2:
+        return faces, faces
+    chosen = np.zeros(len(faces), bool)
+    chosen[np.linspace(0, len(faces) - 1, min(check, len(faces) // 2)).astype(int)] = True
+    return faces[chosen], faces[~chosen]
 
 
 def _kept(path: Path, trash: Path) -> Path:
