@@ -96,3 +96,7 @@ def test_a_state_from_a_processor_is_taken_over_but_for_its_random_numbers() -> 
     assert other.load_state_dict(one.state_dict()) == []
     assert torch.equal(other.moments["first"]["bias"].cpu(), one.moments["first"]["bias"])
     assert other.iterations == 2
+
+
+def test_moments_asked_to_be_on_the_card_they_are_on_do_not_move() -> None:
+    assert not made(AdaBelief, "cuda", state_device=torch.device("cuda")).moves_state

@@ -354,6 +354,17 @@ def test_a_state_that_only_counts_is_enough() -> None:
     assert optimiser.iterations == 90000
 
 
+@pytest.mark.parametrize(("kind", "names"), [(RMSprop, ("moment",)), (AdaBelief, ("first", "second"))])
+def test_names_in_a_saved_state(kind: type[Any], names: tuple[str, ...]) -> None:
+    """They are in people's checkpoints and in what imports and exports write: renaming one needs a migration."""
+    state = kind(parameters().items()).state_dict()
+    of_tensors = {f"{name}.{tensor}" for name in names for tensor in parameters()}
+    assert set(state) == of_tensors | {"iterations", "generator", "scale"}
+    assert state["iterations"].dtype is torch.int64
+    assert state["iterations"].shape == ()
+    assert state["scale"].dtype is torch.float64
+
+
 def test_moments_of_parameters_that_are_not_trained_are_left_aside() -> None:
     weights = parameters()
     everything = RMSprop(weights.items())

@@ -140,12 +140,13 @@ class Optimiser(ABC):
         self._good_steps = 0
         self.device = next(iter(self.parameters.values())).device
         self.dropout = Dropout(self.device, lr_dropout, seed)
-        self.moves_state = state_device is not None and state_device != self.device
         where = state_device or self.device
         self.moments = {
             kind: {name: _zeros(weight, where) for name, weight in self.parameters.items()}
             for kind in self.moment_names
         }
+        kept = next(iter(self.moments[self.moment_names[0]].values())).device
+        self.moves_state = kept != self.device
         self._compute = compute
         self._working: dict[str, Tensor] = {}
         self._versions: list[int] = []
