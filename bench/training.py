@@ -122,4 +122,4 @@ def _gflop(device: torch.device) -> float:
     with FlopCounterMode(display=False) as counter:
         total = torch.stack([part.sum() for part in net.reconstruct(face, face)]).sum()
         total.backward()  # type: ignore[no-untyped-call]
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops()) / 1e9

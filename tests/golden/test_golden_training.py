@@ -33,13 +33,15 @@ from numpy.typing import NDArray
 from reference_networks import picture, stored_models
 from torch import Tensor
 
+from small_faces import workspace_with_faces
 from understudy.interop import reference_options
 from understudy.interop.flat import find_flat_models
 from understudy.interop.flat_reading import read_flat_model
 from understudy.interop.layout import our_name, to_ours, to_theirs
 from understudy.networks.amp import AmpConfig
-from understudy.records import Archi
-from understudy.training.checkpoints import Checkpoint
+from understudy.records import Archi, PrecisionChoice
+from understudy.stages.train import train
+from understudy.training.checkpoints import Checkpoint, CheckpointStore
 from understudy.training.critics import CODE_DISCRIMINATOR, GAN, Critic, critic_networks
 from understudy.training.learner_state import AtRest, restore, saved_tensors
 from understudy.training.losses import targets_of, weighted_sums
@@ -329,6 +331,33 @@ def test_quick96_losses_and_gradients(golden: Path) -> None:
                 assert gradient is not None
                 assert float((gradient - to_ours(name, expected)).abs().max()) <= ELEMENT_TOLERANCE * norm, key
                 assert abs(float(gradient.norm()) - norm) <= NORM_TOLERANCE * norm, key
+
+
+def test_a_flat_model_trains_on_with_its_optimiser_and_judges(golden: Path, tmp_path: Path) -> None:
+    """`understudy train NAME` over the reference's flat files: one iteration more, from where they were."""
+    archives = {case.archive: case for case in cases(golden) if case.variant == "base"}
+    if not archives:
+        pytest.skip("the golden data has no training of a network")
+    for archive in archives:
+        workspace = workspace_with_faces(tmp_path / archive.stem)
+        with zipfile.ZipFile(archive) as opened:
+            opened.extractall(workspace.models)
+        (flat,) = find_flat_models(workspace.models)
+        assert flat.iteration is not None
+        with read_flat_model(flat) as model:
+            steps = 0 if model.optimiser is None else int(model.optimiser.read("iterations"))
+            judges = {name for name in (GAN, CODE_DISCRIMINATOR) if f"{name}.out_conv.bias" in model.weights.kinds}
+        options = TrainOptions(
+            target_iter=flat.iteration + 1, batch_size=1, precision=PrecisionChoice.FP32, threads=1, preview_every=0
+        )
+        result = train(workspace, flat.name, options)
+        assert result.notes["iteration"] == flat.iteration + 1
+        saved = CheckpointStore(workspace.model(flat.name)).newest()
+        assert saved is not None
+        assert saved.optimiser is not None
+        assert int(saved.optimiser["iterations"]) == steps + 1
+        for name in judges:
+            assert f"{name}.out_conv.bias" in saved.weights
 
 
 def zip_of(path: Path) -> str:

@@ -19,6 +19,7 @@ from understudy.stages.model_start import pretrained_record, start_from_pretrain
 from understudy.stages.models import RESERVED_NAMES
 from understudy.stages.result import StageResult
 from understudy.training.bank import FaceBank
+from understudy.training.critics import require_patch_that_fits
 from understudy.training.launching import launch
 from understudy.training.loop import train_loop
 from understudy.training.losses import Objective
@@ -58,10 +59,11 @@ def train(
     started = time.perf_counter()
     with workspace.writing(f"model-{name}"):
         record = _existing(workspace, folder, options, report)
-        resolved = on_this_machine(resolve(record, options), options, report)
+        resolved = on_this_machine(record, resolve(record, options), options, report)
         _say_what_is_left_out(record, report)
         recipe = recipe_for(record.model_class)
         config = config_from_plain(recipe, record.config)
+        require_patch_that_fits(config, resolved)
         faces = _faces(workspace, config, recipe.objective(config, resolved, False), resolved, report, stop)
         if not is_model(folder):
             _make(workspace, folder, record, resolved, report)
@@ -126,18 +128,22 @@ def resolve(record: ModelRecord, typed: TrainOptions) -> TrainOptions:
     return TrainOptions.of(**{**defaults, **recipe.defaults, **before, **typed.model_dump(), **own})
 
 
-def on_this_machine(resolved: TrainOptions, typed: TrainOptions, report: Report) -> TrainOptions:
-    """The options with a device that is there: the model's last run may have been on another machine.
+def on_this_machine(record: ModelRecord, resolved: TrainOptions, typed: TrainOptions, report: Report) -> TrainOptions:
+    """The options with a device that is there, since the model's last run may have been on another machine, and with
+    the batch that a new model begins with on it.
 
-    Raises InvalidOption when the device was asked for now.
+    Raises InvalidOption when a device that is not there was asked for now.
     """
     try:
-        device_named(resolved.device)
+        device = device_named(resolved.device)
     except InvalidOption:
         if "device" in typed.model_fields_set:
             raise
         report(Note(f"{resolved.device}, used last time, is not here: another device is chosen.", "warning"))
         return resolved.but(device="auto")
+    batch = recipe_for(record.model_class).batch_on_gpu
+    if batch and device.kind != "cpu" and "batch_size" not in {*typed.model_fields_set, *record.options}:
+        return resolved.but(batch_size=batch)
     return resolved
 
 

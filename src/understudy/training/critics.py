@@ -38,10 +38,7 @@ class Critic:
 
 
 def critic_networks(config: Config, options: TrainOptions, seed: int) -> dict[str, nn.Module]:
-    """The networks that judge with these options, by name, with initial weights.
-
-    Raises InvalidOption for a patch size that this resolution cannot have.
-    """
+    """The networks that judge with these options, by name, with initial weights."""
     networks: dict[str, nn.Module] = {}
     if options.gan_power:
         generator = torch.Generator().manual_seed(seed + 1)
@@ -53,17 +50,15 @@ def critic_networks(config: Config, options: TrainOptions, seed: int) -> dict[st
 
 
 def patch_size(config: Config, options: TrainOptions) -> int:
-    """The patch size asked for, or the nearest to an eighth of the resolution that this resolution can have.
+    """The patch size asked for, or the nearest to an eighth of the resolution that this resolution can have."""
+    return options.gan_patch_size or fitting_patch_size(max(3, config.size // 8), config.size)
 
-    Raises InvalidOption when the one asked for does not fit: the network halves the picture so often that halves of
-    pixels would be left.
-    """
+
+def require_patch_that_fits(config: Config, options: TrainOptions) -> None:
+    """Raise InvalidOption for a patch size that the resolution cannot have: its network would halve odd numbers."""
     asked = options.gan_patch_size
-    if asked is None:
-        return fitting_patch_size(max(3, config.size // 8), config.size)
-    if not fits(asked, config.size):
+    if options.gan_power and asked is not None and not fits(asked, config.size):
         raise InvalidOption(
             f"The resolution {config.size} cannot have the GAN patch size {asked}.",
             hint=f"The nearest that it can have: --gan-patch-size {fitting_patch_size(asked, config.size)}.",
         )
-    return asked

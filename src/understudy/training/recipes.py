@@ -51,7 +51,8 @@ class Recipe:
     defaults: options that a new model begins with, where they differ from those of `TrainOptions`. fixed: options that
     a config leaves no choice of. objective: the losses, of config, options and `faithful`. untrained: tensors that
     keep their initial values for ever, by what their names begin with. repeat_every: every so many iterations the batch
-    before is learned once more, from its unwarped faces; 0: never.
+    before is learned once more, from its unwarped faces; 0: never. batch_on_gpu: faces of each side that a new model
+    begins with on a graphics card; 0: as anywhere.
     """
 
     family: Family
@@ -63,6 +64,7 @@ class Recipe:
     fixed: Callable[[Any], Mapping[str, Any]] = lambda config: {}
     untrained: tuple[str, ...] = ()
     repeat_every: int = 0
+    batch_on_gpu: int = 0
 
     @property
     def model_class(self) -> str:
@@ -154,6 +156,7 @@ RECIPES = {
         rates=saehd_rates,
         previews=saehd_previews,
         scale_range=0.15,
+        batch_on_gpu=8,
         fixed=_saehd_fixed,
     ),
     "amp": Recipe(

@@ -112,10 +112,10 @@ def src_kept_calm(drawn: Reconstruction, targets: Targets, objective: Objective)
 def dst_kept_calm(drawn: Reconstruction, targets: Targets, objective: Objective) -> Losses:
     """AMP: the same for dst's surroundings, in every step."""
     outside = 1 - _of_each(targets.soft)["dst"]
-    picture = _of_each(targets.picture)["dst"]
+    wanted, around = _of_each(targets.picture)["dst"] * outside, drawn.dst_dst * outside
     return {
-        "rest_dst_roughness": total_variation(drawn.dst_dst * outside, along_channels=objective.roughness_along_channels),
-        "rest_dst_surroundings": mean_square((drawn.dst_dst - picture) * outside),
+        "rest_dst_roughness": total_variation(around, along_channels=objective.roughness_along_channels),
+        "rest_dst_surroundings": mean_square(around - wanted),
     }
 
 
