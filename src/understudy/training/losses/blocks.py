@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -114,11 +115,8 @@ def _band(size: int, taps: int, sigma: float, padding: int, device: torch.device
     """(size, size + 2·padding − taps + 1): column j holds the window that makes output j, of sum one."""
     centre = padding if padding else (taps - 1) / 2
     window = [math.exp(-((i - centre) ** 2) / (2 * sigma**2)) for i in range(taps)]
-    total = math.fsum(window)
+    weights = np.array([*window, 0.0]) / math.fsum(window)
     outputs = size + 2 * padding - taps + 1
-    band = torch.zeros(size, outputs, dtype=torch.float32)
-    for j in range(outputs):
-        for i, weight in enumerate(window):
-            if 0 <= j + i - padding < size:
-                band[j + i - padding, j] = weight / total
-    return band.to(device)
+    tap = np.arange(size)[:, None] + padding - np.arange(outputs)
+    band = weights[np.where((tap >= 0) & (tap < taps), tap, taps)].astype(np.float32)
+    return torch.from_numpy(band).to(device)
