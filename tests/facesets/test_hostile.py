@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fuzzing import CORPUS, LENGTHS, attack, corpus, kept, mutated
+from fuzzing import CORPUS, corpus, kept
 
+from damage import LENGTHS, attack, mutated
 from understudy.errors import UnderstudyError
 from understudy.facesets import Catalog, FaceMeta, pickles
 from understudy.facesets.container import MAX_PAYLOAD, parse_header

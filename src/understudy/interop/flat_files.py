@@ -20,7 +20,7 @@ from torch import Tensor
 
 from understudy.errors import IncompatibleModel, UnderstudyError, UnsafeFile
 from understudy.facesets import pickles
-from understudy.facesets.pickles import StoredArray
+from understudy.facesets.pickles import MAX_DEPTH, StoredArray
 from understudy.interop.layout import to_ours
 from understudy.networks.tensor_files import TensorKind
 
@@ -42,12 +42,25 @@ class FlatFile:
     def array(self, key: str) -> NDArray[np.generic]:
         """The array of that name. Raises UnsafeFile or IncompatibleModel when the file has changed meanwhile."""
         found = self.entries[key]
+        return self.read(found) if isinstance(found, StoredArray) else np.asarray(found)
+
+    def read(self, stored: StoredArray) -> NDArray[np.generic]:
+        """An array that was left in the file. Raises as `array` does."""
         try:
-            return found.read(self.handle) if isinstance(found, StoredArray) else np.asarray(found)
+            return stored.read(self.handle)
         except UnsafeFile as error:
             raise _named(error, self.path) from error
         except OSError as error:
             raise _unreadable(self.path, error) from error
+
+    def tensor(self, key: str, name: str) -> Tensor:
+        """The array of that name as our network holds it, float32; what float32 cannot hold becomes infinite."""
+        with np.errstate(all="ignore"):
+            return to_ours(name, self.array(key))
+
+
+MOST_ITEMS = 10**6
+"""Values in lists and dictionaries of one file, losses aside; the reference has fifty."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,7 @@ class LazyArray:
         return self.stored.shape
 
     def read(self) -> NDArray[np.generic]:
-        return self.stored.read(self.file.handle)
+        return self.file.read(self.stored)
 
 
 class FlatTensors:
@@ -132,15 +145,30 @@ def open_file(path: Path, files: contextlib.ExitStack) -> FlatFile:
     return FlatFile(path, handle, found)
 
 
-def lazily(value: Any, file: FlatFile) -> Any:
-    """A value with arrays that were left in the file made readable."""
-    if isinstance(value, StoredArray):
-        return LazyArray(file, value)
-    if isinstance(value, list | tuple):
-        return type(value)(lazily(item, file) for item in value)
-    if isinstance(value, dict):
-        return {key: lazily(item, file) for key, item in value.items()}
-    return value
+class Taken:
+    """Copies values out of a file, with arrays that were left in it made readable.
+
+    What refers to itself, or to the same lists again and again, would never end: after MOST_ITEMS it is refused.
+    """
+
+    def __init__(self, file: FlatFile) -> None:
+        self.file = file
+        self.left = MOST_ITEMS
+
+    def copy(self, value: Any, depth: int = 0) -> Any:
+        """The value in containers of its own. Raises IncompatibleModel."""
+        self.left -= 1
+        if self.left < 0 or depth > MAX_DEPTH:
+            raise IncompatibleModel(
+                f"{self.file.path.name} holds lists without end.", hint="It is damaged.", path=self.file.path
+            )
+        if isinstance(value, StoredArray):
+            return LazyArray(self.file, value)
+        if isinstance(value, list | tuple):
+            return type(value)(self.copy(item, depth + 1) for item in value)
+        if isinstance(value, dict):
+            return {key: self.copy(item, depth + 1) for key, item in value.items()}
+        return value
 
 
 def part_reader(file: FlatFile, key: str, name: str, part: str) -> Callable[[], Tensor]:
@@ -148,7 +176,7 @@ def part_reader(file: FlatFile, key: str, name: str, part: str) -> Callable[[], 
 
     def read() -> Tensor:
         try:
-            tensor = to_ours(name, file.array(key))
+            tensor = file.tensor(key, name)
         except UnderstudyError as error:
             raise UnusablePart(part, error.message) from error
         if not is_finite(tensor):

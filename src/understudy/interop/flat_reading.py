@@ -24,20 +24,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from understudy.errors import IncompatibleModel, InvalidOption, MissingModel, UnderstudyError, UnsafeFile
-from understudy.facesets import pickles
+from understudy.errors import IncompatibleModel, InvalidOption, MissingModel, UnderstudyError
 from understudy.interop import reference_options
 from understudy.interop.flat import DATA, UNFINISHED, XSEG, FlatModel, find_backups
 from understudy.interop.flat_files import (
     FlatFile,
     FlatTensors,
+    Taken,
     is_finite,
-    lazily,
     open_file,
     part_reader,
     require_tensor,
 )
-from understudy.interop.layout import our_name, shape_in_file, their_name, to_ours
+from understudy.interop.layout import our_name, shape_in_file, their_name
 from understudy.interop.reference_record import ReferenceRecord, loss_names
 from understudy.networks.code_discriminator import CodeDiscriminator
 from understudy.networks.families import config_from_plain, config_to_plain, family_for
@@ -115,7 +114,7 @@ class _Reader:
 
     def opened(self) -> OpenedModel:
         data_file = self._data_file()
-        data = data_file.entries if data_file else {}
+        data = self._taken(data_file) if data_file else {}
         iteration = self._iteration(data)
         options = self._options(data)
         defaults = self._default_options()
@@ -143,7 +142,7 @@ class _Reader:
             self._training_options(ours.training),
             iteration,
             losses,
-            self._record(data, data_file, options, defaults, iteration, losses),
+            self._record(data, options, defaults, iteration, losses),
             weights,
             optimiser if optimiser.kinds else None,
             kind if optimiser.kinds else None,
@@ -166,6 +165,11 @@ class _Reader:
                 folder=self.flat.folder,
             )
         return None
+
+    def _taken(self, file: FlatFile) -> dict[str, Any]:
+        """The entries of `data.dat`; losses, which may be millions, as they are."""
+        taken = Taken(file)
+        return {key: value if key == "loss_history" else taken.copy(value) for key, value in file.entries.items()}
 
     def _iteration(self, data: Mapping[str, Any]) -> int:
         found = data.get("iter", 0)
@@ -200,11 +204,12 @@ class _Reader:
         if not self.flat.name or not path.is_file():
             return None
         try:
-            found = pickles.loads(path.read_bytes(), limit=1 << 24)
-        except (UnsafeFile, OSError):
+            file = open_file(path, self.files)
+            found: dict[Any, Any] = Taken(file).copy(file.entries)
+            return found
+        except UnderstudyError:
             self.notes.append(f"{path.name} cannot be read and is left out.")
             return None
-        return found if isinstance(found, dict) else None
 
     def _training_options(self, training: dict[str, Any]) -> dict[str, Any]:
         if training.get("pretrain"):
@@ -217,9 +222,11 @@ class _Reader:
         try:
             if stored is None or stored == []:
                 return []
-            table = np.array(stored, np.float64)
-            if table.ndim != 2 or table.shape[1] != width:
+            if not isinstance(stored, list) or not all(_are_losses(entry, width) for entry in stored):
                 raise ValueError("other losses than this class has")
+            table = np.array(stored, np.float64)
+            if np.any(np.isfinite(table) & (np.abs(table) > np.finfo(np.float32).max)):
+                raise ValueError("losses beyond all reason")
         except (TypeError, ValueError, OverflowError):
             self.notes.append("The loss history cannot be read and begins anew.")
             return []
@@ -228,7 +235,6 @@ class _Reader:
     def _record(
         self,
         data: Mapping[str, Any],
-        data_file: FlatFile | None,
         options: dict[Any, Any],
         defaults: dict[Any, Any] | None,
         iteration: int,
@@ -239,17 +245,19 @@ class _Reader:
         if data.get("choosed_gpu_indexes") is not None:
             extra["choosed_gpu_indexes"] = data["choosed_gpu_indexes"]
         if any(key not in _KNOWN_DATA for key in extra):
-            self.notes.append(f"Not known here, and kept for the way back: {', '.join(map(str, extra))} in {DATA}.")
+            self.notes.append(
+                f"Not known here, and kept for the way back: {reference_options.listed(extra)} in {DATA}."
+            )
         sizes = {path.name: path.stat().st_size for path in self.used}
         return ReferenceRecord(
             self.flat.model_class,
             self.flat.name,
             iteration,
-            lazily(options, data_file) if data_file else options,
+            options,
             defaults,
             None if _fits_float32(exact) else exact,
-            lazily(data.get("sample_for_preview"), data_file) if data_file else None,
-            lazily(extra, data_file) if data_file else extra,
+            data.get("sample_for_preview"),
+            extra,
             sizes,
         )
 
@@ -406,7 +414,7 @@ class _Reader:
 
     def _weight_reader(self, file: FlatFile, key: str, name: str) -> Callable[[], Tensor]:
         def read() -> Tensor:
-            tensor = to_ours(name, file.array(key))
+            tensor = file.tensor(key, name)
             if not is_finite(tensor):
                 raise IncompatibleModel(
                     f"{file.path.name}: {key} holds values that are no numbers; the model broke while it was trained.",
@@ -453,6 +461,12 @@ def _code_discriminator(config: Any) -> nn.Module:
         raise IncompatibleModel("Only df models have a network that judges codes.")
     with torch.device("meta"):
         return CodeDiscriminator(config.ae_dims, code_grid(config))
+
+
+def _are_losses(entry: Any, width: int) -> bool:
+    """Whether this is what one iteration leaves in `loss_history`."""
+    is_row = isinstance(entry, list | tuple) and len(entry) == width
+    return is_row and all(isinstance(value, float | int | np.floating) for value in entry)
 
 
 def _fits_float32(values: NDArray[np.float64]) -> bool:

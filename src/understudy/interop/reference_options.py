@@ -12,7 +12,7 @@ built in; `None` counts as not given (spec: weights, 8 and 9).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ def to_ours(model_class: str, options: Mapping[str, Any], defaults: Mapping[str,
                 notes.append(f"The option {name} is {_shown(value)}, out of its range; {ours} is used.")
     unknown = [name for name in options if name not in known and name not in UPGRADED.get(model_class, ())]
     if unknown:
-        notes.append(f"Not known here, and kept for the way back: {', '.join(map(str, unknown))}.")
+        notes.append(f"Not known here, and kept for the way back: {listed(unknown)}.")
     return OurOptions(config, training, notes)
 
 
@@ -116,6 +116,13 @@ def to_theirs(
             continue
         made[name] = _typed_like(before.get(name), option.theirs(ours))
     return made
+
+
+def listed(names: Iterable[Any], most: int = 8) -> str:
+    """Names out of a file, for a sentence: not too many, and nothing that a terminal could stumble over."""
+    shown = [str(name).encode("ascii", "backslashreplace").decode()[:40] for name in names]
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
 
 
 def known_options(model_class: str) -> Mapping[str, Known]:
