@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from understudy.networks.amp import Amp, AmpConfig
+from understudy.networks.code_discriminator import CodeDiscriminator
 from understudy.networks.families import FAMILIES
+from understudy.networks.patch_discriminator import UnetPatchDiscriminator
 from understudy.networks.saehd import DF, LIAE, SaehdConfig, code_grid, multiple_of, saehd_network
+from understudy.networks.xseg import XSeg, XSegConfig
 from understudy.records import Archi
 
 ARCHIS = [
@@ -197,26 +201,36 @@ def test_a_compiler_takes_them_whole(name: str) -> None:
                 torch.testing.assert_close(ours, eager)
 
 
-@pytest.mark.parametrize("name", ["df-ud", "liae-udt", "liae-c", "amp"])
+@pytest.mark.parametrize("name", ["df-ud", "liae-udt", "liae-c", "amp", "xseg", "gan", "code"])
 def test_feature_maps_stay_channels_last(name: str) -> None:
     """A layer that got another layout would convert it, and everything after it would be slower."""
-    net = small_amp() if name == "amp" else small(name)
-    net.to(memory_format=torch.channels_last)
+    net: nn.Module
+    given: tuple[Tensor, ...] = (faces(), faces())
+    if name == "xseg":
+        net, given = XSeg(XSegConfig(size=64, base_dims=4)), (faces(),)
+    elif name == "gan":
+        net, given = UnetPatchDiscriminator(28, 4), (faces(),)
+    elif name == "code":
+        net, given = CodeDiscriminator(8, 8, 4), (torch.rand(2, 8, 8, 8),)
+    else:
+        net = small_amp() if name == "amp" else small(name)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     converted: list[str] = []
 
-    def look(path: str) -> object:
-        def hook(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            if not given[0].is_contiguous(memory_format=torch.channels_last):
+    def look(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if not inputs[0].is_contiguous(memory_format=torch.channels_last):
                 converted.append(path)
 
         return hook
 
     for path, module in net.named_modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.register_forward_pre_hook(look(path))
     with torch.inference_mode():
-        net.swap(faces())
-        net.reconstruct(faces(), faces())
+        net(*given)
+        if isinstance(net, DF | LIAE | Amp):
+            net.swap(faces())
     assert not converted
 
 

@@ -12,9 +12,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from understudy.networks.blocks import initialise
+from understudy.networks.blocks import activate, initialise
 
 MOST_TIMES = 8
 
@@ -40,6 +39,6 @@ class CodeDiscriminator(nn.Module):
         """Codes (B,channels,grid,grid) → logits (B,1,h,w), float32."""
         x = code.to(self.out_conv.weight.dtype, memory_format=torch.channels_last)
         for i in range(self.layers):
-            x = F.leaky_relu(getattr(self, f"convs_{i}")(x), 0.1)
+            x = activate(getattr(self, f"convs_{i}")(x), 0.1)
         logits: Tensor = self.out_conv(x).float()
         return logits

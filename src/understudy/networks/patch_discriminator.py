@@ -19,10 +19,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from understudy.errors import InvalidOption
-from understudy.networks.blocks import Grow, initialise
+from understudy.networks.blocks import Grow, activate, initialise
 from understudy.networks.sizes import within
 
 LEAST_PATCH, LARGEST_PATCH = 3, 640
@@ -61,15 +60,15 @@ class UnetPatchDiscriminator(nn.Module):
         """
         layers = len(self.strides)
         x = faces.to(self.in_conv.weight.dtype, memory_format=torch.channels_last)
-        x = F.leaky_relu(self.in_conv(x), 0.2)
+        x = activate(self.in_conv(x), 0.2)
         beside = []
         for i in range(layers):
             beside.append(x)
-            x = F.leaky_relu(getattr(self, f"convs_{i}")(x), 0.2)
+            x = activate(getattr(self, f"convs_{i}")(x), 0.2)
         center: Tensor = self.center_out(x).float()
-        x = F.leaky_relu(self.center_conv(x), 0.2)
+        x = activate(self.center_conv(x), 0.2)
         for i in range(layers):
-            x = torch.cat([beside.pop(), F.leaky_relu(getattr(self, f"upconvs_{i}")(x), 0.2)], 1)
+            x = torch.cat([beside.pop(), activate(getattr(self, f"upconvs_{i}")(x), 0.2)], 1)
         full: Tensor = self.out_conv(x).float()
         return center, full
 
