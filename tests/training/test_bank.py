@@ -62,6 +62,22 @@ def test_faces_of_any_size_and_type_become_crops_in_order() -> None:
     assert any(isinstance(event, Progress) and event.done == 4 for event in events)
 
 
+def test_eyes_and_mouth_are_within_the_face_where_they_are_asked_for() -> None:
+    faces = [stored("a", 256), stored("small", 24)]
+    bank = load(faces, eyes_mouth=True)
+    assert bank.pixels.shape == (2, 64, 64, 5)
+    masks = bank.pixels[0, ..., 3:]
+    assert 0.005 < (masks[..., 1] > 128).mean() < 0.2
+    assert masks[masks[..., 0] == 0][:, 1].max() == 0
+    assert bank.pixels[1, ..., 4].max() == 0  # too small to tell
+
+
+def test_a_bank_knows_which_way_faces_look() -> None:
+    bank = load([stored("a")])
+    assert bank.yaws is not None
+    assert abs(float(bank.yaws[0])) < 0.1
+
+
 def test_unusable_faces_are_named_and_left_out() -> None:
     blind = Stored("blind", Face(np.zeros((64, 64, 3), np.uint8), FaceMeta(FaceType.FULL, np.zeros((0, 2)))))
     bank = load([stored("good"), Stored("cut", None), blind])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from understudy.training.samples import Augmentation, Batch, BatchSource, FaceBank, Sampler, draw_batch
+from understudy.training.colours import ColourDraw, shift_colours
+from understudy.training.samples import Augmentation, Batch, BatchSource, FaceBank, Sampler, YawSampler, draw_batch
 
 
 def bank(count: int = 7, size: int = 32, seed: int = 0) -> FaceBank:
@@ -21,8 +23,8 @@ def source(seed: int = 3, **options: object) -> BatchSource:
 
 
 def same(first: Batch, second: Batch) -> bool:
-    pairs = zip((*first.src, *first.dst), (*second.src, *second.dst), strict=True)
-    return all(one is other is None or torch.equal(one, other) for one, other in pairs)
+    pairs = zip((*first.src[:3], *first.dst[:3]), (*second.src[:3], *second.dst[:3]), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_every_face_comes_once_a_round_in_a_new_order_each_time() -> None:
@@ -87,3 +89,60 @@ def test_faithful_and_joined_resampling_agree_on_where_things_are() -> None:
 
 def test_draw_batch_gives_the_first_batch_of_a_run() -> None:
     assert same(draw_batch(bank(), bank(5, seed=1), batch_size=2, seed=3), source().next())
+
+
+def test_flips_are_of_one_side_and_of_four_faces_in_ten() -> None:
+    batches = source(augmentation=Augmentation(flip_dst=True, random_warp=False), repeat_every=0)
+    plain = source(augmentation=Augmentation(random_warp=False), repeat_every=0)
+    pairs = [(batches.next(), plain.next()) for _ in range(40)]
+    assert all(torch.equal(one.src.target, other.src.target) for one, other in pairs)
+    flipped = [
+        not torch.equal(face, still) and torch.equal(face, still.flip(2))
+        for one, other in pairs
+        for face, still in zip(one.dst.target, other.dst.target, strict=True)
+    ]
+    assert 0.25 < np.mean(flipped) < 0.55
+
+
+def test_eyes_and_mouth_come_with_the_face_and_have_a_peak_of_one() -> None:
+    pixels = np.zeros((1, 32, 32, 5), np.uint8)
+    pixels[..., 3] = 255
+    pixels[:, 10:14, 8:14, 4] = 120
+    sample = BatchSource(FaceBank(pixels), FaceBank(pixels), batch_size=3).next().src
+    assert sample.eyes_mouth is not None
+    assert sample.eyes_mouth.shape == (3, 1, 32, 32)
+    assert sample.mask.shape == (3, 1, 32, 32)
+    torch.testing.assert_close(sample.eyes_mouth.amax((1, 2, 3)), torch.ones(3))
+    assert float(sample.eyes_mouth.mean()) < 0.1
+
+
+def test_with_uniform_yaw_every_direction_comes_equally_often() -> None:
+    """Nine faces look ahead and one to each side; each way makes a third of the draws, and all faces come."""
+    yaws = np.array([0.01] * 9 + [-0.9, 0.9])
+    taken = YawSampler(yaws, seed=4).take(0, 27)
+    assert [int(np.sum(np.isin(taken, group))) for group in (range(9), [9], [10])] == [9, 9, 9]
+    assert set(taken.tolist()) == set(range(11))
+    assert YawSampler(yaws, seed=4).take(10, 9).tolist() == taken[10:19].tolist()
+    beyond = YawSampler(np.array([-3.0, -1.2, -1.19, 1.2, 3.0]), seed=0).take(0, 6)
+    assert int(np.sum(beyond < 3)) == 3  # what lies beyond the bins is in the outermost
+
+
+def test_random_colours_are_seen_and_not_drawn() -> None:
+    plain = source(augmentation=Augmentation(random_warp=False), repeat_every=0).next()
+    shifted = source(augmentation=Augmentation(random_warp=False, hsv_power=0.3), repeat_every=0).next()
+    assert torch.equal(shifted.src.target, plain.src.target)
+    assert torch.equal(shifted.dst.warped, plain.dst.warped)
+    assert (shifted.src.warped - plain.src.warped).abs().mean() > 0.02
+
+
+def test_shifting_colours_is_what_opencv_would_do() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.random((16, 16, 3)).astype(np.float32)
+    picture[:4] = picture[:4, :, :1]  # grey has no hue
+    draws = ColourDraw(37.0, 0.1, -0.05)
+    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + draws.hue_degrees) % 360
+    hsv[..., 1:] = np.clip(hsv[..., 1:] + (draws.saturation, draws.value), 0, 1)
+    expected = cv2.cvtColor(hsv.astype(np.float32), cv2.COLOR_HSV2RGB)
+    ours = shift_colours(torch.from_numpy(picture).permute(2, 0, 1)[None], [draws])
+    np.testing.assert_allclose(ours[0].permute(1, 2, 0).numpy(), expected, atol=2e-5)

@@ -34,7 +34,7 @@ from understudy.workspace import Workspace
 MEAN_OVER = 100
 """Iterations over which the losses of the result are averaged."""
 
-NOT_YET = {"uniform_yaw": False, "random_hsv_power": 0.0, "ct_mode": "none", "pretrain": False}
+NOT_YET = {"ct_mode": "none", "pretrain": False}
 """Options that imported models may have and training does not, with the values that mean nothing is missed."""
 
 

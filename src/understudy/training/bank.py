@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from understudy.devices import available_memory, physical_cores
 from understudy.errors import EmptyFaceset, Interrupted, UnderstudyError
 from understudy.facesets import Face
 from understudy.geometry import conversion
+from understudy.geometry.pose import pose
 from understudy.masks import eyes_mouth_mask, face_mask
 from understudy.records import FaceType, Skipped
 from understudy.report import Pace, Report, Stop, never, silent
@@ -46,11 +47,13 @@ class FaceBank:
 
     pixels: (N,S,S,4) uint8, RGB and the face mask (255: face), or (N,S,S,5) with the mask of eyes and mouth behind it;
     a plain array, or mapped from disk beyond the budget.
-    names: file names, in the order of `pixels`. skipped: faces that could not be used.
+    names: file names, in the order of `pixels`. yaws: (N,) which way each face looks, in radians, positive to the right
+    of the picture; None where that is not known. skipped: faces that could not be used.
     """
 
     pixels: NDArray[np.uint8]
     names: tuple[str, ...] = ()
+    yaws: NDArray[np.float64] | None = None
     skipped: tuple[Skipped, ...] = ()
 
     @classmethod
@@ -76,6 +79,7 @@ class FaceBank:
         """
         pixels = _room((len(faces), size, size, 5 if eyes_mouth else 4), budget, spill)
         names: list[str] = []
+        yaws: list[float] = []
         skipped: list[Skipped] = []
         pace = Pace("Loading faces", len(faces), report, unit="faces")
         with ThreadPoolExecutor(workers or physical_cores()) as pool:
@@ -86,8 +90,9 @@ class FaceBank:
                 if isinstance(crop, Skipped):
                     skipped.append(crop)
                 else:
-                    pixels[len(names)] = crop
+                    pixels[len(names)] = crop.pixels
                     names.append(face.name)
+                    yaws.append(crop.yaw)
                 pace.advance()
         if not names:
             raise EmptyFaceset(
@@ -95,7 +100,7 @@ class FaceBank:
                 hint="Extract faces first: understudy faceset extract src, and the same for dst.",
                 skipped=skipped[:10],
             )
-        return cls(pixels[: len(names)], tuple(names), tuple(skipped))
+        return cls(pixels[: len(names)], tuple(names), np.array(yaws), tuple(skipped))
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -131,8 +136,15 @@ def convert_picture(
     return cast(NDArray[Number], cv2.resize(picture, (size, size), interpolation=how))
 
 
-def _convert(face: StoredFace, size: int, face_type: FaceType, eyes_mouth: bool) -> NDArray[np.uint8] | Skipped:
-    """(S,S,4) uint8, with eyes and mouth (S,S,5), or why not."""
+class _Crop(NamedTuple):
+    """pixels: (S,S,4) uint8, with eyes and mouth (S,S,5). yaw: as in `FaceBank.yaws`."""
+
+    pixels: NDArray[np.uint8]
+    yaw: float
+
+
+def _convert(face: StoredFace, size: int, face_type: FaceType, eyes_mouth: bool) -> _Crop | Skipped:
+    """A face as a crop, or why not."""
     try:
         whole = face.read()
         if not whole.meta.has_landmarks:
@@ -144,7 +156,7 @@ def _convert(face: StoredFace, size: int, face_type: FaceType, eyes_mouth: bool)
         for channel, mask in enumerate(masks, start=3):
             converted = convert_picture(mask, whole, size, face_type, mask=True)
             crop[..., channel] = np.rint(255 * converted.clip(0, 1))
-        return crop
+        return _Crop(crop, -pose(whole.meta.landmarks, whole.width).yaw)
     except UnderstudyError as error:
         return Skipped(face.name, error.message)
 
@@ -161,7 +173,7 @@ def _convert_ahead(
     face_type: FaceType,
     eyes_mouth: bool,
     ahead: int = 64,
-) -> Iterator[NDArray[np.uint8] | Skipped]:
+) -> Iterator[_Crop | Skipped]:
     """Converted faces in order, with a bounded number under way."""
     waiting = iter(faces)
     queue = [pool.submit(_convert, face, size, face_type, eyes_mouth) for face in islice(waiting, ahead)]

@@ -217,6 +217,20 @@ class TrainOptions(Options):
     random_dst_flip: bool = option(
         True, "Mirror dst faces at random; helps a network to generalise. quick96 begins without.", group="Samples"
     )
+    uniform_yaw: bool = option(
+        False,
+        "Show faces that look every way equally often, however many there are of each. For profiles that stay soft.",
+        group="Samples",
+    )
+    random_hsv_power: float = option(
+        0.0,
+        "Shift hue, saturation and light of src faces at random, so that the network does not mind the light of the "
+        "src footage: 0.05 is enough. saehd.",
+        group="Samples",
+        ge=0.0,
+        le=0.3,
+        live=True,
+    )
     random_warp: bool = option(
         True,
         "Bend the faces that the network sees, which teaches it more than the footage shows. Without it a network "

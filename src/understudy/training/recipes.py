@@ -147,7 +147,7 @@ def _saehd_fixed(config: SaehdConfig) -> dict[str, Any]:
     return {"true_face_power": 0.0} if config.archi.is_liae else {}
 
 
-_NO_STYLES = {"true_face_power": 0.0, "face_style_power": 0.0, "bg_style_power": 0.0}
+_SAEHD_ONLY = {"true_face_power": 0.0, "face_style_power": 0.0, "bg_style_power": 0.0, "random_hsv_power": 0.0}
 
 RECIPES = {
     "saehd": Recipe(
@@ -166,7 +166,7 @@ RECIPES = {
         previews=amp_previews,
         scale_range=0.15,
         defaults={"batch_size": 8, "eyes_mouth_prio": True},
-        fixed=lambda config: {"masked_training": True, "eyes_mouth_prio": True, "adabelief": True, **_NO_STYLES},
+        fixed=lambda config: {"masked_training": True, "eyes_mouth_prio": True, "adabelief": True, **_SAEHD_ONLY},
         untrained=("inter_src.", "inter_dst."),
     ),
     "quick96": Recipe(
@@ -184,7 +184,8 @@ RECIPES = {
             "adabelief": False,
             "lr_dropout": LrDropout.ON,
             "clipgrad": False,
-            **_NO_STYLES,
+            "uniform_yaw": False,
+            **_SAEHD_ONLY,
         },
         repeat_every=3,
     ),

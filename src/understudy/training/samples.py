@@ -18,9 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from understudy.training.bank import FaceBank
+from understudy.training.colours import ColourDraw, draw_colour, shift_colours
 from understudy.training.warp import Draw, Ranges, draw, pixel_maps, transform, warp
 
 __all__ = ["Augmentation", "Batch", "BatchSource", "FaceBank", "Sample", "Sampler", "augment", "draw_batch"]
+
+YAW_EDGES = np.linspace(-1.2, 1.2, 128)
+"""Where the bins of `YawSampler` begin, in radians; the last one takes everything beyond."""
 
 FLIP_SHARE = 0.4
 """How many of the faces are mirrored where faces are mirrored at random, as in the reference."""
@@ -48,12 +52,14 @@ class Batch(NamedTuple):
 @dataclass(frozen=True)
 class Augmentation:
     """How samples are varied. random_warp off: the network sees its target. flip_src, flip_dst: whether faces of that
-    side are mirrored at random. faithful: with the reference's quirks."""
+    side are mirrored at random. hsv_power: how far hue, saturation and light of what is seen of src are shifted, from 0
+    to 0.3. faithful: with the reference's quirks."""
 
     ranges: Ranges = field(default_factory=Ranges)
     random_warp: bool = True
     flip_src: bool = False
     flip_dst: bool = False
+    hsv_power: float = 0.0
     faithful: bool = False
 
     def of_side(self, side: int) -> Ranges:
@@ -85,11 +91,35 @@ class Sampler:
         return int(self._order[place])
 
 
+class YawSampler:
+    """The order in which faces are drawn where all directions should come equally often.
+
+    The directions from −1.2 to 1.2 rad are parted into 128 bins, with what lies beyond in the outermost. All bins that
+    hold a face come once, in random order, before any comes again; so do the faces of each bin. Like `Sampler`, draw
+    number n is a function of the seed.
+    """
+
+    def __init__(self, yaws: NDArray[np.float64], seed: int) -> None:
+        self.seed = seed
+        places = np.clip(np.searchsorted(YAW_EDGES, yaws, side="right") - 1, 0, len(YAW_EDGES) - 1)
+        self._bins = [np.flatnonzero(places == place) for place in np.unique(places)]
+        self._order = Sampler(len(self._bins), seed)
+        self._faces = [Sampler(len(faces), _seed_of(seed, place)) for place, faces in enumerate(self._bins)]
+
+    def take(self, start: int, count: int) -> NDArray[np.int64]:
+        """Draws number start … start+count−1."""
+        turns = np.arange(start, start + count) // len(self._bins)
+        chosen = self._order.take(start, count)
+        nth = [self._faces[place].take(int(turn), 1)[0] for place, turn in zip(chosen, turns, strict=True)]
+        return np.array([self._bins[place][face] for place, face in zip(chosen, nth, strict=True)], np.int64)
+
+
 class BatchSource:
     """Batches for ever: `next()` draws one and counts it.
 
     repeat_every: every so many iterations the previous batch comes again with its unwarped targets as inputs (Quick96:
-    3, so that the network also sees undistorted faces; 0: never).
+    3, so that the network also sees undistorted faces; 0: never). uniform_yaw: faces that look every way come equally
+    often, where the banks know which way theirs look.
     """
 
     def __init__(
@@ -101,9 +131,11 @@ class BatchSource:
         seed: int = 0,
         augmentation: Augmentation | None = None,
         repeat_every: int = 3,
+        uniform_yaw: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         self.batch_size, self.seed, self.repeat_every = batch_size, seed, repeat_every
+        self.uniform_yaw = uniform_yaw
         self.augmentation = augmentation or Augmentation()
         self.device = torch.device(device)
         self._banks = (src, dst)
@@ -138,14 +170,21 @@ class BatchSource:
 
     def _start(self) -> None:
         self.iteration = self.fresh = self.position = 0
-        self._samplers = [Sampler(len(bank), _seed_of(self.seed, side)) for side, bank in enumerate(self._banks)]
+        self._samplers = [self._sampler(bank, _seed_of(self.seed, side)) for side, bank in enumerate(self._banks)]
+
+    def _sampler(self, bank: FaceBank, seed: int) -> Sampler | YawSampler:
+        if self.uniform_yaw and bank.yaws is not None:
+            return YawSampler(bank.yaws, seed)
+        return Sampler(len(bank), seed)
 
     def _sample(self, side: int, start: int, *, warped: bool) -> Sample:
         bank = self._banks[side]
         pictures, masks = bank.fetch(self._samplers[side].take(start, self.batch_size), self.device)
         chance = np.random.default_rng([self.seed, side, 1, self.fresh])
         draws = [draw(bank.size, self.augmentation.of_side(side), chance) for _ in range(self.batch_size)]
-        return augment(pictures, masks, draws, self.augmentation, warped=warped)
+        power = 0.0 if side else self.augmentation.hsv_power
+        colours = [draw_colour(power, chance) for _ in range(self.batch_size)] if power else None
+        return augment(pictures, masks, draws, self.augmentation, warped=warped, colours=colours)
 
 
 def draw_batch(
@@ -156,19 +195,30 @@ def draw_batch(
 
 
 def augment(
-    pictures: Tensor, masks: Tensor, draws: list[Draw], augmentation: Augmentation, *, warped: bool = True
+    pictures: Tensor,
+    masks: Tensor,
+    draws: list[Draw],
+    augmentation: Augmentation,
+    *,
+    warped: bool = True,
+    colours: list[ColourDraw] | None = None,
 ) -> Sample:
     """Bend and turn a batch: pictures (B,3,S,S) and masks (B,1,S,S), 0..1, each by its draw.
 
     masks (B,2,S,S) have that of eyes and mouth behind the face's; it is brought to a peak of 1 afterwards.
+
+    colours: what is seen has other colours than the target, which the network so learns not to mind.
 
     faithful resamples twice, warp then transform, as the reference does; otherwise the two maps are joined and the
     picture is resampled once, which keeps it sharper.
     """
     target = transform(pictures, draws).clamp(0, 1)
     mask, eyes_mouth = _parted(transform(masks, draws, mode="bilinear", border="zeros"))
+    if colours is not None:
+        pictures = shift_colours(pictures, colours)
     if not (warped and augmentation.random_warp):
-        return Sample(target, target, mask, eyes_mouth)
+        seen = target if colours is None else transform(pictures, draws)
+        return Sample(seen.clamp(0, 1), target, mask, eyes_mouth)
     maps = pixel_maps(draws, pictures.device, faithful=augmentation.faithful)
     if augmentation.faithful:
         seen = transform(warp(pictures, maps), draws)

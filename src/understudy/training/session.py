@@ -210,9 +210,11 @@ def _batches(
             random_warp=options.random_warp,
             flip_src=options.random_src_flip,
             flip_dst=options.random_dst_flip,
+            hsv_power=options.random_hsv_power,
             faithful=faithful,
         ),
         repeat_every=recipe.repeat_every if options.random_warp else 0,  # the repeat is there to show unbent faces
+        uniform_yaw=options.uniform_yaw,
         device=device,
     )
 
