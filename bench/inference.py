@@ -48,7 +48,7 @@ NETWORKS: dict[str, tuple[str, Config]] = {
 }
 COMPILED = ("df-ud 128",)
 """Networks that are also compiled: it takes the better part of a minute for each number type."""
-LARGE = SaehdConfig(size=256, archi=DFUD, ae_dims=1024, d_dims=96)
+LARGE = SaehdConfig(size=256, archi=DFUD, ae_dims=768, d_dims=80)
 """A network of about 1 GB."""
 
 
