@@ -16,7 +16,7 @@ file can run code: only operators that the runtime brings itself, and no library
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import IncompatibleModel, UsageError
-from understudy.networks.onnx_files import first_line, open_session
-from understudy.networks.onnx_inspection import require_harmless
+from understudy.networks.onnx_files import first_line, open_session, require_file
+from understudy.networks.onnx_inspection import Described, inputs_of, read_network, require_harmless
 from understudy.records import FaceType
 
 FACE_INPUT, MORPH_INPUT = "in_face:0", "morph_value:0"
@@ -93,13 +93,16 @@ class DfmNetwork:
         there is no file, MissingExtra without the extra `onnx`.
         """
         self.path = path
-        if path.is_file():
-            require_harmless(path)
+        require_file(path)
+        model = read_network(path)
+        inputs = inputs_of(model)
+        self.size = _size_of(inputs, path)
+        require_harmless(model, path)
+        del model  # its weights take as much room as those of the session
         self._session = open_session(path, threads=threads, device=device)
-        self._inputs = _input_names(self._session, path)
-        self.size = _size(self._session, path)
-        self.has_morph = len(self._inputs) == 2
-        self._one_by_one = self._session.get_inputs()[0].shape[0] == 1
+        self._inputs = [item.name for item in inputs]
+        self.has_morph = len(inputs) == 2
+        self._one_by_one = inputs[0].shape[0] == 1
         self._outputs = _output_names(self._session, path, self.size)
         self.metadata = DfmMetadata.of(self._session.get_modelmeta().custom_metadata_map, path)
 
@@ -165,28 +168,26 @@ def _face_type(text: str | None) -> FaceType | None:
         return None
 
 
-def _input_names(session: Any, path: Path) -> list[str]:
-    inputs = session.get_inputs()
+def _size_of(inputs: Sequence[Described], path: Path) -> int:
+    """The side of the faces that a network takes. Raises IncompatibleModel for anything but (N,S,S,3), and a morph."""
     wanted = ("in_face", "morph_value")[: len(inputs)]
     if not 1 <= len(inputs) <= 2 or any(part not in item.name for part, item in zip(wanted, inputs, strict=True)):
         raise _no_dfm(path, f"it takes {', '.join(item.name[:60] for item in inputs[:6]) or 'nothing'}")
     for item in inputs:
-        if item.type != "tensor(float)":
-            raise _no_dfm(path, f"its input {item.name[:60]} is {item.type}")
-    if len(inputs) == 2:
-        shape = inputs[1].shape
-        if len(shape) != 1 or (isinstance(shape[0], int) and shape[0] != 1):
-            raise _no_dfm(path, f"its morph value has the shape {shape}")
-    return [item.name for item in inputs]
-
-
-def _size(session: Any, path: Path) -> int:
-    shape = list(session.get_inputs()[0].shape)
-    sides = shape[1:3]
-    fits = len(shape) == 4 and shape[3] == 3 and all(isinstance(side, int) for side in sides) and sides[0] == sides[1]
-    if not fits or not _SMALLEST <= sides[0] <= _LARGEST or (isinstance(shape[0], int) and shape[0] != 1):
+        if item.kind != "tensor(float)":
+            raise _no_dfm(path, f"its input {item.name[:60]} is {item.kind}")
+    if len(inputs) == 2 and not _is_one_number(inputs[1].shape):
+        raise _no_dfm(path, f"its morph value has the shape {inputs[1].shape}")
+    shape = inputs[0].shape
+    count, side = (shape[0], shape[1]) if len(shape) == 4 else (None, None)
+    fits = isinstance(side, int) and shape[1:] == [side, side, 3] and (count == 1 or not isinstance(count, int))
+    if not isinstance(side, int) or not fits or not _SMALLEST <= side <= _LARGEST:
         raise _no_dfm(path, f"its faces have the shape {shape}, not (N,S,S,3) with a fixed S")
-    return int(sides[0])
+    return side
+
+
+def _is_one_number(shape: Sequence[int | str | None]) -> bool:
+    return len(shape) == 1 and (shape[0] == 1 or not isinstance(shape[0], int))
 
 
 def _output_names(session: Any, path: Path, size: int) -> list[str]:

@@ -78,8 +78,7 @@ def open_session(path: Path, *, threads: int | None = None, device: str = "cpu")
 
     A file from a stranger is looked through first: `onnx_inspection`.
     """
-    if not path.is_file():
-        raise MissingEngine(f"There is no file {path.name}.", hint=f"Look whether this is its place: {path}", path=path)
+    require_file(path)
     try:
         runtime: Any = importlib.import_module("onnxruntime")
     except ImportError:
@@ -101,6 +100,12 @@ def open_session(path: Path, *, threads: int | None = None, device: str = "cpu")
             hint=f"Check that it was copied whole. The runtime says: {first_line(error)}",
             path=path,
         ) from error
+
+
+def require_file(path: Path) -> None:
+    """Raise MissingEngine when there is no file."""
+    if not path.is_file():
+        raise MissingEngine(f"There is no file {path.name}.", hint=f"Look whether this is its place: {path}", path=path)
 
 
 def _providers(runtime: Any, device: str) -> list[Any]:

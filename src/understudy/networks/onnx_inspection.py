@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,47 @@ SMALL_TENSOR = 4096
 GRAPH, GRAPHS = 5, 10  # kinds of attributes, as onnx.proto numbers them
 TENSOR, SPARSE, SPARSES = 4, 11, 12
 EXTERNAL = 1  # a tensor's numbers lie in another file
+_KINDS = {1: "tensor(float)", 2: "tensor(uint8)", 7: "tensor(int64)", 10: "tensor(float16)", 11: "tensor(double)"}
 
 
-def require_harmless(path: Path) -> Any:
-    """The network in `path`, parsed and looked through; weights are in it as they are in the file.
+@dataclass(frozen=True)
+class Described:
+    """An input as its file describes it. kind: as onnxruntime calls it. shape: None or a name for what is open."""
 
-    Raises IncompatibleModel for a file that is no ONNX network or does what the module says, MissingExtra without the
-    library that reads them.
+    name: str
+    kind: str
+    shape: list[int | str | None]
+
+
+def read_network(path: Path) -> Any:
+    """The network in a file, parsed and no more: an `onnx.ModelProto`.
+
+    Raises IncompatibleModel for a file that is no ONNX network, MissingExtra without the library that reads them.
     """
-    model = _parsed(path)
+    onnx = library()
+    hint = "Check that it is an ONNX network and was copied whole."
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise IncompatibleModel(f"{path.name} is larger than an ONNX file can be.", hint=hint, path=path)
+        model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+        _read_every_text(model)
+    except IncompatibleModel:
+        raise
+    except Exception as error:  # the parser raises types of its own
+        raise IncompatibleModel(f"{path.name} cannot be read as an ONNX network.", hint=hint, path=path) from error
+    if not model.graph.node or not model.graph.input:
+        raise IncompatibleModel(f"{path.name} is no ONNX network: it computes nothing.", hint=hint, path=path)
+    return model
+
+
+def inputs_of(model: Any) -> list[Described]:
+    """What a network takes. Old files list their weights among the inputs; those are left out."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [_described(value) for value in model.graph.input if value.name not in weights]
+
+
+def require_harmless(model: Any, path: Path) -> None:
+    """Raise IncompatibleModel when a network of `read_network` does what the module says."""
     problem = _problem(model)
     if problem:
         raise IncompatibleModel(
@@ -46,7 +79,6 @@ def require_harmless(path: Path) -> Any:
             hint="A network is one file of plain operators and numbers. Get it again from whoever made it.",
             path=path,
         )
-    return model
 
 
 def library(name: str = "onnx") -> Any:
@@ -61,20 +93,32 @@ def library(name: str = "onnx") -> Any:
         ) from None
 
 
-def _parsed(path: Path) -> Any:
-    onnx = library()
-    hint = "Check that it is an ONNX network and was copied whole."
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise IncompatibleModel(f"{path.name} is larger than an ONNX file can be.", hint=hint, path=path)
-        model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
-    except IncompatibleModel:
-        raise
-    except Exception as error:  # the parser raises types of its own
-        raise IncompatibleModel(f"{path.name} cannot be read as an ONNX network.", hint=hint, path=path) from error
-    if not model.graph.node or not model.graph.input:
-        raise IncompatibleModel(f"{path.name} is no ONNX network: it computes nothing.", hint=hint, path=path)
-    return model
+def _read_every_text(model: Any) -> None:
+    """Look at every name, since the parser finds only then what is no text. Raises UnicodeDecodeError."""
+    graph = model.graph
+    texts = [graph.name, graph.doc_string, model.producer_name, model.producer_version, model.domain, model.doc_string]
+    texts += [text for item in model.metadata_props for text in (item.key, item.value)]
+    texts += [item.domain for item in model.opset_import]
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        texts += [value.name, *(side.dim_param for side in value.type.tensor_type.shape.dim)]
+    for node in graph.node:
+        texts += [
+            node.name,
+            node.op_type,
+            node.domain,
+            *node.input,
+            *node.output,
+            *(item.name for item in node.attribute),
+        ]
+    texts += [tensor.name for tensor in graph.initializer]
+    for text in texts:
+        text.encode()  # a name of lone surrogates is no text either
+
+
+def _described(value: Any) -> Described:
+    kind = _KINDS.get(value.type.tensor_type.elem_type, "of another type")
+    sides = value.type.tensor_type.shape.dim
+    return Described(value.name, kind, [side.dim_value or side.dim_param or None for side in sides])
 
 
 def _problem(model: Any) -> str:
