@@ -59,7 +59,7 @@ class FlatFile:
             return to_ours(name, self.array(key))
 
 
-MOST_ITEMS = 10**6
+MOST_ITEMS = 20_000
 """Values in lists and dictionaries of one file, losses aside; the reference has fifty."""
 
 
