@@ -7,7 +7,6 @@ Listing reads names, sizes and the first bytes of `data.dat`; nothing here write
 
 from __future__ import annotations
 
-import pickletools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +23,13 @@ UNFINISHED = ".tmp"
 """The reference writes a file under this ending, deletes the old one and renames: killed between, only this is left."""
 
 HEAD_BYTES = 4096
+
+_ITERATION = re.compile(
+    rb"(?:X\x04\0\0\0|\x8c\x04)iter(?:q.|r.{4}|\x94)?"  # the key, and the opcode that remembers it
+    rb"(?:K(?P<short>.)|M(?P<short2>..)|J(?P<whole>.{4})|\x8a\x05(?P<long>.{5}))",
+    re.DOTALL,
+)
+"""How the pickled number behind the key `iter` looks, in protocols 2 to 5."""
 
 _OF_A_MODEL = re.compile(rf"(?P<name>.+)_(?P<model_class>{'|'.join(CLASSES)})_(?P<part>[^_].*)")
 _WEIGHTS = re.compile(r"(encoder|inter|inter_AB|inter_B|inter_src|inter_dst|decoder|decoder_src|decoder_dst)\.npy")
@@ -121,19 +127,15 @@ def headless_models(folder: Path) -> list[str]:
 
 
 def iteration_in(data_file: Path) -> int | None:
-    """The iteration count at the head of a `data.dat`, without building any object; None when it is not found."""
+    """The iteration count at the head of a `data.dat`, without reading the pickle; None when it is not found."""
     with data_file.open("rb") as handle:
-        head = handle.read(HEAD_BYTES)
-    awaited = False
-    try:
-        for opcode, value, _ in pickletools.genops(head):
-            if isinstance(value, str):
-                awaited = value == "iter"
-            elif awaited and isinstance(value, int) and "INT" in opcode.name:
-                return value
-    except (ValueError, IndexError):  # the head ends within the pickle, or it is none
+        found = _ITERATION.search(handle.read(HEAD_BYTES))
+    if found is None:
         return None
-    return None
+    short, whole, long = found["short"] or found["short2"], found["whole"], found["long"]
+    if short is not None:
+        return int.from_bytes(short, "little")
+    return int.from_bytes(whole if whole is not None else long, "little", signed=True)
 
 
 def _named(names: Iterable[str]) -> Iterator[tuple[str, str]]:
