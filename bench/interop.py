@@ -1,7 +1,7 @@
 """Import and export of a model of 1 GB, weights and AdaBelief's moments: seconds, and the process's memory at its peak.
 
-The model is a df-ud with random weights, written as the reference writes it. Import and export are processes of their own,
-so that a peak counts interpreter and torch too. Targets: 20 s, and 1.5 times the size of the files.
+The model is a df-ud with random weights, written as the reference writes it. Import and export are processes of
+their own, so that a peak counts interpreter and torch too. Targets: 20 s, and 1.5 times the size of the files.
 """
 
 from __future__ import annotations

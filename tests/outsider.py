@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 VERSION = "1.26.4"
 CACHE = Path(__file__).resolve().parents[1] / "build" / "test-cache" / f"numpy-{VERSION}"
@@ -88,17 +90,23 @@ def numpy_1_26() -> Path:
     """The folder in which that NumPy is; installs it at first. Skips the test, saying why, where it cannot."""
     if sys.version_info >= (3, 13):
         pytest.skip(f"NumPy {VERSION} is not built for Python {platform.python_version()}")
-    if not (CACHE / "numpy" / "version.py").is_file():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        wheel = ["--only-binary=:all:", "--upgrade", "--target", str(CACHE), f"numpy=={VERSION}"]
-        done = subprocess.run([*pip, *wheel], capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-            pytest.skip(
-                f"NumPy {VERSION}, with which files are opened as others open them, cannot be installed: {last}"
-            )
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE.with_suffix(".lock")):  # tests may run side by side
+        if not CACHE.is_dir():
+            _install()
     return CACHE
+
+
+def _install() -> None:
+    temp = CACHE.with_name(f"{CACHE.name}-incomplete")
+    shutil.rmtree(temp, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    wheel = ["--only-binary=:all:", "--target", str(temp), f"numpy=={VERSION}"]
+    done = subprocess.run([*pip, *wheel], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+        pytest.skip(f"NumPy {VERSION}, to open files as others open them, cannot be installed: {last}")
+    temp.rename(CACHE)
 
 
 def opened(files: list[Path]) -> dict[Path, dict[str, Any]]:

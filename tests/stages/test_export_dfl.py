@@ -247,7 +247,9 @@ def test_names_that_the_reference_would_cut_off_are_written_with_spaces(workspac
 
 def test_the_summary_is_a_box(workspace: Workspace) -> None:
     own_model(workspace, "hi", "df-ud", options={"pretrain": True, "random_warp": True})
-    export_dfl(workspace, "hi")
+    events: list[Event] = []
+    export_dfl(workspace, "hi", report=events.append)
+    assert any("pretrain is on" in event.message for event in events if isinstance(event, Note))
     lines = (workspace.models / "hi_SAEHD_summary.txt").read_text().splitlines()
     assert len({len(line) for line in lines}) == 1
     assert all(line.startswith("==") and line.endswith("==") for line in lines)

@@ -147,6 +147,8 @@ def _said(name: str, plan: ExportPlan) -> list[tuple[str, str]]:
         said.append(("There is no optimiser state that DeepFaceLab knows; it will begin with a fresh one.", "warning"))
     if plan.saved.iteration < 1:
         said.append(("It was not trained yet; it is exported as iteration 1, since 0 would start it anew.", "info"))
+    if plan.options.get("pretrain"):
+        said.append(("The option pretrain is on: DeepFaceLab will go on pretraining.", "info"))
     if "_" in plan.name:
         shown = plan.name.partition("_")[0]
         said.append((f"DeepFaceLab will list {plan.name} as {shown} and cannot open it so.", "warning"))
