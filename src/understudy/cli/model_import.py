@@ -46,16 +46,20 @@ def text(body: dict[str, Any]) -> str:
 
 def _found(model: dict[str, Any]) -> str:
     iteration = "unknown iteration" if model["iteration"] is None else f"iteration {model['iteration']}"
-    backups = f", {model['backups']} backups" if model["backups"] else ""
+    backups = f", {_counted(model['backups'], 'backup', 'backups')}" if model["backups"] else ""
     facts = f"{model['class']}, {iteration}, {model['bytes'] / 1e6:.0f} MB"
     return f"{model['name']}: {facts}, saved {model['updated'][:16].replace('T', ' ')}{backups}"
 
 
 def _imported(model: dict[str, Any]) -> str:
-    parts = [f"{model['losses']} losses"] if model["losses"] else []
+    parts = [_counted(model["losses"], "loss", "losses")] if model["losses"] else []
     parts += [f"{model['optimiser']} state"] if model["optimiser"] else []
     parts += [name.replace("_", " ") if name != "gan" else "GAN" for name in model["judges"]]
     parts += ["preview sample"] if model["preview_sample"] else []
-    parts += [f"{model['backups']} backups"] if model["backups"] else []
+    parts += [_counted(model["backups"], "backup", "backups")] if model["backups"] else []
     beside = f", with {', '.join(parts)}" if parts else ""
     return f"{model['name']}: {model['class']} at iteration {model['iteration']}{beside}"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

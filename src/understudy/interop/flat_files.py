@@ -192,7 +192,11 @@ def is_finite(tensor: Tensor) -> bool:
 
 
 def _named(error: UnsafeFile, path: Path) -> UnsafeFile:
+    """The error with the file's name, and with what is most likely wrong where the bytes end too soon."""
     message = error.message if path.name in error.message else f"{path.name}: {error.message}"
+    if any(words in message for words in ("cut off", "index out of")):
+        message = f"{path.name} ends in the middle."
+        return UnsafeFile(message, hint="It was not copied whole, or the disk was full when it was written.", path=path)
     return UnsafeFile(message, hint=error.hint, path=path)
 
 

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from understudy.errors import IncompatibleModel, InvalidOption, MissingModel, UnderstudyError
+from understudy.errors import IncompatibleModel, InvalidOption, MissingModel, UnderstudyError, UnsafeFile
 from understudy.interop import reference_options
 from understudy.interop.flat import DATA, UNFINISHED, XSEG, FlatModel, find_backups
 from understudy.interop.flat_files import (
@@ -408,7 +408,10 @@ class _Reader:
         return path
 
     def _index(self, path: Path) -> FlatFile:
-        file = open_file(path, self.files)
+        try:
+            file = open_file(path, self.files)
+        except UnsafeFile as error:
+            raise UnsafeFile(error.message, hint=self._or_backup(error.hint), path=path) from error
         self.used.append(path)
         return file
 
