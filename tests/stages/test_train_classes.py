@@ -22,7 +22,7 @@ from understudy.records import Archi, FaceType, PrecisionChoice
 from understudy.report import Event, Note
 from understudy.stages.train import train
 from understudy.training.checkpoints import MANIFEST, Checkpoint, CheckpointStore
-from understudy.training.models import read_record
+from understudy.training.models import read_record, write_record
 from understudy.training.new import create_model
 from understudy.training.options import LrDropout, TrainOptions
 from understudy.workspace import Workspace
@@ -293,3 +293,13 @@ def test_defaults_are_those_of_the_class(tmp_path: Path) -> None:
     train(quick, "small", FAST.but(target_iter=1))
     stored = read_record(quick.model("small")).options
     assert (stored["random_dst_flip"], stored["adabelief"], stored["lr_dropout"]) == (False, False, LrDropout.ON)
+
+
+def test_what_training_does_not_have_yet_is_named_and_kept(tmp_path: Path) -> None:
+    """Else an imported model would lose its settings on the way back."""
+    workspace, options = made(tmp_path, "df-ud")
+    folder = workspace.model("small")
+    write_record(folder, read_record(folder).with_options({"ct_mode": "rct", "pretrain": False}))
+    notes = notes_of(workspace, options.but(target_iter=1))
+    assert any("ct_mode" in note and "pretrain" not in note for note in notes)
+    assert read_record(folder).options["ct_mode"] == "rct"

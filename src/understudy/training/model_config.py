@@ -47,7 +47,7 @@ def require_same_config(record: ModelRecord, typed: TrainOptions) -> None:
             raise UsageError(
                 f"{flag_of(name)} {value} cannot be: this model has {'none' if has is None else has}, and a trained "
                 "network keeps the architecture that it was made with.",
-                hint=f"Leave {flag_of(name)} out, or start another model: understudy train OTHER --model {typed.model}",
+                hint=f"Leave {flag_of(name)} out, or start another model: understudy train OTHER --model {record.model_class.lower()}",
             )
 
 
