@@ -293,7 +293,7 @@ def exports_killed(workspace: Workspace, folder: Path, choose: Callable[[int], I
 
 
 def test_a_killed_export_leaves_a_whole_file_and_the_next_one_ends_it(workspace: Workspace, tmp_path: Path) -> None:
-    assert exports_killed(workspace, tmp_path, lambda count: (count // 2, count - 2, count - 1)) > 4
+    assert exports_killed(workspace, tmp_path, lambda count: (count - 2, count - 1)) > 4
 
 
 @pytest.mark.faults

@@ -13,10 +13,10 @@ class DfmOptions(Options):
     """How a model is written for live use."""
 
     quantize: bool = option(
-        False, "Half precision: half the file, and twice as fast where a graphics card computes so.", group="File"
+        False, "Half precision: half the file, and faster on graphics cards that compute so.", group="File"
     )
     int8: bool = option(
-        False, "Whole numbers of 8 bit: a quarter of the file; see the guide for what it costs.", group="File"
+        False, "Whole numbers of 8 bit: a quarter of the file, faster on processors, a little grain.", group="File"
     )
     output: Path | None = option(
         None, "File to write, named .dfm, or a folder for it; else NAME_CLASS_model.dfm in model/.", group="File"
