@@ -28,7 +28,14 @@ from understudy.training.options import LrDropout, TrainOptions
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0)
-NUMBERS = {"size": 32, "face_type": FaceType.WHOLE_FACE, "ae_dims": 8, "e_dims": 8, "d_dims": 8, "d_mask_dims": 4}
+NUMBERS: dict[str, Any] = {
+    "size": 32,
+    "face_type": FaceType.WHOLE_FACE,
+    "ae_dims": 8,
+    "e_dims": 8,
+    "d_dims": 8,
+    "d_mask_dims": 4,
+}
 
 MODELS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "df-ud": ("saehd", SaehdConfig(archi=Archi.parse("df-ud"), **NUMBERS), {}),

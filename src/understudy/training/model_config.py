@@ -41,13 +41,14 @@ def require_same_config(record: ModelRecord, typed: TrainOptions) -> None:
     """Raise UsageError when an option asks for another network than the model has."""
     recipe = recipe_for(record.model_class)
     config = config_from_plain(recipe, record.config)
+    own_class = record.model_class.lower()
     for name, value in _asked(typed).items():
         has = getattr(config, _field(name), None)
         if (Archi.parse(value) if name == "archi" else value) != has:
             raise UsageError(
                 f"{flag_of(name)} {value} cannot be: this model has {'none' if has is None else has}, and a trained "
                 "network keeps the architecture that it was made with.",
-                hint=f"Leave {flag_of(name)} out, or start another model: understudy train OTHER --model {record.model_class.lower()}",
+                hint=f"Leave {flag_of(name)} out, or start another: understudy train OTHER --model {own_class}",
             )
 
 
