@@ -94,7 +94,7 @@ def test_nothing_is_allocated() -> None:
 def test_a_real_step_takes_what_was_predicted(dtype: str) -> None:
     """In a process of its own, within 15 %."""
     changes = {**DF, "size": 128}
-    case = {"model": "saehd", "config": changes, "batch": 8, "dtype": dtype}
+    case = {"model": "saehd", "config": changes, "batch": 4, "dtype": dtype}
     command = [sys.executable, "-m", "bench.models", json.dumps(case)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     found = json.loads(done.stdout.splitlines()[-1])

@@ -31,7 +31,7 @@ ASIDE_PREFIX = ".moving-"
 
 _STAMP = "%Y%m%d-%H%M%S-%f"
 
-_PLACES = ("data_src", "data_dst", ".understudy")
+_PLACES = ("data_src", "data_dst", "model", ".understudy")
 """Folders of a workspace in which files are renamed and moved."""
 
 
@@ -187,7 +187,7 @@ def _long(short: Any, base: str) -> str:
     if not isinstance(short, str) or not parts or ".." in parts or Path(short).is_absolute() or "\x00" in short:
         raise ValueError("a name in it leads out of the workspace")
     if parts[0] not in _PLACES:
-        raise ValueError("a name in it leads out of the facesets")
+        raise ValueError("a name in it leads out of facesets and models")
     return os.path.join(base, *parts)
 
 
