@@ -96,7 +96,9 @@ TREE: dict[str, Leaf | Branch] = {
             "export-dfl": Leaf(
                 "model_export:export_dfl", "Write a model as DeepFaceLab's files, so that it loads them and trains on."
             ),
-            "export-dfm": Leaf("dfm:export_dfm", "Write a model as .dfm, the file that DeepFaceLive loads."),
+            "export-dfm": Leaf(
+                "dfm:export_dfm", "Write a model as .dfm, the file that DeepFaceLive loads; XSeg as .onnx."
+            ),
         },
     ),
     "merge": Leaf("merge:merge", "Lay the new face over the dst footage."),
