@@ -35,12 +35,12 @@ from pathlib import Path
 from understudy.workspace import Workspace
 {work}
 seconds = time.perf_counter() - started
-try:
-    import resource
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-except ImportError:
+try:  # not ru_maxrss, which on Linux begins with the peak of the process that started this one
+    peak = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+except OSError:
     import psutil
-    peak = psutil.Process().memory_info().peak_wset
+    memory = psutil.Process().memory_info()
+    peak = getattr(memory, "peak_wset", memory.rss)
 print(json.dumps({{"seconds": seconds, "peak": peak, "notes": result.notes}}))
 """
 

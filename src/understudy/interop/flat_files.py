@@ -187,8 +187,8 @@ def part_reader(file: FlatFile, key: str, name: str, part: str) -> Callable[[], 
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether every value of a tensor is a number."""
-    return bool(torch.isfinite(tensor.sum(dtype=torch.float64)))
+    """Whether every value of a tensor is a number. A finite sum says so at once; another may only be a large one."""
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def _named(error: UnsafeFile, path: Path) -> UnsafeFile:
