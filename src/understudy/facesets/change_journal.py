@@ -31,8 +31,10 @@ ASIDE_PREFIX = ".moving-"
 
 _STAMP = "%Y%m%d-%H%M%S-%f"
 
-_PLACES = ("data_src", "data_dst", "model", ".understudy")
-"""Folders of a workspace in which files are renamed and moved."""
+_PLACES = {"models": ("model", ".understudy")}
+"""Folders of a workspace in which files are moved, by the name of the journals' folder; `_FACES` for others."""
+
+_FACES = ("data_src", "data_dst", ".understudy")
 
 
 class State(StrEnum):
@@ -82,11 +84,11 @@ class Journal:
             head, *rows = list(_lines(path))
             if head.get("schema") != SCHEMA:
                 raise ValueError("another schema")
-            base = base_of(path.parent)
-            steps = [Step(*_names(row, base)) for row in rows if isinstance(row, list)]
+            base, places = base_of(path.parent), _PLACES.get(path.parent.name, _FACES)
+            steps = [Step(*_names(row, base, places)) for row in rows if isinstance(row, list)]
             for row in rows:
                 if isinstance(row, dict):
-                    _take_amendment(row, steps, base)
+                    _take_amendment(row, steps, base, places)
             return cls(path, base, str(head["title"]), datetime.fromisoformat(str(head["at"])), steps)
         except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise FacesetError(
@@ -176,22 +178,23 @@ def _lines(path: Path) -> Iterator[Any]:
                 raise
 
 
-def _names(row: list[Any], base: str) -> tuple[str, str | None, str]:
+def _names(row: list[Any], base: str, places: tuple[str, ...]) -> tuple[str, str | None, str]:
     old, aside, new = row
-    return _long(old, base), None if aside is None else _long(aside, base), _long(new, base)
+    hidden = None if aside is None else _long(aside, base, places)
+    return _long(old, base, places), hidden, _long(new, base, places)
 
 
-def _long(short: Any, base: str) -> str:
+def _long(short: Any, base: str, places: tuple[str, ...]) -> str:
     """The absolute path of a name in a journal, which must be where changes are made: someone may have edited it."""
     parts = Path(str(short)).parts
     if not isinstance(short, str) or not parts or ".." in parts or Path(short).is_absolute() or "\x00" in short:
         raise ValueError("a name in it leads out of the workspace")
-    if parts[0] not in _PLACES:
-        raise ValueError("a name in it leads out of facesets and models")
+    if parts[0] not in places:
+        raise ValueError("a name in it leads out of the folders that it may change")
     return os.path.join(base, *parts)
 
 
-def _take_amendment(row: dict[str, Any], steps: list[Step], base: str) -> None:
+def _take_amendment(row: dict[str, Any], steps: list[Step], base: str, places: tuple[str, ...]) -> None:
     for end in ("old", "new"):
         if end in row:
-            setattr(steps[int(row["step"])], end, _long(row[end], base))
+            setattr(steps[int(row["step"])], end, _long(row[end], base, places))
