@@ -181,7 +181,7 @@ def _learner(
 
 
 def _trained(net: nn.Module, recipe: Recipe) -> dict[str, nn.Parameter]:
-    return {name: weight for name, weight in net.named_parameters() if not name.startswith(recipe.untrained)}
+    return dict(recipe.parted(net)[0])
 
 
 def _like(weight: Tensor, dtype: torch.dtype, *, is_leaf: bool) -> Tensor:
