@@ -50,6 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "batch_size": 2,
         "gan_power": 0.0,
     },
+    "Quick96": {"batch_size": 4},
     "XSeg": {"face_type": "wf", "pretrain": False, "batch_size": np.int64(2)},
 }
 
@@ -137,6 +138,9 @@ def preview_sample(size: int = 64, batch: int = 2) -> list[list[NDArray[np.float
 def network_shapes(model_class: str, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Our names and shapes of a network with these options of the reference."""
     family = family_for(model_class)
+    if model_class == "Quick96":  # one network for all
+        with torch.device("meta"):
+            return {name: tuple(tensor.shape) for name, tensor in family.build().state_dict().items()}
     numbers = {
         name: int(options[name])
         for name in ("ae_dims", "inter_dims", "e_dims", "d_dims", "d_mask_dims")

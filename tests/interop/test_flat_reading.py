@@ -139,12 +139,23 @@ def test_files_of_every_protocol_are_read(tmp_path: Path, protocol: int) -> None
 
 
 def test_a_folder_of_pretrained_files_has_no_prefixes(tmp_path: Path) -> None:
-    flat = write_flat(tmp_path, archi="liae-ud", **dict.fromkeys(("ae_dims",), 16))
+    flat = write_flat(tmp_path, model_class="Quick96", optimiser="rmsprop")
     for path in list(tmp_path.iterdir()):
         path.rename(tmp_path / path.name.removeprefix(flat.prefix))
-    pretrained = unprefixed_model(tmp_path, "SAEHD")
-    with pytest.raises(IncompatibleModel, match="options"), read_flat_model(pretrained):
-        pass  # only Quick96 is the same network everywhere
+    (tmp_path / "data.dat").unlink()
+    with read_flat_model(unprefixed_model(tmp_path, "Quick96")) as opened:
+        key = "down1/downs_0/conv1/bias:0"
+        np.testing.assert_array_equal(
+            opened.weights.read("encoder.down1.downs_0.conv1.bias"), flat.tables["encoder"][key]
+        )
+        assert (opened.iteration, opened.optimiser_kind, opened.losses) == (0, "rmsprop", [])
+        assert opened.notes == []
+    (tmp_path / "inter.npy").unlink()
+    with (
+        pytest.raises(MissingModel, match=r"missing: inter\.npy"),
+        read_flat_model(unprefixed_model(tmp_path, "Quick96")),
+    ):
+        pass
     with pytest.raises(MissingModel, match="does not exist"):
         unprefixed_model(tmp_path / "nowhere", "Quick96")
 

@@ -53,8 +53,8 @@ class FlatModel:
 
     @property
     def prefix(self) -> str:
-        """What the names of its files begin with."""
-        return prefix_of(self.name, self.model_class)
+        """What the names of its files begin with; nothing where a folder holds pretrained files without a name."""
+        return prefix_of(self.name, self.model_class) if self.name else ""
 
     @property
     def full_name(self) -> str:
