@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-GOLDEN = Path(os.environ.get("UNDERSTUDY_GOLDEN", ROOT.parent / "shared" / "golden"))
-MEDIA = Path(os.environ.get("UNDERSTUDY_MEDIA", ROOT.parent / "shared" / "media"))
+from places import GOLDEN, MEDIA
 
 
 @pytest.fixture(scope="session")

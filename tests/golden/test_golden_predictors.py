@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from reference_networks import COSINE_TOLERANCE, TOLERANCE
 
-from conftest import GOLDEN
+from places import GOLDEN
 from understudy import load_model
 from understudy.interop.flat_head import read_flat_head
 from understudy.networks.predictor import Prediction
