@@ -32,6 +32,10 @@ class PrecisionChoice(StrEnum):
     FP16 = "fp16"
 
 
+GAN, CODE_DISCRIMINATOR = "gan", "code_discriminator"
+"""What the two discriminators are called in training, and what the names of their tensors begin with when saved."""
+
+
 class FaceType(StrEnum):
     """How much of the head an aligned square covers. The value is the name in face files (spec: alignment, 1).
 

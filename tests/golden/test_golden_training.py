@@ -39,10 +39,10 @@ from understudy.interop.flat import find_flat_models
 from understudy.interop.flat_reading import read_flat_model
 from understudy.interop.layout import our_name, to_ours, to_theirs
 from understudy.networks.amp import AmpConfig
-from understudy.records import Archi, PrecisionChoice
+from understudy.records import CODE_DISCRIMINATOR, GAN, Archi, PrecisionChoice
 from understudy.stages.train import train
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
-from understudy.training.critics import CODE_DISCRIMINATOR, GAN, Critic, critic_networks
+from understudy.training.critics import Critic, critic_networks
 from understudy.training.learner_state import AtRest, restore, saved_tensors
 from understudy.training.losses import targets_of, weighted_sums
 from understudy.training.options import TrainOptions

@@ -17,7 +17,6 @@ from understudy.interop.flat_writing import (
     as_the_reference_types,
     network_files,
     optimiser_files,
-    prefix_of,
     summary_text,
     write_data,
     write_flat_file,
@@ -36,11 +35,6 @@ class Made:
 
 def named(*names: str) -> dict[str, tuple[int, ...]]:
     return dict.fromkeys(names, (1,))
-
-
-def test_a_model_without_a_name_and_those_with_one() -> None:
-    assert prefix_of("SAEHD", "new") == "new_SAEHD_"
-    assert prefix_of("XSeg", "anything") == "XSeg_"
 
 
 def test_each_network_is_a_file_and_strange_tensors_are_left() -> None:

@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-CLASSES = ("SAEHD", "AMP", "Quick96")
-"""Classes whose models have names. XSeg has none: there is one to a folder."""
+from understudy.interop.flat_names import (
+    CLASSES,
+    DATA,
+    SWAPPER_NETWORKS,
+    UNFINISHED,
+    WHOLE,
+    XSEG,
+    part_of,
+    prefix_of,
+)
 
-XSEG = "XSeg"
-XSEG_WEIGHTS = "XSeg_256.npy"
-DATA = "data.dat"
-UNFINISHED = ".tmp"
-"""The reference writes a file under this ending, deletes the old one and renames: killed between, only this is left."""
+XSEG_WEIGHTS = f"{prefix_of('', XSEG)}{part_of(WHOLE)}.npy"
 
 HEAD_BYTES = 4096
 
@@ -32,7 +36,7 @@ _ITERATION = re.compile(
 """How the pickled number behind the key `iter` looks, in protocols 2 to 5."""
 
 _OF_A_MODEL = re.compile(rf"(?P<name>.+)_(?P<model_class>{'|'.join(CLASSES)})_(?P<part>[^_].*)")
-_WEIGHTS = re.compile(r"(encoder|inter|inter_AB|inter_B|inter_src|inter_dst|decoder|decoder_src|decoder_dst)\.npy")
+_WEIGHTS = re.compile(rf"({'|'.join(SWAPPER_NETWORKS)})\.npy")
 
 
 @dataclass(frozen=True)
@@ -61,16 +65,16 @@ class FlatModel:
         """Name and class, as the reference calls it: `new_SAEHD`, `XSeg`."""
         return self.prefix.removesuffix("_")
 
+    @property
+    def in_words(self) -> str:
+        """The model in the middle of a sentence."""
+        return f"the model {self.name}" if self.name else "the pretrained model"
+
     def part(self, what: str) -> Path | None:
         """The file of a part, such as `encoder.npy`: the whole one, else what an interrupted write left of it."""
         path = self.folder / f"{self.prefix}{what}"
         left_over = path.with_name(path.name + UNFINISHED)
         return path if path in self.files else left_over if left_over in self.files else None
-
-
-def prefix_of(name: str, model_class: str) -> str:
-    """What the names of a model's files begin with."""
-    return f"{XSEG}_" if model_class == XSEG else f"{name}_{model_class}_"
 
 
 def find_flat_models(folder: Path) -> list[FlatModel]:
@@ -113,6 +117,12 @@ def find_backups(model: FlatModel) -> list[FlatModel]:
         for backup in find_flat_models(slot)
         if (backup.name, backup.model_class) == (model.name, model.model_class)
     ]
+
+
+def or_backup(hint: str, model: FlatModel) -> str:
+    """A hint about a damaged model, and that its newest backup can be imported too, where there is one."""
+    backups = find_backups(model) if model.name else []
+    return f"{hint} Its newest backup is in {backups[0].folder}, which can be imported too." if backups else hint
 
 
 def headless_models(folder: Path) -> list[str]:

@@ -18,6 +18,7 @@ from understudy.facesets.pickles.machine import Machine
 from understudy.facesets.pickles.reading import Resolver
 from understudy.facesets.pickles.refusals import CutOffError, DamagedError, as_unsafe
 from understudy.interop.flat import FlatModel
+from understudy.interop.flat_names import networks_of, part_of
 
 HEAD_BYTES = 1 << 16
 """Options of the reference take about 1 kB."""
@@ -77,18 +78,6 @@ def _plain(value: Any) -> Any:
 def missing_files(flat: FlatModel, head: FlatHead) -> list[str]:
     """Names of weight files that the model needs and that are not there."""
     there = {path.name for path in flat.files}
-    needed = [f"{flat.prefix}{network}.npy" for network in _networks(flat.model_class, head.options)]
+    networks = networks_of(flat.model_class, str(head.options.get("archi", "")))
+    needed = [f"{flat.prefix}{part_of(network)}.npy" for network in networks]
     return [name for name in needed if name not in there]
-
-
-def _networks(model_class: str, options: dict[str, Any]) -> tuple[str, ...]:
-    """What a class keeps its weights in (spec: weights, 1)."""
-    match model_class:
-        case "XSeg":
-            return ("256",)
-        case "AMP":
-            return ("encoder", "inter_src", "inter_dst", "decoder")
-        case "SAEHD" if str(options.get("archi", "")).lower().startswith("liae"):
-            return ("encoder", "inter_AB", "inter_B", "decoder")
-        case _:
-            return ("encoder", "inter", "decoder_src", "decoder_dst")

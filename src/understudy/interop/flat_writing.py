@@ -1,6 +1,6 @@
 """Models written as the reference's flat files, so that it loads them: the inverse of reading them.
 
-    weights and moments → network_files, optimiser_files → FlatFile: names in the reference's order → write_flat_file
+    weights and moments → network_files, optimiser_files → PlannedFile: names in the reference's order → write_flat_file
     options, losses     → data_entries → write_data                 summary_text → NAME_CLASS_summary.txt
 
 Tensors are read, turned round and written one at a time, so a model of any size is exported with the room of its
@@ -22,16 +22,22 @@ import torch
 from numpy.typing import NDArray
 
 from understudy.facesets import pickles
+from understudy.interop import flat_names
+from understudy.interop.flat_names import (
+    DISCRIMINATORS,
+    MOMENTS,
+    SWAPPER_NETWORKS,
+    WHOLE,
+    XSEG,
+    optimiser_part,
+    part_of,
+)
 from understudy.interop.layout import their_name, to_theirs
-
-GAN, CODE_DISCRIMINATOR = "gan", "code_discriminator"
-"""How names of tensors begin in our saved states that are not the swapper's own."""
+from understudy.networks.families import family_for
+from understudy.records import CODE_DISCRIMINATOR, GAN
 
 ITERATIONS = "iterations"
-RMSPROP, ADABELIEF = {"moment": "acc"}, {"first": "ms", "second": "vs"}
-"""Kinds of moments, by our names and the reference's, in the order of its files."""
-
-XSEG_RESOLUTION = 256
+"""Our name of the count of steps in the state of an optimiser."""
 
 
 class Tensors(Protocol):
@@ -53,7 +59,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class FlatFile:
+class PlannedFile:
     """One file of tensors. name: without what the model's files begin with. counter: our name of its `iters:0`."""
 
     name: str
@@ -62,10 +68,10 @@ class FlatFile:
 
 
 @dataclass(frozen=True)
-class FlatFiles:
+class PlannedFiles:
     """What the tensors of a saved state become. left: our names of those that the reference has no place for."""
 
-    files: tuple[FlatFile, ...]
+    files: tuple[PlannedFile, ...]
     left: tuple[str, ...] = ()
 
     @property
@@ -74,67 +80,54 @@ class FlatFiles:
         return [entry.source for file in self.files for entry in file.entries]
 
 
-def prefix_of(model_class: str, name: str) -> str:
-    """What the names of a model's files begin with; the reference has one XSeg to a folder, which has no name."""
-    return "XSeg_" if model_class == "XSeg" else f"{name}_{model_class}_"
-
-
 # -- which tensor goes where
 
 
-def network_files(model_class: str, shapes: Mapping[str, tuple[int, ...]]) -> FlatFiles:
+def network_files(model_class: str, shapes: Mapping[str, tuple[int, ...]]) -> PlannedFiles:
     """The files of the networks: what the swapper or mask network consists of, and its discriminators if it has any."""
     grouped: dict[str, list[str]] = {}
-    left = []
     for name in shapes:
-        network = _network_of(name)
-        if network in _networks(model_class):
-            grouped.setdefault(network, []).append(name)
-        else:
-            left.append(name)
+        grouped.setdefault(their_name(name)[0], []).append(name)
     files = []
     for network in _networks(model_class):
         if network in grouped:
-            ordered = in_build_order(model_class, network, grouped[network])
+            ordered = in_build_order(model_class, network, grouped.pop(network))
             entries = tuple(Entry(their_name(name)[1], name, name) for name in ordered)
-            files.append(FlatFile(_WEIGHT_FILES.get(network, f"{network}.npy"), entries))
-    return FlatFiles(tuple(files), tuple(left))
+            files.append(PlannedFile(f"{part_of(network)}.npy", entries))
+    return PlannedFiles(tuple(files), tuple(name for names in grouped.values() for name in names))
 
 
-def optimiser_files(model_class: str, shapes: Mapping[str, tuple[int, ...]], weights: Sequence[str]) -> FlatFiles:
+def optimiser_files(model_class: str, shapes: Mapping[str, tuple[int, ...]], weights: Sequence[str]) -> PlannedFiles:
     """The files of the optimisers. shapes: of the optimiser's tensors, by our names; weights: names of the weights.
 
     A file covers the moments that are there; the reference starts those afresh that it misses.
     """
-    files: list[FlatFile] = []
+    files: list[PlannedFile] = []
     taken = set[str]()
-    for group, file_name in _OPTIMISER_FILES.items():
+    for group in (WHOLE, *DISCRIMINATORS):
         begin = f"{group}/" if group else ""
-        covered = [name for name in weights if _group_of(name) == group]
-        kinds = next((kinds for kinds in (ADABELIEF, RMSPROP) if _has_moments(shapes, begin, kinds)), None)
-        if kinds is None or f"{begin}{ITERATIONS}" not in shapes:
+        kind = next((kind for kind in MOMENTS.values() if _has_moments(shapes, begin, kind)), None)
+        if kind is None or f"{begin}{ITERATIONS}" not in shapes:
             continue
         entries = []
-        for ours, theirs in kinds.items():
+        for ours, theirs in kind.items():
             for network in _trained(model_class, group):
-                names = [name for name in covered if _network_of(name) == network]
+                names = [name for name in weights if their_name(name)[0] == network]
                 for name in in_build_order(model_class, network, names):
                     source = f"{begin}{ours}.{name.removeprefix(f'{group}.') if group else name}"
                     if source in shapes:
                         key = their_name(name)[1].removesuffix(":0")
                         entries.append(Entry(f"{theirs}_{_scope(model_class, network)}/{key}_0:0", source, name))
-        files.append(
-            FlatFile(_XSEG_OPTIMISER if model_class == "XSeg" else file_name, tuple(entries), f"{begin}{ITERATIONS}")
-        )
+        files.append(PlannedFile(f"{optimiser_part(model_class, group)}.npy", tuple(entries), f"{begin}{ITERATIONS}"))
         taken |= {entry.source for entry in entries}
     left = tuple(name for name in shapes if name not in taken and name.split("/")[-1] not in _OURS_ALONE)
-    return FlatFiles(tuple(files), left)
+    return PlannedFiles(tuple(files), left)
 
 
 def in_build_order(model_class: str, network: str, names: Sequence[str]) -> list[str]:
     """Our names of one network's tensors in the order in which the reference builds them, and so writes them."""
-    order = _XSEG_ORDER if model_class == "XSeg" else _decoder_order(model_class, names)
-    if network in (GAN, CODE_DISCRIMINATOR):
+    order = _XSEG_ORDER if model_class == XSEG else _decoder_order(model_class, names)
+    if network in DISCRIMINATORS:
         order = _DISCRIMINATOR_ORDER
 
     def rank(name: str) -> tuple[Any, ...]:
@@ -186,44 +179,27 @@ def _number_in(part: str) -> int:
     return int(found.group(1)) if found else -1
 
 
-_NETWORKS = {
-    "AMP": ("encoder", "inter_src", "inter_dst", "decoder"),
-    "XSeg": ("XSeg",),
-}
-_SWAPPER_NETWORKS = ("encoder", "inter", "inter_AB", "inter_B", "decoder", "decoder_src", "decoder_dst")
-_WEIGHT_FILES = {GAN: "GAN.npy", "XSeg": f"{XSEG_RESOLUTION}.npy"}
-_OPTIMISER_FILES = {"": "src_dst_opt.npy", CODE_DISCRIMINATOR: "D_code_opt.npy", GAN: "GAN_opt.npy"}
-_XSEG_OPTIMISER = f"{XSEG_RESOLUTION}_opt.npy"
 _OURS_ALONE = (ITERATIONS, "generator", "scale")
 
 
 def _networks(model_class: str) -> tuple[str, ...]:
-    if model_class == "XSeg":
-        return _NETWORKS["XSeg"]
-    return (*_NETWORKS.get(model_class, _SWAPPER_NETWORKS), CODE_DISCRIMINATOR, GAN)
+    """In the order of the reference's own list, whatever the architecture."""
+    return (WHOLE,) if model_class == XSEG else (*SWAPPER_NETWORKS, *DISCRIMINATORS)
 
 
 def _trained(model_class: str, group: str) -> tuple[str, ...]:
-    """The networks that an optimiser of the reference covers; AMP's has none of its inters."""
-    if group:
+    """The networks that an optimiser of the reference covers."""
+    if group or model_class == XSEG:
         return (group,)
-    inters = ("inter_src", "inter_dst") if model_class == "AMP" else ()
-    return tuple(name for name in _networks(model_class) if name not in (*inters, GAN, CODE_DISCRIMINATOR))
-
-
-def _network_of(name: str) -> str:
-    return their_name(name)[0] or "XSeg"
-
-
-def _group_of(name: str) -> str:
-    network = _network_of(name)
-    return network if network in (GAN, CODE_DISCRIMINATOR) else ""
+    untrained = family_for(model_class).untrained
+    return tuple(name for name in SWAPPER_NETWORKS if name not in untrained)
 
 
 def _scope(model_class: str, network: str) -> str:
+    """What the names of an optimiser's tensors begin with."""
     if network == GAN:
         return "GAN" if model_class == "AMP" else "D_src"
-    return "dis" if network == CODE_DISCRIMINATOR else network
+    return {CODE_DISCRIMINATOR: "dis", WHOLE: XSEG}.get(network, network)
 
 
 def _has_moments(shapes: Mapping[str, Any], begin: str, kinds: Mapping[str, str]) -> bool:
@@ -234,13 +210,13 @@ def _has_moments(shapes: Mapping[str, Any], begin: str, kinds: Mapping[str, str]
 
 
 def write_flat_file(
-    path: Path, file: FlatFile, tensors: Tensors, *, each: Callable[[str], None] = lambda source: None
+    path: Path, file: PlannedFile, tensors: Tensors, *, each: Callable[[str], None] = lambda source: None
 ) -> None:
     """Write one file of tensors. each: told our name of every tensor that has been written."""
 
     def entries() -> Iterator[tuple[str, Any]]:
         if file.counter is not None:
-            yield "iters:0", np.int64(tensors.read(file.counter).reshape(-1)[0])
+            yield flat_names.ITERATIONS, np.int64(tensors.read(file.counter).reshape(-1)[0])
         for entry in file.entries:
             yield entry.key, to_theirs(entry.weight, torch.from_numpy(tensors.read(entry.source)))
             each(entry.source)
@@ -294,7 +270,7 @@ def as_the_reference_types(model_class: str, options: Mapping[str, Any]) -> dict
     It clips what was typed with NumPy: int64 for sizes and dimensions, float64 for powers (spec: weights, 7).
     """
     types: dict[str, Callable[[Any], Any]] = dict.fromkeys(_WHOLE, np.int64) | dict.fromkeys(_REAL, np.float64)
-    if model_class == "XSeg":
+    if model_class == XSEG:
         types["batch_size"] = np.int64
     if str(options.get("archi", "")).startswith("liae"):
         types.pop("true_face_power")  # not asked, and so not clipped

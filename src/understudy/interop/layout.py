@@ -28,12 +28,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from understudy.errors import IncompatibleModel
+from understudy.interop.flat_names import DISCRIMINATORS, SWAPPER_NETWORKS
 
-NETWORKS = (
-    *("encoder", "inter", "inter_AB", "inter_B", "inter_src", "inter_dst", "decoder", "decoder_src", "decoder_dst"),
-    *("gan", "code_discriminator"),
-)
-"""First parts of our names that are networks of their own; `gan` and `code_discriminator` in a saved state."""
+NETWORKS = (*SWAPPER_NETWORKS, *DISCRIMINATORS)
+"""First parts of our names that are networks of their own, those of discriminators in a saved state."""
 
 PICTURE_INPUTS = re.compile(r"^(encoder\.down1\.(downs_0\.)?conv1|conv01\.conv|(gan\.)?in_conv)\.weight$")
 """Kernels whose inputs are a picture."""

@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
+import torch
+from torch import nn
+
 from understudy.errors import IncompatibleModel, InvalidOption
 from understudy.networks.amp import Amp, AmpConfig
 from understudy.networks.quick96 import Quick96, Quick96Config
@@ -28,18 +31,27 @@ class Family:
     """One class of networks.
 
     model_class: its name in `model.json`. config: its numbers, with their defaults. build: `build(config, generator=…)`
-    gives the network with initial weights. can_swap: whether it redraws faces, or draws masks.
+    gives the network with initial weights. can_swap: whether it redraws faces, or draws masks. untrained: parts that
+    keep the random numbers they began with.
     """
 
     model_class: str
     config: type[Any]
     build: Callable[..., Any]
     can_swap: bool = True
+    untrained: tuple[str, ...] = ()
+
+    def bare(self, config: Any) -> nn.Module:
+        """The network of a config without memory for its weights: on torch's device meta."""
+        with torch.device("meta"):
+            net = self.build(config)
+        assert isinstance(net, nn.Module)
+        return net
 
 
 FAMILIES: dict[str, Family] = {
     "saehd": Family("SAEHD", SaehdConfig, saehd_network),
-    "amp": Family("AMP", AmpConfig, Amp),
+    "amp": Family("AMP", AmpConfig, Amp, untrained=("inter_src", "inter_dst")),
     "quick96": Family("Quick96", Quick96Config, Quick96),
     "xseg": Family("XSeg", XSegConfig, XSeg, can_swap=False),
 }

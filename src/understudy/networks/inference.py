@@ -74,7 +74,7 @@ def prepared(
 
 def can_pack(dtype: torch.dtype) -> bool:
     """Whether this processor and this build of PyTorch have oneDNN's kernels for `dtype`."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     try:
         if dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

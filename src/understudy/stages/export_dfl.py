@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from understudy.errors import DiskFull, Interrupted, UsageError
 from understudy.files import os_errors
 from understudy.interop import flat_writing, reference_record
-from understudy.interop.flat_writing import FlatFile
+from understudy.interop.flat_names import DATA, DEFAULT_OPTIONS, SUMMARY
+from understudy.interop.flat_writing import PlannedFile
 from understudy.interop.reference_record import loss_names
 from understudy.report import Pace, Report, Stop, never, silent
 from understudy.stages.export_plan import ExportPlan, plan_export
@@ -68,7 +69,7 @@ def export_dfl(
         _require_room(target, export)
         trash = workspace.new_trash(f"export-dfl-{export.label}")
         with publishing_set(
-            target, export.label, last=f"{export.prefix}data.dat", trash=trash, replacing=old
+            target, export.label, last=f"{export.prefix}{DATA}", trash=trash, replacing=old
         ) as made:  # fmt: skip
             _write(made, export, _losses(folder, export), report, stop)
             names = sorted(path.name for path in made.iterdir())
@@ -92,7 +93,7 @@ def _old_files(target: Path, export: ExportPlan, replace: bool) -> list[str]:
     """Names of the files of a model of the same name, which DeepFaceLab would take for its own."""
     with os_errors(target):
         names = [path.name for path in target.iterdir() if path.is_file()] if target.is_dir() else []
-    own = {f"{export.prefix}data.dat", f"{export.prefix}summary.txt"}
+    own = {f"{export.prefix}{DATA}", f"{export.prefix}{SUMMARY}"}
     old = sorted(name for name in names if name in own or (name.startswith(export.prefix) and name.endswith(".npy")))
     if old and not replace:
         raise UsageError(
@@ -121,7 +122,7 @@ def _require_room(target: Path, export: ExportPlan) -> None:
 def _write(made: Path, export: ExportPlan, losses: Losses, report: Report, stop: Stop) -> None:
     """Write every file of the model into the folder `made`."""
     saved, kept = export.saved, export.kept
-    parts: list[tuple[FlatFile, OpenTensors]] = [(file, saved.weights) for file in export.networks.files]
+    parts: list[tuple[PlannedFile, OpenTensors]] = [(file, saved.weights) for file in export.networks.files]
     if saved.optimiser is not None:
         parts += [(file, saved.optimiser) for file in export.optimisers.files]
     pace = Pace("Exporting", sum(len(file.entries) for file, _ in parts), report, unit="tensors")
@@ -134,7 +135,7 @@ def _write(made: Path, export: ExportPlan, losses: Losses, report: Report, stop:
     for file, tensors in parts:
         flat_writing.write_flat_file(made / f"{export.prefix}{file.name}", file, tensors, each=each)
     flat_writing.write_data(
-        made / f"{export.prefix}data.dat",
+        made / f"{export.prefix}{DATA}",
         iteration=export.iteration,
         options=export.options,
         losses=losses,
@@ -142,8 +143,8 @@ def _write(made: Path, export: ExportPlan, losses: Losses, report: Report, stop:
         extra=kept.extra if kept else None,
     )
     summary = flat_writing.summary_text(export.label, export.iteration, export.options, _program())
-    (made / f"{export.prefix}summary.txt").write_text(summary, encoding="utf-8", newline="\n")
-    defaults = f"{export.model_class}_default_options.dat"
+    (made / f"{export.prefix}{SUMMARY}").write_text(summary, encoding="utf-8", newline="\n")
+    defaults = f"{export.model_class}_{DEFAULT_OPTIONS}"
     if kept is not None and kept.default_options is not None and not (made.parent / defaults).exists():
         flat_writing.write_options(made / defaults, kept.default_options)
 

@@ -34,7 +34,6 @@ from understudy.stages.models import open_model
 from understudy.stages.result import StageResult
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.models import read_record
-from understudy.training.predictor import bare_network
 from understudy.training.weights import load_weights
 from understudy.workspace import Workspace
 
@@ -120,7 +119,7 @@ def load(folder: Path, report: Report = silent) -> Loaded:
             hint=f"Train it with: understudy train {folder.name}",
             folder=folder,
         )
-    net = bare_network(family, config)
+    net = family.bare(config)
     load_weights(net, found, assign=True)
     archi = getattr(config, "archi", None)
     metadata = DfmMetadata(

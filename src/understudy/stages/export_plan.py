@@ -10,10 +10,12 @@ import torch
 
 from understudy.errors import IncompatibleModel
 from understudy.interop import flat_writing, reference_options
-from understudy.interop.flat_writing import GAN, FlatFiles, prefix_of
+from understudy.interop.flat_names import XSEG, prefix_of
+from understudy.interop.flat_writing import PlannedFiles
 from understudy.interop.reference_record import ReferenceRecord
 from understudy.networks.families import config_from_plain, family_for
 from understudy.networks.patch_discriminator import UnetPatchDiscriminator, fitting_patch_size
+from understudy.records import GAN
 from understudy.report import Note
 from understudy.training.models import ModelRecord
 from understudy.training.open_state import OpenState
@@ -35,8 +37,8 @@ class ExportPlan:
     name: str
     iteration: int
     options: dict[Any, Any]
-    networks: FlatFiles
-    optimisers: FlatFiles
+    networks: PlannedFiles
+    optimisers: PlannedFiles
     saved: OpenState
     kept: ReferenceRecord | None
     left_out: list[str] = field(default_factory=list)
@@ -45,7 +47,7 @@ class ExportPlan:
     @property
     def prefix(self) -> str:
         """What the names of its files begin with."""
-        return prefix_of(self.model_class, self.name)
+        return prefix_of(self.name, self.model_class)
 
     @property
     def label(self) -> str:
@@ -89,9 +91,7 @@ def _require_a_network_of_theirs(record: ModelRecord, saved: OpenState) -> None:
                 f"DeepFaceLab's {family.model_class} always has {number} {theirs}; this model has {ours}.",
                 hint="Only models of the class's own numbers can be exported.",
             )
-    with torch.device("meta"):
-        net = family.build(config)
-    for name, tensor in net.state_dict().items():
+    for name, tensor in family.bare(config).state_dict().items():
         found = saved.weights.shapes.get(name)
         if found != tuple(tensor.shape):
             raise IncompatibleModel(
@@ -131,8 +131,8 @@ def _ours_alone(model_class: str, record: ModelRecord) -> list[str]:
 
 def _their_name(name: str, model_class: str, chosen: str | None) -> str:
     """What DeepFaceLab is to call the model. It reads a name up to its first underscore only."""
-    if model_class == "XSeg":
-        return "XSeg"
+    if model_class == XSEG:
+        return XSEG
     if chosen is None:
         return name.replace("_", " ")
     return Workspace(Path()).model(chosen).name  # raises UsageError for what is no name of a file
@@ -154,18 +154,18 @@ def _said(name: str, plan: ExportPlan) -> list[tuple[str, str]]:
         said.append((f"DeepFaceLab will list {plan.name} as {shown} and cannot open it so.", "warning"))
     elif plan.name != name and "_" in name:
         said.append((f"Exported as {plan.name!r}: DeepFaceLab reads names up to the first underscore only.", "info"))
-    if not _judge_fits(plan):
+    if not _gan_fits(plan):
         said.append(
             ("The patch discriminator is not of the size that the options say; DeepFaceLab begins it anew.", "warning")
         )
     return said
 
 
-def _judge_fits(plan: ExportPlan) -> bool:
+def _gan_fits(plan: ExportPlan) -> bool:
     """Whether the patch discriminator, if there is one, has the shapes that the options ask for."""
     found = {name: shape for name, shape in plan.saved.weights.shapes.items() if name.startswith(f"{GAN}.")}
     if not found:
         return True
     with torch.device("meta"):
-        judge = UnetPatchDiscriminator(int(plan.options["gan_patch_size"]), int(plan.options["gan_dims"]))
-    return found == {f"{GAN}.{name}": tuple(tensor.shape) for name, tensor in judge.state_dict().items()}
+        gan = UnetPatchDiscriminator(int(plan.options["gan_patch_size"]), int(plan.options["gan_dims"]))
+    return found == {f"{GAN}.{name}": tuple(tensor.shape) for name, tensor in gan.state_dict().items()}

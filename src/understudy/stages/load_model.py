@@ -16,7 +16,7 @@ from understudy.networks.predictor import Drawn, Floats, Predictor
 from understudy.records import PrecisionChoice
 from understudy.report import Report, silent
 from understudy.training.models import is_model
-from understudy.training.predictor import bare_network, load_predictor, predictor_of
+from understudy.training.predictor import load_predictor, predictor_of
 
 DFM_SUFFIX = ".dfm"
 
@@ -116,7 +116,7 @@ def _load_flat(
     """Flat files as they lie there, each tensor turned into ours as it is read."""
     family = family_for(flat.model_class)
     with read_flat_model(flat) as opened:
-        net = bare_network(family, config_from_plain(family, opened.config))
+        net = family.bare(config_from_plain(family, opened.config))
         weights = {name: opened.weights.read(name) for name in net.state_dict()}
         iteration = opened.iteration
     net.load_state_dict(weights, assign=True)

@@ -26,15 +26,15 @@ from understudy.errors import (
     UsageError,
 )
 from understudy.interop.flat import (
-    XSEG,
     FlatModel,
     find_backups,
     find_flat_models,
     flat_models_named,
     headless_models,
 )
+from understudy.interop.flat_names import XSEG
 from understudy.interop.import_options import ModelImportOptions
-from understudy.records import Skipped
+from understudy.records import CODE_DISCRIMINATOR, GAN, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.stages.result import StageResult
 from understudy.training.models import is_model
@@ -291,7 +291,7 @@ def _import_once(
 ) -> Imported:
     """One try. Raises UnusablePart when a part that only training needs turns out to be bad while it is read."""
     from understudy.interop import reference_record
-    from understudy.interop.flat_reading import CODE_DISCRIMINATOR, GAN, read_flat_model
+    from understudy.interop.flat_reading import read_flat_model
 
     backups = find_backups(flat)
     brought = 0

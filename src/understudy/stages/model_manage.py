@@ -21,6 +21,7 @@ from understudy.errors import CorruptCheckpoint, Interrupted, MissingModel, Unde
 from understudy.facesets.changes import Move, apply, recover
 from understudy.files import TEMP_PREFIX, os_errors, publishing_folder, require_writable, sweep, sync_folder
 from understudy.interop.flat import FlatModel, find_flat_models
+from understudy.interop.flat_names import DEFAULT_OPTIONS, prefix_of
 from understudy.report import Pace, Report, Stop, never, silent
 from understudy.stages.model_import import import_flat
 from understudy.stages.model_start import (
@@ -47,9 +48,6 @@ NEVER_CHANGES = frozenset({"checkpoints", "backups"})
 
 LEFT_OUT = frozenset({"damaged"})
 """What a copy does without."""
-
-DEFAULTS = "default_options.dat"
-"""Of a whole class of flat models, not of one of them."""
 
 
 def rename_model(workspace: Workspace, old: str, new: str, *, model_class: str = "") -> StageResult:
@@ -326,7 +324,7 @@ def flat_files(flat: FlatModel) -> list[Path]:
     owned = []
     for path in sorted(flat.folder.iterdir()):
         fitting = [prefix for prefix in prefixes if path.name.startswith(prefix)]
-        if not fitting or max(fitting, key=len) != flat.prefix or path.name.endswith(DEFAULTS):
+        if not fitting or max(fitting, key=len) != flat.prefix or path.name.endswith(DEFAULT_OPTIONS):
             continue
         inside = (item for item in sorted(path.rglob("*")) if not item.is_dir()) if path.is_dir() else [path]
         owned += list(inside)
@@ -338,7 +336,7 @@ def _renamed(found: ModelSummary, new: str, workspace: Workspace) -> list[Move]:
         path = dfm_path(found)
         return [Move(path, path.with_name(f"{new}{path.suffix}"))]
     flat = flat_of(found)
-    prefix = f"{new}_{flat.model_class}_"
+    prefix = prefix_of(new, flat.model_class)
     return [Move(path, _with_prefix(path, flat, prefix)) for path in flat_files(flat)]
 
 

@@ -13,6 +13,7 @@ from understudy.files import parse_json
 from understudy.interop.dfm_head import read_dfm_head
 from understudy.interop.flat import find_backups
 from understudy.interop.flat_head import read_flat_head
+from understudy.interop.flat_names import DATA
 from understudy.networks.dfm import METADATA_PREFIX
 from understudy.report import Note, Report, silent
 from understudy.stages.models import dfm_path, find_model, flat_of
@@ -240,7 +241,7 @@ def _size(folder: Path) -> int:
 def _flat_notes(found: ModelSummary, batch_size: int | None, problems: list[str]) -> dict[str, Any]:
     """What flat files say without being imported: options, files, backups, and what their options make of a network."""
     flat = flat_of(found)
-    head = read_flat_head(flat.folder / f"{flat.prefix}data.dat")
+    head = read_flat_head(flat.folder / f"{flat.prefix}{DATA}")
     notes: dict[str, Any] = {
         "folder": str(flat.folder),
         "files": [{"file": path.name, "bytes": path.stat().st_size} for path in flat.files],

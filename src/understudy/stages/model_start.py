@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.errors import IncompatibleModel, MissingModel, UsageError
 from understudy.files import TEMP_PREFIX, user_data_folder
 from understudy.interop.flat import FlatModel, find_flat_models
+from understudy.records import CODE_DISCRIMINATOR, GAN
 from understudy.report import Event, Note, Report, silent
 from understudy.stages.model_import import import_flat
 from understudy.stages.model_import import start_from_pretrained as read_unprefixed
@@ -44,9 +45,6 @@ KEEPS_MOMENTS = frozenset({"quick96", "xseg"})
 
 UNPREFIXED_CLASS = "Quick96"
 """What a folder of encoder.npy, inter.npy and so on is taken for: of other classes it would not say the sizes."""
-
-JUDGES = ("gan", "code_discriminator")
-"""Networks beside the swapper in a saved state; they know the faces of before."""
 
 
 @dataclass(frozen=True)
@@ -277,12 +275,14 @@ def _begins_anew(model_class: str, weights: Iterable[str]) -> list[str]:
 def _weights(
     model_class: str, config: Mapping[str, Any], old: Mapping[str, Tensor], anew: list[str], *, seed: int
 ) -> dict[str, Tensor]:
-    """The old weights without the judges, and initial ones for the networks that begin anew."""
+    """The old weights, and initial ones for the networks that begin anew. The discriminators know faces of before."""
     import torch
 
     from understudy.networks.families import config_from_plain, family_for
 
-    kept = {name: tensor for name, tensor in old.items() if name.partition(".")[0] not in (*JUDGES, *anew)}
+    kept = {
+        name: tensor for name, tensor in old.items() if name.partition(".")[0] not in (GAN, CODE_DISCRIMINATOR, *anew)
+    }
     if anew:
         family = family_for(model_class)
         net = family.build(config_from_plain(family, config), generator=torch.Generator().manual_seed(seed))

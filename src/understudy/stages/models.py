@@ -18,6 +18,7 @@ from understudy.facesets.changes import recover
 from understudy.interop.dfm_head import read_dfm_head
 from understudy.interop.flat import FlatModel, find_flat_model, find_flat_models
 from understudy.interop.flat_head import missing_files, read_flat_head
+from understudy.interop.flat_names import DATA
 from understudy.networks.dfm import DfmMetadata
 from understudy.records import FaceType
 from understudy.report import Report, silent
@@ -116,7 +117,7 @@ def dfm_files(folder: Path) -> list[Path]:
 
 def flat_summary(flat: FlatModel) -> ModelSummary:
     """The line of a list for flat files; of `data.dat` only the beginning is read."""
-    head = read_flat_head(flat.folder / f"{flat.prefix}data.dat")
+    head = read_flat_head(flat.folder / f"{flat.prefix}{DATA}")
     problem = head.problem
     missing = [] if problem else missing_files(flat, head)
     if missing:

@@ -22,10 +22,7 @@ from understudy.networks.families import config_from_plain, family_for
 def imagined_network(model_class: str, config: Mapping[str, Any]) -> nn.Module:
     """The network of a `model.json`, as large as life and without memory. Raises IncompatibleModel."""
     family = family_for(model_class)
-    with torch.device("meta"):
-        net = family.build(config_from_plain(family, config))
-    assert isinstance(net, nn.Module)
-    return net
+    return family.bare(config_from_plain(family, config))
 
 
 def parameters_of(net: nn.Module) -> dict[str, int]:

@@ -13,11 +13,9 @@ from understudy.networks.code_discriminator import CodeDiscriminator
 from understudy.networks.families import Config
 from understudy.networks.patch_discriminator import UnetPatchDiscriminator, fits, fitting_patch_size
 from understudy.networks.saehd import SaehdConfig, code_grid
+from understudy.records import CODE_DISCRIMINATOR, GAN
 from understudy.training.optimisers import Optimiser
 from understudy.training.options import TrainOptions
-
-GAN, CODE_DISCRIMINATOR = "gan", "code_discriminator"
-"""Their names in a learner and in its saved states."""
 
 
 @dataclass(eq=False)

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from understudy.records import CODE_DISCRIMINATOR, GAN
 from understudy.report import Note, Report, silent
 from understudy.training.checkpoints import Checkpoint
-from understudy.training.critics import CODE_DISCRIMINATOR, GAN
 from understudy.training.step import Learner
 
 CRITICS = (GAN, CODE_DISCRIMINATOR)

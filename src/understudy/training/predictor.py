@@ -45,20 +45,12 @@ def load_predictor(
             hint=f"Train it with: understudy train {model_folder.name}",
             folder=model_folder,
         )
-    net = bare_network(family, config)
+    net = family.bare(config)
     load_weights(net, found, assign=True)
     found.weights.clear()  # else they would stay beside the copies that are made ready
     return predictor_of(
         family, net, iteration=found.iteration, device=device, precision=precision, compiled=compiled, report=report
     )
-
-
-def bare_network(family: Family, config: Any) -> nn.Module:
-    """A network of that config without memory for its weights: they are assigned."""
-    with torch.device("meta"):
-        net = family.build(config)
-    assert isinstance(net, nn.Module)
-    return net
 
 
 def predictor_of(

@@ -5,7 +5,7 @@ The loop knows none of them: it asks for a batch, for a step and for pictures. A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from understudy.training.preview import PreviewFaces, amp_previews, quick96_prev
 Net = Swapper
 """The networks that can be trained."""
 
+Parameters = list[tuple[str, nn.Parameter]]
 Previews = Callable[[Any, PreviewFaces], dict[str, NDArray[np.uint8]]]
 
 
@@ -49,10 +50,9 @@ class Recipe:
     """One class of model. The functions are what differs between classes; everything else is the loop's.
 
     defaults: options that a new model begins with, where they differ from those of `TrainOptions`. fixed: options that
-    a config leaves no choice of. objective: the losses, of config, options and `faithful`. untrained: tensors that
-    keep their initial values for ever, by what their names begin with. repeat_every: every so many iterations the batch
-    before is learned once more, from its unwarped faces; 0: never. batch_on_gpu: faces of each side that a new model
-    begins with on a graphics card; 0: as anywhere.
+    a config leaves no choice of. objective: the losses, of config, options and `faithful`. repeat_every: every so
+    many iterations the batch before is learned once more, from its unwarped faces; 0: never. batch_on_gpu: faces of
+    each side that a new model begins with on a graphics card; 0: as anywhere.
     """
 
     family: Family
@@ -62,7 +62,6 @@ class Recipe:
     scale_range: float
     defaults: Mapping[str, Any] = field(default_factory=dict)
     fixed: Callable[[Any], Mapping[str, Any]] = lambda config: {}
-    untrained: tuple[str, ...] = ()
     repeat_every: int = 0
     batch_on_gpu: int = 0
 
@@ -78,10 +77,19 @@ class Recipe:
         """A network with initial weights."""
         return cast(Net, self.family.build(config, generator=generator))
 
+    def parted(self, net: nn.Module) -> tuple[Parameters, Parameters]:
+        """The parameters that are trained, and those that keep their initial values for ever."""
+        kept = tuple(f"{part}." for part in self.family.untrained)
+        every = list(net.named_parameters())
+        return (
+            [(name, weight) for name, weight in every if not name.startswith(kept)],
+            [(name, weight) for name, weight in every if name.startswith(kept)],
+        )
+
     def optimiser(self, net: nn.Module, options: TrainOptions, precision: Precision, *, seed: int) -> Optimiser:
         """The optimiser of a swapper of this class, or of a network that judges it; beside the weights, or, as
         `models_opt_on_gpu` says, with its moments in the computer's memory."""
-        trained, constant = _parted(net.named_parameters(), self.untrained)
+        trained, constant = self.parted(net)
         rates = self.rates(options)
         return optimiser_named(rates.kind)(
             trained,
@@ -167,7 +175,6 @@ RECIPES = {
         scale_range=0.15,
         defaults={"batch_size": 8, "eyes_mouth_prio": True},
         fixed=lambda config: {"masked_training": True, "eyes_mouth_prio": True, "adabelief": True, **_SAEHD_ONLY},
-        untrained=("inter_src.", "inter_dst."),
     ),
     "quick96": Recipe(
         family=FAMILIES["quick96"],
@@ -204,12 +211,3 @@ def recipe_for(model_class: str) -> Recipe:
 def config_from_plain(recipe: Recipe, stored: Mapping[str, Any]) -> Config:
     """The config in a `model.json`. Raises IncompatibleModel when it does not fit its class."""
     return cast(Config, families.config_from_plain(recipe.family, stored))
-
-
-def _parted(
-    parameters: Iterable[tuple[str, nn.Parameter]], untrained: tuple[str, ...]
-) -> tuple[list[tuple[str, nn.Parameter]], list[tuple[str, nn.Parameter]]]:
-    """Those that are trained, and those that are not."""
-    every = list(parameters)
-    constant = [(name, weight) for name, weight in every if name.startswith(untrained)]
-    return [(name, weight) for name, weight in every if not name.startswith(untrained)], constant

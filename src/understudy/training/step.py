@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from understudy.devices import keep_freed_memory
 from understudy.networks.amp import Amp, AmpConfig
-from understudy.training.critics import CODE_DISCRIMINATOR, GAN, Critic
+from understudy.records import CODE_DISCRIMINATOR, GAN
+from understudy.training.critics import Critic
 from understudy.training.losses import (
     Losses,
     Objective,
