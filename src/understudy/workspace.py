@@ -11,6 +11,8 @@ result.*  result_mask.*           delivered files
 from __future__ import annotations
 
 import contextlib
+import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +37,9 @@ VIDEO_SUFFIXES = (
 
 MODEL_NAME_BYTES = 200
 """File systems allow 255 in a name; this leaves room for what names of locks and unfinished writes add."""
+
+DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""What Windows keeps for devices, with any ending; a workspace may be carried there."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +153,11 @@ class Workspace:
         return self.dst.frames / "merged_mask"
 
     def model(self, name: str) -> Path:
-        """The folder of the model `name`. Raises UsageError for a name that is no plain folder name."""
-        if not name or name != Path(name).name or name.startswith(".") or any(c in name for c in '\\/:*?"<>|'):
+        """The folder of the model `name`. Raises UsageError for a name that is no plain folder name on every system."""
+        if not _can_name_a_folder(name):
             raise UsageError(
-                f"{name!r} cannot be a model name.", hint="Use letters, digits, spaces, - and _; no folder separators."
+                f"{name!r} cannot be a model name.",
+                hint="Use letters, digits, spaces, - and _; no folder separators, and no dot or space at the end.",
             )
         if len(name.encode()) > MODEL_NAME_BYTES:
             raise UsageError(f"The model name {name[:40]}… is too long.", hint="Choose a shorter name.")
@@ -199,3 +205,10 @@ class Workspace:
             yield
         finally:
             lock.release()
+
+
+def _can_name_a_folder(name: str) -> bool:
+    """Whether every system takes this as the name of one folder, and people can type it."""
+    is_plain = bool(name) and name == Path(name).name and not name.startswith(".") and name[-1] not in ". "
+    is_text = not any(unicodedata.category(c) in ("Cc", "Cs") for c in name)  # control characters, bytes of no text
+    return is_plain and is_text and not any(c in name for c in '\\/:*?"<>|') and not DEVICE_NAMES.fullmatch(name)
