@@ -69,7 +69,7 @@ def test_the_extra_mask_stage_comes_last_with_d_and_among_its_like_with_t() -> N
 def test_moments_carry_the_scope_of_their_network() -> None:
     weights = ["encoder.dense1.bias", "inter_src.dense2.bias", "gan.in_conv.bias"]
     state = named(
-        "iterations", "generator", "scale", "first.encoder.dense1.bias", "second.encoder.dense1.bias",
+        "kind", "iterations", "generator", "scale", "first.encoder.dense1.bias", "second.encoder.dense1.bias",
         "first.inter_src.dense2.bias", "second.inter_src.dense2.bias",
         "gan/iterations", "gan/first.in_conv.bias", "gan/second.in_conv.bias",
     )  # fmt: skip

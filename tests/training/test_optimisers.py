@@ -326,7 +326,8 @@ def test_a_moment_of_another_shape_is_refused_and_changes_nothing() -> None:
     optimiser = RMSprop(parameters().items())
     run(optimiser, range(1))
     before = optimiser.state_dict()
-    state = {name: torch.ones_like(tensor) for name, tensor in before.items()} | {"moment.bias": torch.ones(6)}
+    state = {name: torch.ones_like(tensor) for name, tensor in before.items() if name != "kind"}
+    state["moment.bias"] = torch.ones(6)
     with pytest.raises(CorruptCheckpoint, match=r"bias: it is \(6,\) where \(5,\)"):
         optimiser.load_state_dict(state)
     for name, tensor in optimiser.state_dict().items():
@@ -339,12 +340,26 @@ def test_switching_kinds_keeps_the_count_and_says_so() -> None:
     other = AdaBelief(parameters().items())
     run(other, range(1))
     (note,) = other.load_state_dict(one.state_dict())
-    assert "another optimiser (moment)" in note
+    assert "another optimiser (rmsprop)" in note
     assert "AdaBelief starts with fresh ones and counts on from iteration 3" in note
     assert other.iterations == 3
     assert all(not moment.any() for _, moment in moments(other))
-    (note,) = one.load_state_dict(other.state_dict())
+    unsaid = {name: tensor for name, tensor in other.state_dict().items() if name != "kind"}
+    (note,) = one.load_state_dict(unsaid)
     assert "another optimiser (first, second)" in note
+
+
+def test_moments_of_another_kind_are_not_taken_for_ones_own_because_they_are_called_the_same() -> None:
+    optimiser = AdaBelief(parameters().items())
+    run(optimiser, range(2))
+    state = optimiser.state_dict()
+    adams = state | {"kind": torch.tensor(list(b"adam"), dtype=torch.uint8)}
+    (note,) = optimiser.load_state_dict(adams)
+    assert "another optimiser (adam)" in note
+    assert not any(moment.any() for _, moment in moments(optimiser))
+    del state["kind"]  # as an imported one
+    assert optimiser.load_state_dict(state) == []
+    assert all(torch.equal(moment, state[name.replace(" ", ".")]) for name, moment in moments(optimiser))
 
 
 def test_missing_moments_start_afresh_and_are_named() -> None:
@@ -373,7 +388,7 @@ def test_names_in_a_saved_state(kind: type[Any], names: tuple[str, ...]) -> None
     """They are in people's checkpoints and in what imports and exports write: renaming one needs a migration."""
     state = kind(parameters().items()).state_dict()
     of_tensors = {f"{name}.{tensor}" for name in names for tensor in parameters()}
-    assert set(state) == of_tensors | {"iterations", "generator", "scale"}
+    assert set(state) == of_tensors | {"kind", "iterations", "generator", "scale"}
     assert state["iterations"].dtype is torch.int64
     assert state["iterations"].shape == ()
     assert state["scale"].dtype is torch.float64

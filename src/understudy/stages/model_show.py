@@ -187,16 +187,18 @@ def _optimiser(path: Path) -> dict[str, Any] | None:
     """Which optimiser a saved state is of, and how many steps it has made; None where moments begin anew."""
     from safetensors import SafetensorError, safe_open
 
+    from understudy.training.optimisers import kind_in
+
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="np") as file:
             names = set(file.keys())
-            steps = int(file.get_tensor("iterations")) if "iterations" in names else None
+            told = {name: file.get_tensor(name) for name in ("iterations", "kind") if name in names}
     except (SafetensorError, OSError, ValueError):
         return None
-    kind = "adabelief" if any(name.startswith("first.") for name in names) else "rmsprop"
-    return {"kind": kind, "steps": steps}
+    by_names = "adabelief" if any(name.startswith("first.") for name in names) else "rmsprop"
+    return {"kind": kind_in(told) or by_names, "steps": int(told["iterations"]) if "iterations" in told else None}
 
 
 def _loss_notes(folder: Path) -> dict[str, Any]:

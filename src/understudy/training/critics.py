@@ -17,6 +17,9 @@ from understudy.records import CODE_DISCRIMINATOR, GAN
 from understudy.training.optimisers import Optimiser
 from understudy.training.options import TrainOptions
 
+SALTS = {GAN: 1, CODE_DISCRIMINATOR: 2}
+"""Added to a session's seed, so that no two of its networks and optimisers draw the same numbers."""
+
 
 @dataclass(eq=False)
 class Critic:
@@ -39,10 +42,10 @@ def critic_networks(config: Config, options: TrainOptions, seed: int) -> dict[st
     """The networks that judge with these options, by name, with initial weights."""
     networks: dict[str, nn.Module] = {}
     if options.gan_power:
-        generator = torch.Generator().manual_seed(seed + 1)
+        generator = torch.Generator().manual_seed(seed + SALTS[GAN])
         networks[GAN] = UnetPatchDiscriminator(patch_size(config, options), options.gan_dims, generator=generator)
     if options.true_face_power and isinstance(config, SaehdConfig):
-        generator = torch.Generator().manual_seed(seed + 2)
+        generator = torch.Generator().manual_seed(seed + SALTS[CODE_DISCRIMINATOR])
         networks[CODE_DISCRIMINATOR] = CodeDiscriminator(config.ae_dims, code_grid(config), generator=generator)
     return networks
 

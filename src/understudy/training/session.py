@@ -19,7 +19,7 @@ from understudy.records import PrecisionChoice
 from understudy.report import Note, Preview, Report, silent
 from understudy.training.bank import FaceBank
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
-from understudy.training.critics import Critic, critic_networks
+from understudy.training.critics import SALTS, Critic, critic_networks
 from understudy.training.history import CURVE_NAME, History, draw_curve
 from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.learner_state import AtRest, restore, saved_tensors
@@ -184,14 +184,18 @@ def _learner(
     net = recipe.build(config, torch.Generator().manual_seed(seed))
     if found is not None:
         load_weights(net, found)
-    judges = critic_networks(config, options, seed)
-    for network in (net, *judges.values()):
+    judging = critic_networks(config, options, seed)
+    for network in (net, *judging.values()):
         prepare(network, precision, device)
+    critics = {
+        name: Critic(critic, recipe.optimiser(critic, options, precision, seed=seed + SALTS[name]))
+        for name, critic in judging.items()
+    }
     return Learner(
         net,
         recipe.optimiser(net, options, precision, seed=seed),
         recipe.objective(config, options, faithful),
-        {name: Critic(judge, recipe.optimiser(judge, options, precision, seed=seed)) for name, judge in judges.items()},
+        critics,
         seed,
     )
 

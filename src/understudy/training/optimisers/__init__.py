@@ -13,14 +13,16 @@ from types import MappingProxyType
 from typing import Literal
 
 from understudy.training.optimisers.adabelief import AdaBelief
-from understudy.training.optimisers.base import Optimiser
+from understudy.training.optimisers.base import Optimiser, kind_in
 from understudy.training.optimisers.rmsprop import RMSprop
 
 OptimiserKind = Literal["rmsprop", "adabelief"]
 
-KINDS: Mapping[str, type[RMSprop] | type[AdaBelief]] = MappingProxyType({"rmsprop": RMSprop, "adabelief": AdaBelief})
+KINDS: Mapping[str, type[RMSprop] | type[AdaBelief]] = MappingProxyType(
+    {optimiser.kind: optimiser for optimiser in (RMSprop, AdaBelief)}
+)
 
-__all__ = ["KINDS", "AdaBelief", "Optimiser", "OptimiserKind", "RMSprop", "optimiser_named"]
+__all__ = ["KINDS", "AdaBelief", "Optimiser", "OptimiserKind", "RMSprop", "kind_in", "optimiser_named"]
 
 
 def optimiser_named(kind: OptimiserKind) -> type[RMSprop] | type[AdaBelief]:

@@ -20,6 +20,7 @@ from understudy.training.optimisers.base import Aim, Optimiser, Settings
 class AdaBelief(Optimiser):
     """Follows the mean gradient, the further the better single gradients have agreed with it."""
 
+    kind: ClassVar[str] = "adabelief"
     title: ClassVar[str] = "AdaBelief"
     default_lr: ClassVar[float] = 5e-5
     moment_names: ClassVar[tuple[str, ...]] = ("first", "second")

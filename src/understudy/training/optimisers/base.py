@@ -15,7 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, TypedDict
+from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +111,8 @@ class Optimiser(ABC):
     that does not require one, keeps its value and its moments.
     """
 
+    kind: ClassVar[str]
+    """Its name among options and in a saved state."""
     title: ClassVar[str]
     default_lr: ClassVar[float]
     moment_names: ClassVar[tuple[str, ...]]
@@ -205,12 +207,16 @@ class Optimiser(ABC):
         self._versions = [weight._version for weight in (self.parameters | self.constants).values()]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs, as tensors that safetensors can hold: moments, iterations, random state."""
+        """Everything a resumed run needs, as tensors that safetensors can hold: moments, iterations, random state.
+
+        `kind` is the optimiser's name, letter by letter, since different kinds may call their moments the same.
+        """
         state = {
             f"{kind}.{name}": moment.clone(memory_format=torch.contiguous_format)
             for kind, moments in self.moments.items()
             for name, moment in moments.items()
         }
+        state["kind"] = torch.tensor(list(self.kind.encode()), dtype=torch.uint8)
         state["iterations"] = torch.tensor(self.iterations)
         state["generator"] = self.dropout.generator.get_state()
         state["scale"] = torch.tensor([self.loss_scale, self._good_steps], dtype=torch.float64)
@@ -220,17 +226,20 @@ class Optimiser(ABC):
         """Take over what `state_dict` gave; the random state only from the same kind of device, whose own it is.
 
         Moments that are missing start at zero, as all do when the state is of another kind of optimiser, which gives
-        only its count of iterations. Returns what there is to say about that, as sentences.
+        only its count of iterations; where it does not say its kind, the names of its moments do. Returns what there is
+        to say about that, as sentences.
         Raises CorruptCheckpoint when a moment has another shape than its parameter; nothing is changed then.
         """
+        other = kind_in(state) not in (None, self.kind)
+        stored = {name: tensor for name, tensor in state.items() if not (other and "." in name)}
         for kind, moments in self.moments.items():
             for name, moment in moments.items():
-                _require_shape(state.get(f"{kind}.{name}"), moment, name)
+                _require_shape(stored.get(f"{kind}.{name}"), moment, name)
         missing = [
             f"{kind}.{name}"
             for kind, moments in self.moments.items()
             for name, moment in moments.items()
-            if not _take(moment, state.get(f"{kind}.{name}"))
+            if not _take(moment, stored.get(f"{kind}.{name}"))
         ]
         self.iterations = int(state["iterations"]) if "iterations" in state else 0
         random_state = state.get("generator")
@@ -360,13 +369,20 @@ class Optimiser(ABC):
             return []
         count = sum(len(moments) for moments in self.moments.values())
         others = {kind for kind, dot, _ in (key.partition(".") for key in state) if dot} - set(self.moment_names)
-        if len(missing) == count and others:
+        told = kind_in(state)
+        if len(missing) == count and (others or told not in (None, self.kind)):
+            named = told or ", ".join(sorted(others))
             return [
-                f"The saved moments are of another optimiser ({', '.join(sorted(others))}): {self.title} starts with "
-                f"fresh ones and counts on from iteration {self.iterations}."
+                f"The saved moments are of another optimiser ({named}): {self.title} starts with fresh ones and counts "
+                f"on from iteration {self.iterations}."
             ]
         named = ", ".join(missing[:3]) + (" and others" if len(missing) > 3 else "")
         return [f"{len(missing)} of {count} saved moments are missing and start afresh: {named}."]
+
+
+def kind_in(state: Mapping[str, Any]) -> str | None:
+    """The kind of optimiser that a saved state says it is of; None where it does not, as an imported one."""
+    return bytes(state["kind"].tolist()).decode(errors="replace") if "kind" in state else None
 
 
 def _zeros(weight: Tensor, where: torch.device) -> Tensor:

@@ -16,6 +16,7 @@ from understudy.training.optimisers.base import Aim, Optimiser, Settings
 class RMSprop(Optimiser):
     """Divides each gradient by the root of the mean of its squares, which forgets with ρ."""
 
+    kind: ClassVar[str] = "rmsprop"
     title: ClassVar[str] = "RMSprop"
     default_lr: ClassVar[float] = 2e-4
     moment_names: ClassVar[tuple[str, ...]] = ("moment",)
