@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from terminal import understudy
 
+from made_models import write_flat
 from small_faces import workspace_with_faces
 from understudy.records import Side
 from understudy.stages.meta_backup import save_meta
@@ -91,3 +92,16 @@ def test_what_is_in_the_way_is_named(workspace: Workspace, line: str, folder: st
     assert (done.code, done.body["error"]["code"]) == (1, "workspace-error"), done
     assert str(workspace.root / folder) in done.body["error"]["hint"]
     assert len(list(workspace.src.aligned.glob("*.jpg"))) == 3
+
+
+def test_a_model_whose_name_is_no_text_is_skipped_and_named(tmp_path: Path) -> None:
+    small = {"resolution": 16, "ae_dims": 2, "e_dims": 1, "d_dims": 1, "d_mask_dims": 1}
+    workspace, folder = Workspace.create(tmp_path / "shot"), tmp_path / "elsewhere"
+    write_flat(folder, "plain", archi="df", **small)
+    called(folder / f"{NO_TEXT}_SAEHD_data.dat")
+    write_flat(folder, NO_TEXT, archi="df", **small)
+    done = understudy("-w", workspace.root, "--json", "model", "import", folder, "--all")
+    assert (done.code, [model["name"] for model in done.body["models"]]) == (0, ["plain"]), done
+    assert [row["item"] for row in done.body["skipped"]] == [f"{NO_TEXT}_SAEHD"]
+    done = understudy("-w", workspace.root, "--json", "model", "export-dfm", NO_TEXT)
+    assert (done.code, done.body["error"]["code"]) == (2, "usage-error"), done

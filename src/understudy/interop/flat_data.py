@@ -54,11 +54,12 @@ def read_data(flat: FlatModel, file: FlatFile | None, files: contextlib.ExitStac
     """
     entries = _copied(file) if file else {}
     notes: list[str] = []
+    iteration = _iteration(flat, entries, notes)
     return FlatData(
-        _iteration(flat, entries, notes),
+        iteration,
         _options(flat, entries),
         _default_options(flat, files, notes),
-        _losses(flat, entries, notes),
+        _losses(flat, entries, iteration, notes),
         entries.get("sample_for_preview"),
         _extra(entries, notes),
         notes,
@@ -74,7 +75,7 @@ def _copied(file: FlatFile) -> dict[str, Any]:
 def _iteration(flat: FlatModel, entries: Mapping[str, Any], notes: list[str]) -> int:
     found = entries.get("iter", 0)
     is_number = isinstance(found, int | float | np.number) and not isinstance(found, bool)
-    if not is_number or not 0 <= float(found) < LATEST_ITERATION:
+    if not is_number or not 0 <= float(found) < LATEST_ITERATION or int(found) != found:
         raise IncompatibleModel(
             f"{flat.prefix}{DATA} does not say a sensible iteration count.",
             hint=or_backup("It is damaged.", flat),
@@ -114,7 +115,8 @@ def _default_options(flat: FlatModel, files: contextlib.ExitStack, notes: list[s
         return None
 
 
-def _losses(flat: FlatModel, entries: Mapping[str, Any], notes: list[str]) -> list[Any]:
+def _losses(flat: FlatModel, entries: Mapping[str, Any], iteration: int, notes: list[str]) -> list[Any]:
+    """Those of the iterations up to the last one, of which no more can be than there were iterations."""
     stored = entries.get("loss_history")
     width = len(loss_names(flat.model_class))
     try:
@@ -128,7 +130,11 @@ def _losses(flat: FlatModel, entries: Mapping[str, Any], notes: list[str]) -> li
     except (TypeError, ValueError, OverflowError):
         notes.append("The loss history cannot be read and begins anew.")
         return []
-    return list(table.tolist())
+    if len(table) > iteration:
+        notes.append(
+            f"There are {len(table)} losses for {iteration} iterations; the last {iteration} of them are kept."
+        )
+    return list(table[max(0, len(table) - iteration) :].tolist())
 
 
 def _are_losses(entry: Any, width: int) -> bool:

@@ -12,6 +12,7 @@ then, and is named in `notes` (spec: weights, 5). Folders of pretrained files ho
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -164,9 +165,10 @@ class _Reader:
             config = config_from_plain(family, {**config_to_plain(family.config()), **stored})
             return config, family.bare(config)
         except (InvalidOption, IncompatibleModel) as error:
+            why = error.__cause__ if isinstance(error.__cause__, InvalidOption) else error  # it has no model.json yet
             raise IncompatibleModel(
-                f"No network can be built from the options of {self.flat.in_words}: {error.message}",
-                hint=error.hint or "Its data.dat is damaged, or of a program that is not known.",
+                f"No network can be built from the options of {self.flat.in_words}: {why.message}",
+                hint=or_backup("Its data.dat is damaged, or of a program that is not known.", self.flat),
                 path=self.flat.folder,
             ) from error
 
@@ -283,7 +285,10 @@ class _Reader:
         return read
 
     def _other_names(self, what: str) -> str:
-        """A hint when the same part lies there under another name: a model that was renamed by half."""
+        """A hint when the part is there but no file, or lies there under another name: a model renamed by half."""
+        own = f"{self.flat.prefix}{what}"
+        if os.path.lexists(self.flat.folder / own):
+            return "Something of that name is there, but it is no file: a folder, or a link that leads nowhere."
         suffix = f"_{self.flat.model_class}_{what}"
         others = [path.name for path in self.flat.folder.glob(f"*{suffix}")] if self.flat.name else []
         return f"There is {', '.join(sorted(others)[:3])}: was the model renamed by half?" if others else ""

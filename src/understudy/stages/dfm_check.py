@@ -58,7 +58,8 @@ class Tolerance:
             f"The written file does not draw what the model draws: {found.where} differs by {found.largest:.2g} "
             f"(at most {self.largest:.2g}), likeness {found.psnr_db:.1f} dB (at least {self.psnr_db:.0f} dB). "
             "It is not delivered.",
-            hint="Export without --quantize or --int8. If that fails too, the runtime here is at fault.",
+            hint="In fewer bits it may be that this model cannot be written; without --quantize and --int8 it is the "
+            "runtime here that is at fault, or a model of no sense (untrained, broken), which makes much of rounding.",
             largest=found.largest,
             path=path,
         )

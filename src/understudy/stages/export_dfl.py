@@ -35,6 +35,9 @@ Losses = NDArray[np.float64]
 SPARE_BYTES = 1 << 20
 """What the small files may take beside the tensors."""
 
+MOST_UNKNOWN = 10**7
+"""Rows of losses that nobody knows; a count of iterations beyond it would fill the memory with them."""
+
 
 def export_dfl(
     workspace: Workspace,
@@ -143,7 +146,7 @@ def _write(made: Path, export: ExportPlan, losses: Losses, report: Report, stop:
         extra=kept.extra if kept else None,
     )
     summary = flat_writing.summary_text(export.label, export.iteration, export.options, _program())
-    (made / f"{export.prefix}{SUMMARY}").write_text(summary, encoding="utf-8", newline="\n")
+    (made / f"{export.prefix}{SUMMARY}").write_bytes(summary.encode("utf-8", "backslashreplace"))
     defaults = f"{export.model_class}_{DEFAULT_OPTIONS}"
     if kept is not None and kept.default_options is not None and not (made.parent / defaults).exists():
         flat_writing.write_options(made / defaults, kept.default_options)
@@ -162,18 +165,20 @@ def _losses(folder: Path, export: ExportPlan) -> Losses:
     """
     names, kept = loss_names(export.model_class), export.kept
     history = History.read(folder / HISTORY_NAME)
-    rows = np.full((export.iteration, len(names)), np.nan)
     at = np.asarray(history.iterations, np.int64) - 1
     inside = (at >= 0) & (at < export.iteration)
+    first = int(at[inside].min(initial=export.iteration))
+    if kept is not None and kept.losses is not None and kept.iteration <= export.iteration:
+        first = min(first, kept.iteration - len(kept.losses))
+    rows = np.full((export.iteration - first, len(names)), np.nan)
     for column, name in enumerate(names):
         if name in history.losses:
-            rows[at[inside], column] = np.asarray(history.losses[name], np.float64)[inside]
+            rows[at[inside] - first, column] = np.asarray(history.losses[name], np.float64)[inside]
     if kept is not None and kept.losses is not None and kept.iteration <= export.iteration:
-        rows[kept.iteration - len(kept.losses) : kept.iteration] = kept.losses
+        rows[kept.iteration - len(kept.losses) - first : kept.iteration - first] = kept.losses
     if kept is not None and kept.iteration == export.iteration:
-        known = np.flatnonzero(~np.isnan(rows).any(axis=1))
-        return rows[known[0] :] if len(known) else rows[:0]
-    return _filled(rows)
+        return rows
+    return _filled(np.concatenate([np.full((min(first, MOST_UNKNOWN), len(names)), np.nan), rows]))
 
 
 def _filled(rows: Losses) -> Losses:

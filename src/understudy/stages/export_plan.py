@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from understudy.errors import IncompatibleModel
+from understudy.errors import IncompatibleModel, InvalidOption
 from understudy.interop import flat_writing, reference_options
 from understudy.interop.flat_names import XSEG, prefix_of
 from understudy.interop.flat_writing import PlannedFiles
@@ -166,6 +166,9 @@ def _gan_fits(plan: ExportPlan) -> bool:
     found = {name: shape for name, shape in plan.saved.weights.shapes.items() if name.startswith(f"{GAN}.")}
     if not found:
         return True
-    with torch.device("meta"):
-        gan = UnetPatchDiscriminator(int(plan.options["gan_patch_size"]), int(plan.options["gan_dims"]))
+    try:
+        with torch.device("meta"):
+            gan = UnetPatchDiscriminator(int(plan.options["gan_patch_size"]), int(plan.options["gan_dims"]))
+    except (ValueError, TypeError, RuntimeError, OverflowError, InvalidOption):  # kept as they came, sense or not
+        return False
     return found == {f"{GAN}.{name}": tuple(tensor.shape) for name, tensor in gan.state_dict().items()}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -60,7 +61,7 @@ def finish_publishing(target: Path, label: str) -> bool:
     """Finish what a killed process left; whether there was anything. Raises WorkspaceError when it makes no sense."""
     ready = target / (PREFIX + label)
     if target.is_dir():
-        files.sweep(target, PREFIX + label)
+        files.sweep(target, glob.escape(PREFIX + label))
     if not ready.is_dir():
         return False
     with os_errors(target):
