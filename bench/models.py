@@ -163,7 +163,7 @@ def _copy_of_a_model() -> dict[str, Any]:
 
     import torch
 
-    from understudy.stages.model_manage import copy_model
+    from understudy.stages.model_copy import copy_model
     from understudy.training.checkpoints import CheckpointStore
     from understudy.training.new import create_model, new_network
     from understudy.workspace import Workspace

@@ -53,8 +53,9 @@ if TYPE_CHECKING:
     from understudy.stages.load_model import load_model
     from understudy.stages.merge import merge
     from understudy.stages.meta_backup import restore_meta, save_meta
+    from understudy.stages.model_copy import copy_model
     from understudy.stages.model_import import import_models
-    from understudy.stages.model_manage import copy_model, delete_model, rename_model, restore_model
+    from understudy.stages.model_manage import delete_model, rename_model, restore_model
     from understudy.stages.model_show import show_model
     from understudy.stages.models import list_models
     from understudy.stages.names import restore_names
@@ -185,7 +186,7 @@ HOMES = {  # the module that defines each name
     "UnpackOptions": "facesets.options",
     "Workspace": "workspace",
     "add_engine_files": "stages.engines",
-    "copy_model": "stages.model_manage",
+    "copy_model": "stages.model_copy",
     "coverage": "stages.coverage",
     "cut_video": "stages.cut_video",
     "dedupe": "stages.dedupe",

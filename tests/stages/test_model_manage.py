@@ -16,7 +16,8 @@ from made_models import write_flat
 from mortal import Mortal, mortal
 from own_models import own_model
 from understudy.errors import Busy, DiskFull, IncompatibleModel, MissingModel, ReadOnlyWorkspace, UsageError
-from understudy.stages.model_manage import copy_model, delete_model, rename_model, restore_model
+from understudy.stages.model_copy import copy_model
+from understudy.stages.model_manage import delete_model, rename_model, restore_model
 from understudy.stages.model_start import pretrained_folder
 from understudy.stages.models import list_models
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
@@ -390,7 +391,7 @@ def test_a_copy_that_is_killed_leaves_nothing_of_itself(shot: Workspace, killer:
     own_model(shot, "old", "tiny")
     before = contents(shot.model("old"))
     for moment in range(0, 60, 3):
-        fate = killer("stages.model_manage:copy_model", shot.root, kill_at=moment, old="old", new="new", fresh=fresh)
+        fate = killer("stages.model_copy:copy_model", shot.root, kill_at=moment, old="old", new="new", fresh=fresh)
         assert contents(shot.model("old")) == before
         if not fate.killed:
             break

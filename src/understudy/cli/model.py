@@ -130,7 +130,7 @@ def copy(
     imported under the new name.
     """
     from understudy.cli.model_tables import copied_text
-    from understudy.stages.model_manage import copy_model
+    from understudy.stages.model_copy import copy_model
 
     with context.obj.progress() as report:
         result = copy_model(context.obj.workspace, name, new, fresh=fresh, model_class=model, report=report)

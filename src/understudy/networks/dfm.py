@@ -34,6 +34,8 @@ FACE_INPUT, MORPH_INPUT = "in_face:0", "morph_value:0"
 OUTPUTS = ("out_face_mask:0", "out_celeb_face:0", "out_celeb_face_mask:0")
 """Names of the outputs as the reference has them, in the order that counts: dst's mask, the new face, its mask."""
 
+DFM_SUFFIX = ".dfm"
+
 METADATA_PREFIX = "understudy."
 DEFAULT_MORPH = 1.0
 """Wholly src, as our own networks take it when nothing is asked for."""
@@ -67,12 +69,12 @@ class DfmMetadata:
     @classmethod
     def of(cls, properties: Mapping[str, str], path: Path) -> DfmMetadata:
         """What the properties of a file say; anything that makes no sense counts as not said."""
-        told = {key: properties.get(METADATA_PREFIX + key, "")[:200] or None for key in cls.__dataclass_fields__}
+        told = {key: _plain(properties.get(METADATA_PREFIX + key, "")) for key in cls.__dataclass_fields__}
         iteration = told["iteration"] or ""
         return cls(
             face_type=_face_type(told["face_type"]) or face_type_of_name(path.stem),
             name=told["name"],
-            iteration=int(iteration) if iteration.isascii() and iteration.isdigit() else None,
+            iteration=int(iteration) if iteration.isascii() and iteration.isdigit() and len(iteration) < 12 else None,
             model_class=told["model_class"],
             archi=told["archi"],
             version=told["version"],
@@ -159,6 +161,11 @@ def face_type_of_name(stem: str) -> FaceType | None:
         if word.removesuffix("face") in _LONG_NAMES and word.endswith("face"):
             return FaceType(_LONG_NAMES[word.removesuffix("face")])
     return None
+
+
+def _plain(text: str) -> str | None:
+    """What a file says, as far as a terminal can show it; None where that is nothing."""
+    return text[:200] if text.isprintable() and text else None
 
 
 def _face_type(text: str | None) -> FaceType | None:

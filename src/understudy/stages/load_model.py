@@ -10,15 +10,13 @@ from understudy.devices import device_named
 from understudy.errors import InvalidOption, MissingModel, UsageError
 from understudy.interop.flat import FlatModel, find_flat_models
 from understudy.interop.flat_reading import read_flat_model
-from understudy.networks.dfm import DfmNetwork
+from understudy.networks.dfm import DFM_SUFFIX, DfmNetwork
 from understudy.networks.families import config_from_plain, family_for
 from understudy.networks.predictor import Drawn, Floats, Predictor
 from understudy.records import PrecisionChoice
 from understudy.report import Report, silent
 from understudy.training.models import is_model
 from understudy.training.predictor import load_predictor, predictor_of
-
-DFM_SUFFIX = ".dfm"
 
 
 def load_model(

@@ -10,10 +10,11 @@ from typing import Any
 from understudy.compositing.options import MergeOptions
 from understudy.errors import IncompatibleModel, MissingModel
 from understudy.interop.flat import find_flat_model
+from understudy.networks.dfm import DFM_SUFFIX
 from understudy.networks.predictor import Predictor
 from understudy.records import FaceType
 from understudy.report import Note, Report
-from understudy.stages.load_model import DFM_SUFFIX, load_dfm
+from understudy.stages.load_model import load_dfm
 from understudy.stages.models import dfm_files, open_model
 from understudy.training.models import is_model, read_record
 from understudy.training.predictor import load_predictor

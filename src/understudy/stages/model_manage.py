@@ -1,8 +1,7 @@
-"""Rename, copy and delete models; start one from another; bring back what was deleted.
+"""Rename and delete models, and bring back what was deleted.
 
-A model of ours is one folder, so that renaming and deleting are one rename on the disk. A copy shares the files of
-saved states, which never change, with the model it was made from, as hard links where the disk has them. Flat files are
-many: they move as one journaled change, and only those of exactly that model and class.
+A model of ours is one folder, so that renaming and deleting are one rename on the disk. Flat files are many: they move
+as one journaled change, and only those of exactly that model and class.
 """
 
 from __future__ import annotations
@@ -17,20 +16,11 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from understudy.errors import CorruptCheckpoint, Interrupted, MissingModel, UnderstudyError, UsageError
+from understudy.errors import MissingModel, UnderstudyError, UsageError
 from understudy.facesets.changes import Move, apply, recover
-from understudy.files import TEMP_PREFIX, os_errors, publishing_folder, require_writable, sweep, sync_folder
+from understudy.files import TEMP_PREFIX, os_errors, publishing_folder, require_writable, sync_folder
 from understudy.interop.flat import FlatModel, find_flat_models
 from understudy.interop.flat_names import DEFAULT_OPTIONS, prefix_of
-from understudy.report import Pace, Report, Stop, never, silent
-from understudy.stages.model_import import import_flat
-from understudy.stages.model_start import (
-    Origin,
-    find_origin,
-    require_name_for_class,
-    start_from_pretrained,
-    warnings_of,
-)
 from understudy.stages.models import (
     RESERVED_NAMES,
     dfm_path,
@@ -40,14 +30,8 @@ from understudy.stages.models import (
     list_models,
 )
 from understudy.stages.result import StageResult
-from understudy.training.models import ModelSummary, is_model, newest_iteration, read_record, write_record
+from understudy.training.models import ModelSummary, is_model, read_record, write_record
 from understudy.workspace import Workspace
-
-NEVER_CHANGES = frozenset({"checkpoints", "backups"})
-"""Folders of a model whose files are written once: a copy may share them."""
-
-LEFT_OUT = frozenset({"damaged"})
-"""What a copy does without."""
 
 
 def rename_model(workspace: Workspace, old: str, new: str, *, model_class: str = "") -> StageResult:
@@ -57,15 +41,15 @@ def rename_model(workspace: Workspace, old: str, new: str, *, model_class: str =
     name that is taken, reserved or none, Busy while the model is in training, ReadOnlyWorkspace.
     """
     started = time.perf_counter()
-    _require_free(workspace, new, besides=old)
+    require_free(workspace, new, besides=old)
     if {old, new} & RESERVED_NAMES:
         raise UsageError(
             "XSeg is the name of the mask network, which only that one has.",
             hint="Copy it under another name instead: understudy model copy XSeg NAME",
         )
-    with _writing(workspace, old, new):
+    with writing_models(workspace, old, new):
         found = find_model(workspace, old, model_class)
-        _require_free(workspace, new, besides=found.name)
+        require_free(workspace, new, besides=found.name)
         if found.format == "understudy":
             moved = [_rename_ours(workspace, found, new)]
         else:
@@ -85,7 +69,7 @@ def delete_model(workspace: Workspace, name: str, *, model_class: str = "") -> S
     while the model is in training, ReadOnlyWorkspace.
     """
     started = time.perf_counter()
-    with _writing(workspace, name):
+    with writing_models(workspace, name):
         found = find_model(workspace, name, model_class)
         trash = workspace.new_trash(f"model-{found.name}")
         if found.format == "understudy":
@@ -109,7 +93,7 @@ def restore_model(workspace: Workspace, name: str) -> StageResult:
     ReadOnlyWorkspace.
     """
     started = time.perf_counter()
-    with _writing(workspace, name):
+    with writing_models(workspace, name):
         trash = _newest_trash(workspace, name)
         ours = trash / name
         if is_model(ours):
@@ -131,54 +115,11 @@ def restore_model(workspace: Workspace, name: str) -> StageResult:
     )
 
 
-def copy_model(
-    workspace: Workspace,
-    old: str,
-    new: str,
-    *,
-    fresh: bool = False,
-    model_class: str = "",
-    report: Report = silent,
-    stop: Stop = never,
-) -> StageResult:
-    """Make the model `new` from `old`: the same with all its saved states, or, fresh, a beginner with its weights.
-
-    old: a model of this workspace or of the shared folder of pretrained ones, or the path of a model's folder, ours or
-    of the reference's files. Flat files are imported under the new name and stay as they are. fresh: what is kept and
-    what begins anew is in `stages/model_start.py`. The notes hold model, class, copied_from, iteration, and fresh: the
-    networks that begin anew. Raises what `start_from_pretrained` raises, and Busy while either is in training.
-    """
-    started = time.perf_counter()
-    _require_free(workspace, new)
-    origin = find_origin(workspace, old, model_class)
-    with _writing(workspace, *([origin.name] if origin.here else []), new):
-        _require_free(workspace, new)
-        sweep(workspace.models)
-        target = workspace.model(new)
-        anew: list[str] | None = None
-        if fresh:
-            quiet = warnings_of(report)  # whoever copies reads the result
-            anew = start_from_pretrained(workspace, new, old, model_class=model_class, report=quiet)
-        elif origin.flat is not None:
-            require_name_for_class(new, origin.flat.model_class)
-            import_flat(target, origin.flat, report=report)
-        else:
-            _copy_ours(origin, target, report, stop)
-    record = read_record(target)
-    notes: dict[str, object] = {"model": new, "class": record.model_class, "copied_from": origin.name}
-    notes |= {"iteration": newest_iteration(target) or 0}
-    return StageResult(
-        outputs=[target],
-        seconds=time.perf_counter() - started,
-        notes=notes if anew is None else notes | {"fresh": anew},
-    )
-
-
 # -- names and locks
 
 
 @contextlib.contextmanager
-def _writing(workspace: Workspace, *names: str) -> Iterator[None]:
+def writing_models(workspace: Workspace, *names: str) -> Iterator[None]:
     """Hold the locks of these models, and finish what a killed process left of flat files."""
     with contextlib.ExitStack() as locks:
         for name in sorted(set(names)):
@@ -195,7 +136,7 @@ def _recover(workspace: Workspace) -> None:
             _remove_emptied(workspace, (move.old for move in change.moves))
 
 
-def _require_free(workspace: Workspace, name: str, *, besides: str = "") -> None:
+def require_free(workspace: Workspace, name: str, *, besides: str = "") -> None:
     """Raise UsageError where a model or anything else has that name; letter case counts for nothing on some disks."""
     folder = workspace.model(name)
     if name == besides:
@@ -249,51 +190,6 @@ def _rename_ours(workspace: Workspace, found: ModelSummary, new: str) -> Path:
         record = read_record(target)
         write_record(target, record.with_event("renamed", f"Renamed from {found.name}."))
     return target
-
-
-def _copy_ours(origin: Origin, target: Path, report: Report, stop: Stop) -> None:
-    """Copy a folder of ours, saved states as links; it appears by one rename."""
-    if not is_model(origin.folder):
-        raise UsageError(
-            f"{origin.name} is a folder of weight files without options, which can only be started from.",
-            hint=f"Add --fresh, or: understudy train {target.name} --pretrained {origin.folder}",
-        )
-    record = read_record(origin.folder)
-    require_name_for_class(target.name, record.model_class)
-    every = [path for path in _files_of(origin.folder) if path.name != "model.json"]
-    iteration = newest_iteration(origin.folder)
-    at = "" if iteration is None else f" at iteration {iteration}"
-    with publishing_folder(target) as temp:
-        pace = Pace("Copying", len(every), report, unit="files")
-        for path in every:
-            if stop():
-                raise Interrupted("Stopped while a model was copied; nothing of the copy is left.", hint="")
-            _copy_file(path, temp / path.relative_to(origin.folder), origin.folder)
-            pace.advance()
-        write_record(temp, record.with_event("copied", f"Copied from {origin.name}{at}."))
-
-
-def _files_of(folder: Path) -> list[Path]:
-    """The files of a model that a copy has too."""
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in LEFT_OUT and not name.startswith(TEMP_PREFIX))
-        found += [Path(root) / name for name in sorted(names) if not name.startswith(TEMP_PREFIX)]
-    return found
-
-
-def _copy_file(source: Path, target: Path, model: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.relative_to(model).parts[0] in NEVER_CHANGES:
-        with contextlib.suppress(OSError):  # a disk without hard links, or another one
-            os.link(source, target)
-            return
-    try:
-        shutil.copyfile(source, target)
-    except FileNotFoundError:
-        raise CorruptCheckpoint(
-            f"{source.name} vanished while it was copied.", hint="Run the same command again.", path=source
-        ) from None
 
 
 def _move_folder(old: Path, new: Path) -> None:

@@ -26,9 +26,6 @@ RECENT = 100
 
 SWAP_BATCH = 1
 
-OFF_IN_THE_REFERENCE = {"uniform_yaw": False, "random_hsv_power": 0.0, "ct_mode": "none", "pretrain": False}
-"""Options of imported models that training may not have here, at the values that mean nothing."""
-
 
 def show_model(
     workspace: Workspace,
@@ -109,7 +106,7 @@ def _training_notes(
 ) -> dict[str, Any]:
     """Options that differ from the defaults, and memory for training and for a swap."""
     from understudy.training.memory import swap_memory, training_memory
-    from understudy.training.options import TrainOptions
+    from understudy.training.options import NOT_YET, TrainOptions
     from understudy.training.precision import Precision
     from understudy.training.recipes import RECIPES
 
@@ -121,7 +118,7 @@ def _training_notes(
         return {"options": dict(record.options), "memory": memory}
     known = TrainOptions.model_fields
     defaults = {name: field.get_default() for name, field in known.items()} | dict(recipe.defaults)
-    usual = {**OFF_IN_THE_REFERENCE, **defaults}
+    usual = {**NOT_YET, **defaults}
     try:
         given = {name: value for name, value in record.options.items() if name in known}
         options = TrainOptions.of(**{**defaults, **given, "model": record.model_class.lower()})

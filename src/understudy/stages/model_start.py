@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 from understudy.errors import IncompatibleModel, MissingModel, UsageError
 from understudy.files import TEMP_PREFIX, user_data_folder
 from understudy.interop.flat import FlatModel, find_flat_models
+from understudy.networks.dfm import DFM_SUFFIX
 from understudy.records import CODE_DISCRIMINATOR, GAN
 from understudy.report import Event, Note, Report, silent
-from understudy.stages.model_import import import_flat
-from understudy.stages.model_import import start_from_pretrained as read_unprefixed
+from understudy.stages.flat_import import import_flat, import_unprefixed
 from understudy.stages.models import RESERVED_NAMES, find_model, flat_of
 from understudy.training.models import ModelRecord, is_model, new_record, publishing_model, read_record
 from understudy.workspace import Workspace
@@ -191,7 +191,7 @@ def _of_workspace(workspace: Workspace, name: str, model_class: str) -> Origin:
 
 def _of_path(path: Path, model_class: str) -> Origin:
     path = path.absolute()
-    if path.suffix.lower() == ".dfm":
+    if path.suffix.lower() == DFM_SUFFIX:
         raise _is_a_dfm(path.name)
     if is_model(path):
         return Origin(path.name, path)
@@ -248,7 +248,7 @@ def _readable(workspace: Workspace, origin: Origin, model_class: str, report: Re
         if origin.flat is not None:
             import_flat(scratch / origin.name, origin.flat, report=quiet)
         else:
-            read_unprefixed(scratch / origin.name, origin.folder, model_class or UNPREFIXED_CLASS, report=quiet)
+            import_unprefixed(scratch / origin.name, origin.folder, model_class or UNPREFIXED_CLASS, report=quiet)
         yield scratch / origin.name
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

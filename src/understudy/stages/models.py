@@ -19,10 +19,10 @@ from understudy.interop.dfm_head import read_dfm_head
 from understudy.interop.flat import FlatModel, find_flat_model, find_flat_models
 from understudy.interop.flat_head import missing_files, read_flat_head
 from understudy.interop.flat_names import DATA
-from understudy.networks.dfm import DfmMetadata
+from understudy.networks.dfm import DFM_SUFFIX, DfmMetadata
 from understudy.records import FaceType
 from understudy.report import Report, silent
-from understudy.stages.model_import import import_flat
+from understudy.stages.flat_import import import_flat
 from understudy.training import models
 from understudy.training.models import ModelSummary, is_model
 from understudy.workspace import Workspace
@@ -111,7 +111,7 @@ def dfm_files(folder: Path) -> list[Path]:
     """The `.dfm` files of a folder, by name."""
     if not folder.is_dir():
         return []
-    found = (path for path in folder.iterdir() if path.suffix.lower() == ".dfm" and not path.name.startswith("."))
+    found = (path for path in folder.iterdir() if path.suffix.lower() == DFM_SUFFIX and not path.name.startswith("."))
     return sorted(path for path in found if path.is_file())
 
 
@@ -180,7 +180,14 @@ def dfm_path(model: ModelSummary) -> Path:
 def _imported(workspace: Workspace, folder: Path, report: Report) -> Path:
     flat = find_flat_model(workspace.models, folder.name)
     if flat is None:
-        raise no_such_model(workspace, folder.name, list_models(workspace))
+        every = list_models(workspace)
+        if any(model.format == "dfm" and model.name == folder.name for model in every):
+            raise MissingModel(
+                f"{folder.name} is a .dfm file, which can draw faces and do nothing else.",
+                hint=f"Draw with it: understudy merge {folder.name}",
+                folder=workspace.models,
+            )
+        raise no_such_model(workspace, folder.name, every)
     import_flat(folder, flat, report=report)
     return folder
 

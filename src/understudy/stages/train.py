@@ -14,7 +14,7 @@ from understudy.interop.flat import find_flat_model
 from understudy.networks.families import Config
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
-from understudy.stages.model_import import import_flat
+from understudy.stages.flat_import import import_flat
 from understudy.stages.model_start import pretrained_record, start_from_pretrained
 from understudy.stages.models import RESERVED_NAMES
 from understudy.stages.result import StageResult
@@ -26,16 +26,13 @@ from understudy.training.losses import Objective
 from understudy.training.model_config import new_config, require_same_config
 from understudy.training.models import ModelRecord, is_model, new_record, read_record, write_record
 from understudy.training.new import create_model
-from understudy.training.options import CONFIG_OPTIONS, TrainOptions, flag_of, shown
+from understudy.training.options import CONFIG_OPTIONS, NOT_YET, TrainOptions, flag_of, shown
 from understudy.training.recipes import config_from_plain, config_to_plain, recipe_for
 from understudy.training.session import Session, open_session
 from understudy.workspace import Workspace
 
 MEAN_OVER = 100
 """Iterations over which the losses of the result are averaged."""
-
-NOT_YET = {"ct_mode": "none", "pretrain": False}
-"""Options that imported models may have and training does not, with the values that mean nothing is missed."""
 
 
 def train(

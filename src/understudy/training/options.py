@@ -28,6 +28,9 @@ class LrDropout(StrEnum):
     CPU = "cpu"
 
 
+NOT_YET = {"ct_mode": "none", "pretrain": False}
+"""Options that imported models may have and training does not, with the values that mean nothing is missed."""
+
 CONFIG_OPTIONS = (
     "resolution",
     "face_type",
