@@ -49,11 +49,10 @@ def test_arrays_are_written_in_the_files_byte_order(tmp_path: Path) -> None:
     path = tmp_path / "arrays.safetensors"
     given = {"big": np.arange(6, dtype=">f4").reshape(2, 3), "turned": np.arange(6.0).reshape(2, 3).T}
     write_tensors(path, given)
-    with read_tensors(path) as found:
-        for name, value in given.items():
-            np.testing.assert_array_equal(found[name], value)
-    with read_tensors(tmp_path / "nowhere") as nothing:
-        assert nothing == {}
+    found = read_tensors(path)
+    for name, value in given.items():
+        np.testing.assert_array_equal(found[name], value)
+    assert read_tensors(tmp_path / "nowhere") == {}
 
 
 class Elsewhere:

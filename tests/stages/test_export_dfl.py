@@ -363,7 +363,7 @@ def test_nothing_to_export(workspace: Workspace) -> None:
     with pytest.raises(MissingModel, match="nobody"):
         export_dfl(workspace, "nobody")
     create_model(workspace.model("young"), "SAEHD", config=CONFIGS["tiny"])
-    with pytest.raises(MissingModel, match="no saved state"):
+    with pytest.raises(MissingModel, match="not been trained yet"):
         export_dfl(workspace, "young")
 
 

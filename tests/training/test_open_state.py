@@ -59,5 +59,5 @@ def test_a_damaged_state_is_passed_over_by_name(tmp_path: Path) -> None:
 
 
 def test_nothing_was_saved(tmp_path: Path) -> None:
-    with pytest.raises(MissingModel, match="no saved state"), open_newest(CheckpointStore(tmp_path)):
+    with pytest.raises(MissingModel, match="not been trained yet"), open_newest(CheckpointStore(tmp_path)):
         pass

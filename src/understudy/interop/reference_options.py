@@ -36,9 +36,6 @@ class OurOptions:
     training: Values
     notes: list[str]
 
-    def __iter__(self) -> Any:
-        return iter((self.config, self.training, self.notes))
-
 
 @dataclass(frozen=True)
 class Known:

@@ -86,17 +86,17 @@ def read(model_folder: Path) -> ReferenceRecord | None:
     Raises IncompatibleModel when it cannot be read.
     """
     folder = model_folder / FOLDER
-    if not (folder / FILE_NAME).is_file():
-        return None
     try:
+        if not (folder / FILE_NAME).is_file():
+            return None
         body = parse_json((folder / FILE_NAME).read_text(encoding="utf-8"))
         if body["schema"] != SCHEMA or int(body["version"]) > VERSION:
             raise ValueError("it was written by a newer version of understudy")
-        with read_tensors(folder / ARRAYS) as arrays:
-            typed = {
-                name: from_typed(body[name], arrays)
-                for name in ("options", "default_options", "losses", "sample_for_preview", "extra")
-            }
+        arrays = read_tensors(folder / ARRAYS)
+        typed = {
+            name: from_typed(body[name], arrays)
+            for name in ("options", "default_options", "losses", "sample_for_preview", "extra")
+        }
         return ReferenceRecord(
             body["class"], body["name"], int(body["iteration"]), **typed, files=dict(body.get("files", {}))
         )

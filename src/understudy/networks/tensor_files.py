@@ -11,11 +11,10 @@ tensor. What is written, the library reads.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -39,6 +38,8 @@ NUMPY_NAMES = {
     for bits in sizes
 } | {"bool": "BOOL"}
 """The format's names of element types, by NumPy's and torch's."""
+
+_NUMPYS = {theirs: ours for ours, theirs in NUMPY_NAMES.items() if theirs != "BF16"}
 
 ORDER = ("U64", "I64", "F64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16", "I8", "U8", "BOOL")
 """Tensors lie in a file in this order, so that each is aligned; the library's."""
@@ -106,20 +107,20 @@ def write_tensors(
     return Written(size, digest.hexdigest())
 
 
-@contextlib.contextmanager
-def read_tensors(path: Path) -> Iterator[dict[str, NDArray[np.generic]]]:
+def read_tensors(path: Path) -> dict[str, NDArray[np.generic]]:
     """The arrays of a small safetensors file; none where there is no such file. Raises ValueError for a damaged one."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    if not path.is_file():
-        yield {}
-        return
     try:
-        found = load_file(path)
+        return load_file(path) if path.is_file() else {}
     except SafetensorError as error:
         raise ValueError(str(error)) from error
-    yield found
+
+
+def numpy_type(name: str) -> np.dtype[Any]:
+    """NumPy's type of elements that the format calls so, as they lie in a file. Raises KeyError for one it has not."""
+    return np.dtype(_NUMPYS[name]).newbyteorder("<")
 
 
 def kind_of(value: Value | Any) -> TensorKind:

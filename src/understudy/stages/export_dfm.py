@@ -5,6 +5,7 @@ newest saved state ─► graph ─► temporary file ─► tried in onnxruntim
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import time
@@ -17,13 +18,12 @@ import numpy as np
 from torch import nn
 
 from understudy import __version__
-from understudy.errors import Interrupted, MissingModel, UsageError
-from understudy.files import os_errors, require_writable, sweep, writing
+from understudy.errors import Interrupted, UsageError
+from understudy.files import make_folder, os_errors, require_writable, sweep, writing
 from understudy.interop import dfm_quantising, dfm_writing, xseg_writing
 from understudy.interop.dfm_options import DfmOptions
 from understudy.networks.amp import Amp
 from understudy.networks.dfm import DfmMetadata, DfmNetwork
-from understudy.networks.families import config_from_plain, family_for
 from understudy.networks.onnx_files import OnnxNetwork
 from understudy.networks.onnx_inspection import library
 from understudy.networks.xseg import XSeg
@@ -32,9 +32,7 @@ from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.dfm_check import MORPHS, Agreement, Draw, Floats, Tolerance, compare, drawing, faces_to_try
 from understudy.stages.models import open_model
 from understudy.stages.result import StageResult
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.models import read_record
-from understudy.training.weights import load_weights
+from understudy.training.weights import trained_network
 from understudy.workspace import Workspace
 
 TOLERANCES = {
@@ -109,23 +107,13 @@ class Loaded:
 
 def load(folder: Path, report: Report = silent) -> Loaded:
     """The newest whole saved state of a model. Raises MissingModel, CorruptCheckpoint, IncompatibleModel."""
-    record = read_record(folder)
-    family = family_for(record.model_class)
-    config = config_from_plain(family, record.config)
-    found = CheckpointStore(folder).newest(report, optimiser=False)
-    if found is None:
-        raise MissingModel(
-            f"The model {folder.name} has not been trained yet.",
-            hint=f"Train it with: understudy train {folder.name}",
-            folder=folder,
-        )
-    net = family.bare(config)
-    load_weights(net, found, assign=True)
+    family, net, iteration = trained_network(folder, report)
+    config: Any = net.config
     archi = getattr(config, "archi", None)
     metadata = DfmMetadata(
         face_type=config.face_type,
         name=folder.name,
-        iteration=found.iteration,
+        iteration=iteration,
         model_class=family.model_class,
         archi=str(archi) if archi else None,
         version=__version__,
@@ -141,16 +129,17 @@ def _place(workspace: Workspace, options: DfmOptions, model: Loaded) -> Path:
     known = model.metadata
     usual = f"{known.name}_{known.model_class}_model.dfm" if model.can_swap else f"{known.model_class}_model.onnx"
     path = Path(options.output).absolute() if options.output is not None else workspace.models / usual
-    path = path if path.suffix.lower() in (".dfm", ".onnx") and not path.is_dir() else path / usual
-    if path.exists() and not options.replace:
+    with os_errors(path):
+        path = path if path.suffix.lower() in (".dfm", ".onnx") and not path.is_dir() else path / usual
+        is_there = path.exists()
+    if is_there and not options.replace:
         raise UsageError(
             f"{path.name} is there already.",
             hint="Name another file with --output, or say --replace: the old one moves to the trash.",
             path=path,
         )
-    with os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent, path.name)
+    make_folder(path.parent)
+    sweep(path.parent, glob.escape(path.name))
     require_writable(path.parent)
     return path
 

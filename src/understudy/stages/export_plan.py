@@ -169,6 +169,6 @@ def _gan_fits(plan: ExportPlan) -> bool:
     try:
         with torch.device("meta"):
             gan = UnetPatchDiscriminator(int(plan.options["gan_patch_size"]), int(plan.options["gan_dims"]))
-    except (ValueError, TypeError, RuntimeError, OverflowError, InvalidOption):  # kept as they came, sense or not
+    except (KeyError, ValueError, TypeError, RuntimeError, OverflowError, InvalidOption):  # kept as they came
         return False
     return found == {f"{GAN}.{name}": tuple(tensor.shape) for name, tensor in gan.state_dict().items()}

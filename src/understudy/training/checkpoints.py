@@ -18,10 +18,10 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from understudy.errors import CorruptCheckpoint, DiskFull, TrainingDiverged
+from understudy.errors import CorruptCheckpoint, DiskFull, MissingModel, TrainingDiverged
 from understudy.files import TEMP_PREFIX, os_errors, parse_json, publishing_folder, write_json
 from understudy.networks.tensor_files import TensorSource, Written, write_tensors
 from understudy.report import Note, Report, silent
@@ -42,6 +42,8 @@ BACKUPS_KEPT = 24
 
 Tensors: TypeAlias = Mapping[str, Tensor] | TensorSource
 """Tensors by name, or what gives them one after the other."""
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,13 +149,17 @@ class CheckpointStore:
         `optimiser=False` leaves the optimiser's file unread and unchecked. Raises CorruptCheckpoint when states are
         there and none is whole.
         """
+        return self.first_whole(lambda folder: load_generation(folder, device=device, optimiser=optimiser), report)
+
+    def first_whole(self, read: Callable[[Path], Read], report: Report = silent) -> Read | None:
+        """What `read` makes of the newest state of which it does not raise CorruptCheckpoint; else as `newest`."""
         found = self.generations()
         for generation in found:
             try:
-                return load_generation(generation, device=device, optimiser=optimiser)
+                return read(generation)
             except CorruptCheckpoint as error:
                 if not generation.is_dir():  # a training that goes on meanwhile let it go: look again
-                    return self.newest(report, device=device, optimiser=optimiser)
+                    return self.first_whole(read, report)
                 report(Note(f"{error.message} The newest whole one before it is used.", "warning", generation.name))
         if found:
             raise CorruptCheckpoint(
@@ -162,6 +168,15 @@ class CheckpointStore:
                 folder=self.model_folder,
             )
         return None
+
+    def never_saved(self) -> MissingModel:
+        """The error for whoever needs a saved state and `newest` gave none."""
+        name = self.model_folder.name
+        return MissingModel(
+            f"The model {name} has not been trained yet.",
+            hint=f"Train it with: understudy train {name}",
+            folder=self.model_folder,
+        )
 
     def set_aside_after(self, iteration: int) -> list[Path]:
         """Move generations later than `iteration` out of the way: they are damaged, and training writes them anew.

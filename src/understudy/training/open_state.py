@@ -21,15 +21,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.errors import CorruptCheckpoint, MissingModel
+from understudy.errors import CorruptCheckpoint
 from understudy.files import parse_json
-from understudy.report import Note, Report, silent
+from understudy.networks.tensor_files import numpy_type
+from understudy.report import Report, silent
 from understudy.training.checkpoints import OPTIMISER, STATE, WEIGHTS, CheckpointStore, from_plain, read_manifest
-
-DTYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1",
-}  # fmt: skip
-"""Element types of safetensors that a saved state may hold."""
 
 
 class OpenTensors:
@@ -51,7 +47,7 @@ class OpenTensors:
         """A tensor as a fresh array, nothing of which stays here. Raises CorruptCheckpoint when the file ends early."""
         entry = self._entries[name]
         begin, end = entry["data_offsets"]
-        array = np.empty(self.shapes[name], DTYPES[entry["dtype"]])
+        array = np.empty(self.shapes[name], numpy_type(entry["dtype"]))
         if array.nbytes != end - begin:
             raise CorruptCheckpoint(f"The tensor {name} of the saved state is not as large as it says.", tensor=name)
         self._handle.seek(self._start + begin)
@@ -83,49 +79,26 @@ def open_newest(store: CheckpointStore, report: Report = silent) -> Iterator[Ope
 
     Raises MissingModel when nothing was ever saved, CorruptCheckpoint when no state is whole.
     """
-    with contextlib.ExitStack() as stack:
-        yield _newest(store, stack, report)
+    with contextlib.ExitStack() as files:
+        opened = store.first_whole(lambda folder: _opened(folder, files), report)
+        if opened is None:
+            raise store.never_saved()
+        yield opened
 
 
-def _newest(store: CheckpointStore, stack: contextlib.ExitStack, report: Report) -> OpenState:
-    found = store.generations()
-    for generation in found:
-        attempt = contextlib.ExitStack()
-        try:
-            opened = _opened(generation, attempt)
-        except CorruptCheckpoint as error:
-            attempt.close()
-            if not generation.is_dir():  # a training that goes on meanwhile let it go: look again
-                return _newest(store, stack, report)
-            report(Note(f"{error.message} The newest whole one before it is used.", "warning", generation.name))
-            continue
-        stack.push(attempt.pop_all())
-        return opened
-    name = store.model_folder.name
-    if not found:
-        raise MissingModel(
-            f"The model {name} has no saved state yet.",
-            hint=f"It gets one when it is trained: understudy train {name}",
-            folder=store.model_folder,
-        )
-    raise CorruptCheckpoint(
-        f"None of the {len(found)} saved states of this model is whole.",
-        hint="Restore the folder from a copy.",
-        folder=store.model_folder,
-    )
-
-
-def _opened(folder: Path, stack: contextlib.ExitStack) -> OpenState:
+def _opened(folder: Path, files: contextlib.ExitStack) -> OpenState:
     """Open the files of a generation, check them against its manifest, and read what is small."""
     manifest = read_manifest(folder)
     expected: Mapping[str, Any] = manifest["files"]
-    handles = {name: stack.enter_context(_checked(folder / name, expected[name])) for name in expected}
-    try:
-        state = from_plain(parse_json(handles[STATE].read()))
-        weights = OpenTensors(handles[WEIGHTS])
-        optimiser = OpenTensors(handles[OPTIMISER]) if OPTIMISER in handles else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptCheckpoint(f"The saved state {folder.name} cannot be read: {error}", folder=folder) from error
+    with contextlib.ExitStack() as own:
+        handles = {name: own.enter_context(_checked(folder / name, expected[name])) for name in expected}
+        try:
+            state = from_plain(parse_json(handles[STATE].read()))
+            weights = OpenTensors(handles[WEIGHTS])
+            optimiser = OpenTensors(handles[OPTIMISER]) if OPTIMISER in handles else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptCheckpoint(f"The saved state {folder.name} cannot be read: {error}", folder=folder) from error
+        files.push(own.pop_all())
     return OpenState(int(manifest["iteration"]), weights, optimiser, state, folder)
 
 

@@ -10,16 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from understudy.devices import device_named
-from understudy.errors import MissingModel
-from understudy.networks.families import Family, config_from_plain, family_for
+from understudy.networks.families import Family
 from understudy.networks.inference import prepared
 from understudy.networks.predictor import Drawn, Floats, Predictor
 from understudy.records import PrecisionChoice
 from understudy.report import Note, Report, silent
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.models import read_record
 from understudy.training.precision import choose
-from understudy.training.weights import load_weights
+from understudy.training.weights import trained_network
 
 
 def load_predictor(
@@ -35,21 +32,9 @@ def load_predictor(
     A damaged state is passed over with a warning in `report`. Raises MissingModel when there is no model or it was
     never saved, CorruptCheckpoint when no saved state is whole, IncompatibleModel when it does not fit model.json.
     """
-    record = read_record(model_folder)
-    family = family_for(record.model_class)
-    config = config_from_plain(family, record.config)
-    found = CheckpointStore(model_folder).newest(report, optimiser=False)
-    if found is None:
-        raise MissingModel(
-            f"The model {model_folder.name} has not been trained yet.",
-            hint=f"Train it with: understudy train {model_folder.name}",
-            folder=model_folder,
-        )
-    net = family.bare(config)
-    load_weights(net, found, assign=True)
-    found.weights.clear()  # else they would stay beside the copies that are made ready
+    family, net, iteration = trained_network(model_folder, report)
     return predictor_of(
-        family, net, iteration=found.iteration, device=device, precision=precision, compiled=compiled, report=report
+        family, net, iteration=iteration, device=device, precision=precision, compiled=compiled, report=report
     )
 
 

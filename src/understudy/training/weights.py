@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NamedTuple
+
 from torch import nn
 
 from understudy.errors import IncompatibleModel
-from understudy.training.checkpoints import Checkpoint
+from understudy.networks.families import Family, config_from_plain, family_for
+from understudy.report import Report, silent
+from understudy.training.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.models import read_record
+
+
+class Trained(NamedTuple):
+    """The network of a model, its config in `net.config`, as it was saved at an iteration."""
+
+    family: Family
+    net: nn.Module
+    iteration: int
+
+
+def trained_network(model_folder: Path, report: Report = silent) -> Trained:
+    """The newest whole state of a model, float32 on the processor; a damaged one is passed over with a warning.
+
+    Raises MissingModel when there is no model or it was never saved, CorruptCheckpoint when no saved state is whole,
+    IncompatibleModel when it does not fit model.json.
+    """
+    record, store = read_record(model_folder), CheckpointStore(model_folder)
+    family = family_for(record.model_class)
+    net = family.bare(config_from_plain(family, record.config))
+    found = store.newest(report, optimiser=False)
+    if found is None:
+        raise store.never_saved()
+    load_weights(net, found, assign=True)
+    return Trained(family, net, found.iteration)
 
 
 def load_weights(net: nn.Module, found: Checkpoint, *, assign: bool = False) -> None:
