@@ -34,6 +34,7 @@ from understudy.networks.blocks import (
     drawn,
     head,
     initialise,
+    seen,
     unit_power,
 )
 from understudy.networks.sizes import even, require_dims, require_size, within
@@ -220,8 +221,7 @@ class Amp(nn.Module):
 
     def encode(self, faces: Tensor) -> Tensor:
         """Faces (B,3,S,S) RGB in 0..1 → codes (B,ae), which both inters take."""
-        seen = faces.to(self.encoder.dense1.weight.dtype, memory_format=torch.channels_last)
-        code: Tensor = self.encoder(seen)
+        code: Tensor = self.encoder(seen(faces, self.encoder.dense1))
         return code
 
     def morphed(self, morph: float | Tensor, device: torch.device) -> Tensor:

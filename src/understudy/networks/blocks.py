@@ -131,6 +131,13 @@ def unit_power(code: Tensor) -> Tensor:
     return (wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + 1e-6)).to(code.dtype)
 
 
+def seen(faces: Tensor, by: nn.Module) -> Tensor:
+    """Pictures or codes (B,C,H,W) in the type that the layer `by` computes in, channels-last."""
+    weight = by.weight
+    assert isinstance(weight, Tensor)
+    return faces.to(weight.dtype, memory_format=torch.channels_last)
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """x in float32, or as it is where it is wider."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from understudy.networks.blocks import activate, initialise
+from understudy.networks.blocks import activate, initialise, seen
 
 MOST_TIMES = 8
 
@@ -37,7 +37,7 @@ class CodeDiscriminator(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """Codes (B,channels,grid,grid) → logits (B,1,h,w), float32."""
-        x = code.to(self.out_conv.weight.dtype, memory_format=torch.channels_last)
+        x = seen(code, self.out_conv)
         for i in range(self.layers):
             x = activate(getattr(self, f"convs_{i}")(x), 0.1)
         logits: Tensor = self.out_conv(x).float()

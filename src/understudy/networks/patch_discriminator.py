@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from understudy.errors import InvalidOption
-from understudy.networks.blocks import Grow, activate, initialise
+from understudy.networks.blocks import Grow, activate, initialise, seen
 from understudy.networks.sizes import within
 
 LEAST_PATCH, LARGEST_PATCH = 3, 640
@@ -59,8 +59,7 @@ class UnetPatchDiscriminator(nn.Module):
         S must be a multiple of 2^k, k being how many of `strides` are 2 (`fits`).
         """
         layers = len(self.strides)
-        x = faces.to(self.in_conv.weight.dtype, memory_format=torch.channels_last)
-        x = activate(self.in_conv(x), 0.2)
+        x = activate(self.in_conv(seen(faces, self.in_conv)), 0.2)
         beside = []
         for i in range(layers):
             beside.append(x)

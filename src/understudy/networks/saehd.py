@@ -41,6 +41,7 @@ from understudy.networks.blocks import (
     drawn,
     head,
     initialise,
+    seen,
     unit_power,
 )
 from understudy.networks.sizes import even, require_dims, require_size, within
@@ -264,7 +265,7 @@ class DF(nn.Module):
 
     def code(self, faces: Tensor) -> Tensor:
         """Faces (B,3,S,S) RGB in 0..1 → codes (B,ae,g,g), which the decoders and the code discriminator take."""
-        codes: Tensor = self.inter(self.encoder(_seen(faces, self.inter.dense1)))
+        codes: Tensor = self.inter(self.encoder(seen(faces, self.inter.dense1)))
         return codes
 
     def draw(self, code_src: Tensor, code_dst: Tensor) -> Reconstruction:
@@ -312,7 +313,7 @@ class LIAE(nn.Module):
 
     def encode(self, faces: Tensor) -> Tensor:
         """Faces (B,3,S,S) RGB in 0..1 → codes (B,N), which both inters take."""
-        codes: Tensor = self.encoder(_seen(faces, self.inter_AB.dense1))
+        codes: Tensor = self.encoder(seen(faces, self.inter_AB.dense1))
         return codes
 
     def draw(self, a_src: Tensor, a_dst: Tensor, b_dst: Tensor) -> Reconstruction:
@@ -354,8 +355,3 @@ def code_grid(config: Numbers) -> int:
 def _encoder(config: Numbers) -> Encoder | DeepEncoder:
     kind = DeepEncoder if config.archi.deep else Encoder
     return kind(config.e_dims, config.archi)
-
-
-def _seen(faces: Tensor, like: nn.Linear) -> Tensor:
-    """Faces in the type and layout that the weights compute in."""
-    return faces.to(like.weight.dtype, memory_format=torch.channels_last)

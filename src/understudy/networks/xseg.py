@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.networks.blocks import Grow, as_grid, at_least_float32, initialise
+from understudy.networks.blocks import Grow, as_grid, at_least_float32, initialise, seen
 from understudy.networks.sizes import require_dims, require_size
 from understudy.records import FaceType
 
@@ -156,7 +156,7 @@ class XSeg(nn.Module):
 
     def forward(self, faces: Tensor, *, skips: bool = True) -> Tensor:
         """Faces (B,3,S,S) RGB in 0..1 → logits (B,1,S,S), float32. skips False: zeros in their place (pretraining)."""
-        x0 = self.conv02(self.conv01(self._seen(faces)))
+        x0 = self.conv02(self.conv01(seen(faces, self.dense1)))
         x1 = self.conv12(self.conv11(self.bp0(x0)))
         x2 = self.conv22(self.conv21(self.bp1(x1)))
         x3 = self.conv33(self.conv32(self.conv31(self.bp2(x2))))
@@ -180,7 +180,3 @@ class XSeg(nn.Module):
 
     def _bottleneck(self, x: Tensor) -> Tensor:
         return as_grid(self.dense2(self.dense1(x.flatten(1))), self.grid)
-
-    def _seen(self, faces: Tensor) -> Tensor:
-        """Faces in the type and layout that the weights compute in."""
-        return faces.to(self.dense1.weight.dtype, memory_format=torch.channels_last)
