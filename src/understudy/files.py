@@ -127,6 +127,19 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder with all above it, if it is not there. Raises as `os_errors`, and WorkspaceError for no place."""
+    with os_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # a drive that is not there, a place that the system keeps for itself
+            raise WorkspaceError(
+                f"The folder {folder.name} cannot be made: its place does not exist.",
+                hint=f"Look whether the disk is there and the name is right: {folder}",
+                path=folder,
+            ) from error
+
+
 def require_writable(folder: Path) -> None:
     """Say before long work what writing into `folder` would say after it. Raises ReadOnlyWorkspace, DiskFull."""
     probe = folder / f"{TEMP_PREFIX}{uuid.uuid4().hex[:8]}-probe"

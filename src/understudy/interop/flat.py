@@ -7,6 +7,7 @@ Listing reads names, sizes and the first bytes of `data.dat`; nothing here write
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -110,13 +111,12 @@ def flat_models_named(models: Iterable[FlatModel], name: str) -> list[FlatModel]
 def find_backups(model: FlatModel) -> list[FlatModel]:
     """The automatic backups of a flat model, newest first: `NAME_CLASS_autobackups/01` and on."""
     folder = model.folder / f"{model.prefix}autobackups"
-    slots = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return [
-        backup
-        for slot in slots
-        for backup in find_flat_models(slot)
-        if (backup.name, backup.model_class) == (model.name, model.model_class)
-    ]
+    found: list[FlatModel] = []
+    with contextlib.suppress(OSError):  # no backups, or none that this user may see: the model itself is there
+        for slot in sorted(folder.iterdir()):
+            with contextlib.suppress(OSError):
+                found += find_flat_models(slot)
+    return [backup for backup in found if (backup.name, backup.model_class) == (model.name, model.model_class)]
 
 
 def or_backup(hint: str, model: FlatModel) -> str:

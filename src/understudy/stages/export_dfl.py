@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import DiskFull, Interrupted, UsageError
-from understudy.files import os_errors
+from understudy.files import make_folder, os_errors
 from understudy.interop import flat_writing, reference_record
 from understudy.interop.flat_names import DATA, DEFAULT_OPTIONS, SUMMARY
 from understudy.interop.flat_writing import PlannedFile
@@ -110,8 +110,7 @@ def _old_files(target: Path, export: ExportPlan, replace: bool) -> list[str]:
 
 def _require_room(target: Path, export: ExportPlan) -> None:
     """Raise DiskFull before anything is written rather than after minutes of writing."""
-    with os_errors(target):
-        target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     needed = export.saved.size_bytes + SPARE_BYTES
     free = shutil.disk_usage(target).free
     if free < needed:

@@ -60,11 +60,11 @@ def publishing_set(
 def finish_publishing(target: Path, label: str) -> bool:
     """Finish what a killed process left; whether there was anything. Raises WorkspaceError when it makes no sense."""
     ready = target / (PREFIX + label)
-    if target.is_dir():
-        files.sweep(target, glob.escape(PREFIX + label))
-    if not ready.is_dir():
-        return False
     with os_errors(target):
+        if target.is_dir():
+            files.sweep(target, glob.escape(PREFIX + label))
+        if not ready.is_dir():
+            return False
         _place(ready, [])
     return True
 
