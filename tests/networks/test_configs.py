@@ -141,13 +141,16 @@ def test_a_config_that_does_not_fit_says_so() -> None:
         {"size": "128"},
         {"size": 100},
         {"face_type": "nose"},
+        {"face_type": "mark_only"},
         {"wings": 2},
         {"e_dims": 0},
     ):
         with pytest.raises(IncompatibleModel, match=r"does not fit the class SAEHD"):
             config_from_plain(family, {**plain, **change})
-    for lost in ("archi", "face_type"):
-        with pytest.raises(IncompatibleModel, match=lost):
+    for lost in plain:
+        with pytest.raises(IncompatibleModel, match=f"it is without {lost}"):
             config_from_plain(family, {key: value for key, value in plain.items() if key != lost})
+    with pytest.raises(IncompatibleModel, match=r"with wings, which it does not have"):
+        config_from_plain(family, {**plain, "wings": 2})
     with pytest.raises(IncompatibleModel, match=r"SAEHD, AMP, Quick96, XSeg"):
         family_for("H128")

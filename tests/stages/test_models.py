@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,20 @@ def test_a_config_that_makes_no_network_is_a_problem_and_no_end(shot: Workspace)
     body = notes(shot, "hello")
     assert body["problems"]
     assert body["checkpoints"]
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "problem"),
+    [({"size": None}, {}, "without size"), ({}, {"gan_power": 0.1, "gan_patch_size": 640}, "GAN patch size 640")],
+)
+def test_a_record_changed_by_hand_is_a_problem_and_no_end(
+    shot: Workspace, config: dict[str, Any], options: dict[str, Any], problem: str
+) -> None:
+    folder = own_model(shot, "old", "df-ud")
+    record = read_record(folder)
+    changed = {name: value for name, value in {**record.config, **config}.items() if value is not None}
+    write_record(folder, replace(record, config=changed, options=options))
+    assert any(problem in said for said in notes(shot, "old")["problems"])
 
 
 def test_a_model_that_may_not_be_written_to_is_shown_without_a_new_curve() -> None:

@@ -7,7 +7,7 @@ net = family.build(config, generator=generator)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
@@ -76,12 +76,25 @@ def config_from_plain(family: Family, stored: Mapping[str, Any]) -> Any:
     """The config in a `model.json`. Raises IncompatibleModel when it does not fit its class."""
     known = sorted(field.name for field in fields(family.config))
     try:
+        _require_fields(stored, known)
         values = {**stored, "face_type": FaceType(stored["face_type"])}
+        if values["face_type"] is FaceType.MARK_ONLY:
+            raise ValueError("faces of the type mark_only are whole frames, which no network draws")
         if "archi" in known:
             values["archi"] = Archi.parse(str(stored["archi"]))
         return family.config(**values)
-    except (KeyError, ValueError, TypeError, InvalidOption) as error:
+    except (ValueError, TypeError, InvalidOption) as error:
         raise IncompatibleModel(
             f"The config in model.json does not fit the class {family.model_class}: {error}",
             hint=f"It has the fields {', '.join(known)}; restore model.json from a copy.",
         ) from error
+
+
+def _require_fields(stored: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise ValueError naming fields that are missing or unknown."""
+    missing = [name for name in known if name not in stored]
+    surplus = [name for name in stored if name not in known]
+    if missing or surplus:
+        told = [f"without {', '.join(missing)}"] if missing else []
+        told += [f"with {', '.join(surplus)}, which it does not have"] if surplus else []
+        raise ValueError(f"it is {' and '.join(told)}.")

@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from understudy.training.cost import imagined_network
-from understudy.training.critics import Critic, critic_networks
+from understudy.training.critics import Critic, critic_networks, require_patch_that_fits
 from understudy.training.optimisers import Optimiser, optimiser_named
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision
@@ -72,11 +72,12 @@ def training_memory(
 
     config: as `model.json` holds it. options: decide losses, judges and the optimiser; their batch size does not count.
     device: cpu, cuda, …; moments in the computer's memory (`models_opt_on_gpu` off) do not count on a GPU.
-    Raises IncompatibleModel for a class that cannot be trained.
+    Raises IncompatibleModel for a class that cannot be trained, InvalidOption for a GAN patch size that does not fit.
     """
     recipe = recipe_for(model_class)
     typed = config_from_plain(recipe, config)
     net = imagined_network(model_class, config)
+    require_patch_that_fits(typed, options)
     with torch.device("meta"):
         judges = critic_networks(typed, options, 0)
     learner = _learner(recipe, typed, options, precision, net, judges, faithful=faithful)
