@@ -63,7 +63,7 @@ def restore(learner: Learner, found: Checkpoint, report: Report = silent) -> AtR
         elif _fit(critic.net, its_weights):
             critic.net.load_state_dict(its_weights)
             if its_moments:
-                _notes(critic.optimiser.load_state_dict(its_moments), report)
+                _notes(critic.optimiser.load_state_dict(its_moments), report, of=_TITLES[name])
         elif its_weights:
             report(Note(f"The {_TITLES[name]} is of another size than the saved one: it begins anew.", "warning"))
     return AtRest(weights, moments)
@@ -80,6 +80,7 @@ def _fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
     }
 
 
-def _notes(notes: list[str], report: Report) -> None:
+def _notes(notes: list[str], report: Report, *, of: str = "") -> None:
+    """Report what an optimiser had to say; of: which network's it is, if not the swapper's."""
     for note in notes:
-        report(Note(note, "warning"))
+        report(Note(f"Of the {of}: {note}" if of else note, "warning"))
