@@ -75,7 +75,7 @@ def test_a_model_comes_in_with_all_that_belongs_to_it(workspace: Workspace, else
     assert result.outputs == [folder]
     (said,) = result.notes["models"]
     assert (said["name"], said["class"], said["iteration"], said["optimiser"]) == ("new", "SAEHD", 1234, "adabelief")
-    assert (said["judges"], said["losses"], said["preview_sample"]) == (["gan", "code_discriminator"], 20, True)
+    assert (said["discriminators"], said["losses"], said["preview_sample"]) == (["gan", "code_discriminator"], 20, True)
     json.dumps(result.as_json())
     assert digests(elsewhere) == before
 

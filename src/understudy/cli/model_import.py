@@ -54,7 +54,7 @@ def _found(model: dict[str, Any]) -> str:
 def _imported(model: dict[str, Any]) -> str:
     parts = [_counted(model["losses"], "loss", "losses")] if model["losses"] else []
     parts += [f"{model['optimiser']} state"] if model["optimiser"] else []
-    parts += [name.replace("_", " ") if name != "gan" else "GAN" for name in model["judges"]]
+    parts += [name.replace("_", " ") if name != "gan" else "GAN" for name in model["discriminators"]]
     parts += ["preview sample"] if model["preview_sample"] else []
     parts += [_counted(model["backups"], "backup", "backups")] if model["backups"] else []
     beside = f", with {', '.join(parts)}" if parts else ""

@@ -34,7 +34,7 @@ class Imported:
     iteration: int
     folder: Path
     optimiser: str | None
-    judges: list[str]
+    discriminators: list[str]
     losses: int
     preview_sample: bool
     backups: int = 0

@@ -11,7 +11,7 @@ from understudy.devices import device_named
 from understudy.errors import Interrupted, InvalidOption, UsageError
 from understudy.facesets import Catalog, FaceEntry
 from understudy.interop.flat import find_flat_model
-from understudy.networks.families import Config
+from understudy.networks.families import Config, config_to_plain
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.flat_import import import_flat
@@ -27,7 +27,7 @@ from understudy.training.model_config import new_config, require_same_config
 from understudy.training.models import ModelRecord, is_model, new_record, read_record, write_record
 from understudy.training.new import create_model
 from understudy.training.options import CONFIG_OPTIONS, NOT_YET, TrainOptions, flag_of, shown
-from understudy.training.recipes import config_from_plain, config_to_plain, recipe_for
+from understudy.training.recipes import config_from_plain, recipe_for
 from understudy.training.session import Session, open_session
 from understudy.workspace import Workspace
 

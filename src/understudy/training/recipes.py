@@ -18,7 +18,6 @@ from understudy.errors import IncompatibleModel
 from understudy.networks import families
 from understudy.networks.amp import AmpConfig
 from understudy.networks.families import FAMILIES, Config, Family, Swapper
-from understudy.networks.families import config_to_plain as config_to_plain
 from understudy.networks.quick96 import Quick96Config
 from understudy.networks.saehd import SaehdConfig
 from understudy.training.losses import Objective, structure_filters
