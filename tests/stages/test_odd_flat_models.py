@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 
 from made_models import Flat, write_flat
-from understudy.errors import ModelError, UsageError
+from understudy.errors import MissingModel, ModelError, ReadOnlyWorkspace, UsageError, WorkspaceError
+from understudy.interop.dfm_options import DfmOptions
 from understudy.interop.import_options import ModelImportOptions
+from understudy.networks.dfm import DfmMetadata
 from understudy.stages.export_dfl import export_dfl
+from understudy.stages.export_dfm import export_dfm
 from understudy.stages.model_import import import_models
 from understudy.stages.publishing import PREFIX, finish_publishing
 from understudy.workspace import Workspace
+from users import ordinary_user
 
 SMALLEST = {"resolution": 16, "ae_dims": 2, "e_dims": 1, "d_dims": 1, "d_mask_dims": 1, "gan_patch_size": 3}
 
@@ -145,3 +149,49 @@ def test_what_a_kill_left_is_swept_whatever_the_name(tmp_path: Path) -> None:
     other.mkdir()
     finish_publishing(tmp_path, "a[1]_SAEHD")
     assert (left.exists(), other.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("shut", ["", "01"])
+def test_backups_that_nobody_may_see_do_not_stop_an_import(shut: str) -> None:
+    with ordinary_user() as folder:
+        write_flat(folder / "elsewhere", archi="df", **SMALLEST)
+        slots = folder / "elsewhere" / "new_SAEHD_autobackups"
+        (slots / "01").mkdir(parents=True)
+        (slots / shut).chmod(0)
+        (model,) = import_models(Workspace.create(folder / "shot"), folder / "elsewhere").notes["models"]
+        assert (model["name"], model["backups_found"]) == ("new", 0)
+
+
+def test_a_folder_that_may_not_be_entered_is_no_place_for_an_export() -> None:
+    for module in ("onnx", "onnxruntime"):  # here, since the other user may not see them
+        pytest.importorskip(module)
+    with ordinary_user() as folder:
+        workspace = Workspace.create(folder / "shot")
+        write_flat(workspace.models, archi="df", **SMALLEST)
+        (folder / "shut").mkdir(mode=0)
+        with pytest.raises(ReadOnlyWorkspace):
+            export_dfl(workspace, "new", output=folder / "shut" / "inner")
+        with pytest.raises(ReadOnlyWorkspace):
+            export_dfm(workspace, "new", DfmOptions(output=folder / "shut" / "new.dfm"))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place in which nobody can make a folder")
+def test_a_place_that_does_not_exist_is_said_to_be_none(workspace: Workspace, flat: Flat) -> None:
+    pytest.importorskip("onnxruntime")
+    import_models(workspace, flat.folder)
+    with pytest.raises(WorkspaceError, match="its place does not exist"):
+        export_dfl(workspace, "new", output=Path("/proc/nowhere"))
+    with pytest.raises(WorkspaceError, match="its place does not exist"):
+        export_dfm(workspace, "new", DfmOptions(output=Path("/proc/nowhere/new.dfm")))
+
+
+def test_a_dfm_is_not_called_missing(workspace: Workspace) -> None:
+    (workspace.models / "drawn.dfm").write_bytes(b"any")
+    with pytest.raises(MissingModel, match=r"drawn is a \.dfm file"):
+        export_dfl(workspace, "drawn")
+
+
+def test_what_a_dfm_says_of_itself_can_be_shown() -> None:
+    told = {"understudy.iteration": "9" * 200, "understudy.archi": "\x1b[31mdf", "understudy.name": "a face"}
+    known = DfmMetadata.of(told, Path("x.dfm"))
+    assert (known.iteration, known.archi, known.name) == (None, None, "a face")

@@ -131,9 +131,8 @@ def _losses(flat: FlatModel, entries: Mapping[str, Any], iteration: int, notes: 
         notes.append("The loss history cannot be read and begins anew.")
         return []
     if len(table) > iteration:
-        notes.append(
-            f"There are {len(table)} losses for {iteration} iterations; the last {iteration} of them are kept."
-        )
+        kept = f"the last {iteration} are kept" if iteration else "none is kept"
+        notes.append(f"There are {len(table)} losses for {iteration} iterations; {kept}.")
     return list(table[max(0, len(table) - iteration) :].tolist())
 
 
