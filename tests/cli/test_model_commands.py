@@ -70,6 +70,17 @@ def test_a_model_is_renamed_copied_deleted_and_brought_back(workspace: Workspace
     assert understudy(*at, "rename", "next", "my model").code == 2
 
 
+def test_a_mask_network_is_copied_and_shown_in_its_own_words(workspace: Workspace) -> None:
+    """It is not trained here and draws no faces: nobody is sent to commands that refuse it."""
+    own_model(workspace, "XSeg", "XSeg-small", iteration=1, losses=1)
+    at = ("-w", str(workspace.root), "model")
+    assert "Next" not in understudy(*at, "copy", "XSeg", "other", "--fresh").out
+    shown = understudy(*at, "show", "XSeg").out
+    assert "find the mask of a face" in shown
+    assert "merge with" not in shown
+    assert "1 iteration\n" in shown
+
+
 def test_words_for_sizes() -> None:
     assert [size_text(count) for count in (900, 310e6, 1.25e9)] == ["1 kB", "310 MB", "1.2 GB"]
     assert [count_text(count) for count in (41_000, 38_294_330)] == ["41 k", "38.3 M"]

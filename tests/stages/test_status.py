@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from own_models import own_model
 from shots import small_shot
 from understudy.cli.tables import side_line
 from understudy.facesets import Catalog
@@ -230,3 +231,17 @@ def test_several_people_are_to_be_told_apart_before_training(workspace: Workspac
     assert status(workspace).next == "understudy faceset persons dst find"
     touch(notebook_path(workspace, Side.DST))
     assert status(workspace).next.startswith("understudy train")
+
+
+def test_a_mask_network_is_no_model_to_merge_with(workspace: Workspace) -> None:
+    """The one saved last is suggested, and that may be XSeg."""
+    for side in (workspace.src, workspace.dst):
+        touch(side.frames / "00001.png", side.aligned / "00001_0.jpg")
+    own_model(workspace, "XSeg", "XSeg-small")
+    assert status(workspace).next.startswith("understudy train hello")
+    own_model(workspace, "my face", "tiny", iteration=0, losses=0)
+    assert status(workspace).next == "understudy train 'my face'"
+    own_model(workspace, "her face", "tiny", iteration=7)
+    later = time.time() + 100
+    os.utime(workspace.model("XSeg") / "model.json", (later, later))
+    assert status(workspace).next == "understudy merge 'her face'"

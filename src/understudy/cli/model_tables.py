@@ -12,6 +12,7 @@ from understudy.training.models import ModelSummary
 HEADINGS = ("name", "class", "archi", "size", "face", "iteration", "on disk", "saved")
 RIGHT = frozenset({"size", "iteration", "on disk"})
 FORMATS = {"flat": "DeepFaceLab's files", "dfm": "for live tools"}
+MASK_NETWORK = "XSeg"
 
 
 def list_text(models: Sequence[ModelSummary]) -> str:
@@ -73,6 +74,11 @@ def count_text(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"
 
 
+def counted(count: int, what: str) -> str:
+    """Such as `1 step` or `12,350 steps`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def when_text(iso: str) -> str:
     """A moment of a record in local time."""
     try:
@@ -107,9 +113,9 @@ def copied_text(notes: Mapping[str, Any]) -> str:
     if "fresh" not in notes:
         return f"{what} is a copy of {notes['copied_from']}."
     anew = f" New in it: {', '.join(notes['fresh'])}." if notes["fresh"] else " All its weights are kept."
-    return (
-        f"{what} starts from {notes['copied_from']}.{anew}\nNext: {shlex.join(['understudy', 'train', notes['model']])}"
-    )
+    onward = shlex.join(["understudy", "train", notes["model"]])
+    end = "" if notes["class"] == MASK_NETWORK else f"\nNext: {onward}"
+    return f"{what} starts from {notes['copied_from']}.{anew}{end}"
 
 
 def _lines(text: str, notes: Mapping[str, Any]) -> str:
@@ -133,7 +139,11 @@ def _rows_of_all(body: Mapping[str, Any]) -> Rows:
     what += [f"{body['resolution']} px"] if body["resolution"] else []
     what += [f"{face_words(body['face_type'])} face"] if body["face_type"] else []
     rows.append(("model", ", ".join(what)))
-    rows += [("files", f"{FORMATS[body['format']]}, {size_text(body['bytes'])}")] if body["format"] in FORMATS else []
+    rows += (
+        [("file" if body["format"] == "dfm" else "files", f"{FORMATS[body['format']]}, {size_text(body['bytes'])}")]
+        if body["format"] in FORMATS
+        else []
+    )
     dims = [
         f"{name.removesuffix('_dims')} {value}" for name, value in body.get("config", {}).items() if "_dims" in name
     ]
@@ -153,7 +163,8 @@ def _rows_of_the_network(body: Mapping[str, Any]) -> Rows:
         )
         rows.append(("parameters", count_text(body["parameters_total"]) + each))
     flops = body.get("flops", {})
-    words = [f"{flops['swap_per_face'] / 1e9:.3g} GFLOP to draw a face"] if "swap_per_face" in flops else []
+    does = "find the mask of" if body["class"] == MASK_NETWORK else "draw"
+    words = [f"{flops['swap_per_face'] / 1e9:.3g} GFLOP to {does} a face"] if "swap_per_face" in flops else []
     learned = flops.get("training_per_sample")
     words += [f"{learned / 1e9:.3g} to learn from one of each person"] if learned else []
     rows += [("work", ", ".join(words))] if words else []
@@ -162,6 +173,7 @@ def _rows_of_the_network(body: Mapping[str, Any]) -> Rows:
         if use in memory:
             need = memory[use]
             faces = f"{need['batch_size']} faces of each side" if use == "training" else "one face at a time"
+            label = "mask with" if body["class"] == MASK_NETWORK and use == "swap" else label
             rows.append((label, f"{size_text(need['total'])} of memory in {memory['precision']}, {faces}"))
     return rows
 
@@ -169,14 +181,15 @@ def _rows_of_the_network(body: Mapping[str, Any]) -> Rows:
 def _rows_of_training(body: Mapping[str, Any]) -> Rows:
     rows: Rows = []
     if body["iteration"] is not None:
-        images = f", {body['images']:,} faces of each side" if body.get("images") else ""
-        rows.append(("trained", f"{body['iteration']:,} iterations{images}"))
+        since = " since it was imported" if body.get("imported_from") else ""
+        images = f", {body['images']:,} faces of each side{since}" if body.get("images") else ""
+        rows.append(("trained", f"{counted(body['iteration'], 'iteration')}{images}"))
     if losses := body.get("losses", {}).get("means"):
         last = min(body["losses"]["last"], body["losses"]["iterations"])
         values = ", ".join(f"{name} {number_text(value)}" for name, value in losses.items() if name in MAIN_LOSSES)
-        rows.append(("losses", f"{values}, mean of the last {last:,}"))
+        rows.append(("losses", f"{values}, {f'mean of the last {last:,}' if last > 1 else 'the last one'}"))
     if found := body.get("optimiser"):
-        rows.append(("optimiser", f"{found['kind']}, {found['steps'] or 0:,} steps"))
+        rows.append(("optimiser", f"{found['kind']}, {counted(found['steps'] or 0, 'step')}"))
     options = {**body.get("options", {})}
     rows += [("options", ", ".join(f"{name} {value}" for name, value in options.items()))] if options else []
     rows += _rows_of_saved_states(body)

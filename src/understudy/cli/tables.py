@@ -16,8 +16,9 @@ def status_text(found: WorkspaceStatus) -> str:
     lines += [side_line(side) for side in found.sides.values()]
     for model in found.models:
         at = "not trained" if model.iteration is None else f"iteration {model.iteration}"
-        flat = "" if model.ours else ", files of the reference program"
-        lines.append(f"  model   {model.name}: {model.model_class}, {at}{flat}")
+        flat = "" if model.ours else ", DeepFaceLab's files"
+        trouble = f" ({model.problem})" if model.problem else ""
+        lines.append(f"  model   {model.name}: {model.model_class}, {at}{flat}{trouble}")
     if found.merged:
         lines.append(f"  merged  {found.merged} frames")
     lines += [f"  result  {path.name}" for path in found.results]

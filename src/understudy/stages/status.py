@@ -13,6 +13,7 @@ from understudy.errors import UnderstudyError
 from understudy.facesets.packs import PACK_NAME, count_packed
 from understudy.facesets.scanning import face_beside
 from understudy.files import parse_json
+from understudy.interop.flat_names import XSEG
 from understudy.jobs import Job, JobState, jobs_in
 from understudy.media import probe
 from understudy.records import FootageFrom, Side
@@ -251,7 +252,7 @@ def _next(
     """The next useful command, and why. Files are compared by time: what is older than its source is made again."""
     if running:
         return "understudy status", f"{running[0].title} is running. Look again later, or stop it: understudy stop"
-    models = [model for model in models if model.supported]
+    models = [model for model in models if model.supported and model.model_class != XSEG]
     trained = max((model for model in models if model.iteration), default=None, key=lambda model: model.updated)
     # src has done its part once a model is trained, which may have come without it
     needed = [side for side in Side if side is Side.DST or trained is None]
@@ -274,10 +275,13 @@ def _next(
     if trained is None:
         return _next_with_faces(list(sides.values()), models)
     if not is_under_way:
-        return f"understudy merge {trained.name}", f"{trained.name} is trained to iteration {trained.iteration}."
+        return shlex.join(
+            ["understudy", "merge", trained.name]
+        ), f"{trained.name} is trained to iteration {trained.iteration}."
     if merged and (not delivered or _newest(workspace.merged) > delivered[0].stat().st_mtime):
         return "understudy video encode mp4", f"{merged} merged frames wait to be delivered."
-    return "understudy open result", f"{delivered[0].name} is there. To go on: understudy train {trained.name}"
+    onward = shlex.join(["understudy", "train", trained.name])
+    return "understudy open result", f"{delivered[0].name} is there. To go on: {onward}"
 
 
 def _next_with_faces(sides: list[SideStatus], models: list[ModelSummary]) -> tuple[str, str]:
@@ -287,9 +291,10 @@ def _next_with_faces(sides: list[SideStatus], models: list[ModelSummary]) -> tup
             why = f"Several people seem to be in {found.side}; a model must learn one of them."
             return f"understudy faceset persons {found.side} find", why
     looks = " and ".join(f"understudy faceset review {found.side}" for found in sides if found.doubtful)
-    name = models[0].name if models else "hello"
     why = "Both facesets are there; no model is trained." + (f" Worth a look before: {looks}" if looks else "")
-    return f"understudy train {name} --model quick96 --target-iter 1000", why
+    if models:
+        return shlex.join(["understudy", "train", models[0].name]), why
+    return "understudy train hello --model quick96 --target-iter 1000", why
 
 
 def _newest(folder: Path) -> float:
