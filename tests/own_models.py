@@ -27,13 +27,16 @@ CONFIGS: dict[str, Any] = {
     "tiny": SaehdConfig(size=64, archi=Archi.parse("df"), ae_dims=8, e_dims=8, d_dims=8, d_mask_dims=4),
     "AMP": AmpConfig(size=64, inter_dims=40, **_DIMS),
     "Quick96": Quick96Config(),
+    "Quick96-small": Quick96Config(size=32, ae_dims=8, e_dims=8, d_dims=8, d_mask_dims=4),
     "XSeg": XSegConfig(),
+    "XSeg-small": XSegConfig(size=64, base_dims=8),
 }
-"""A config of every kind of model, by the name under which `own_model` makes it."""
+"""A config of every kind of model, by the name under which `own_model` makes it. The small ones are a hundredth of what
+the reference has, and so cannot go back to it."""
 
 
 def class_of(kind: str) -> str:
-    return "SAEHD" if kind[0].islower() else kind
+    return "SAEHD" if kind[0].islower() else kind.partition("-")[0]
 
 
 def own_model(
@@ -66,7 +69,7 @@ def own_model(
                     moments[f"{group}{moment}.{key}"] = torch.rand(tensor.shape, generator=draw)
         moments[f"{group}iterations"] = torch.tensor(iteration + 100)
         moments[f"{group}generator"] = torch.zeros(16, dtype=torch.uint8)
-    names = ("loss",) if kind == "XSeg" else ("src", "dst")
+    names = ("loss",) if class_of(kind) == "XSeg" else ("src", "dst")
     rows = [[float(torch.rand((), generator=draw)) for _ in names] for _ in range(losses)]
     folder = workspace.model(name)
     adopt_model(

@@ -54,7 +54,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         picture = encode_jpeg(np.zeros_like(frame[:64, :64]), 90)
         write_face(workspace.dst.aligned / f"{index + 1:05d}_0.jpg", picture, meta)
-    for kind in ("df-ud", "liae-udtc", "AMP", "Quick96"):
+    for kind in ("df-ud", "liae-udtc", "AMP", "Quick96-small"):
         net = new_network(class_of(kind), CONFIGS[kind])
         adopt_model(workspace.model(kind), net, class_of(kind), weights=net.state_dict(), iteration=4)
     return workspace.root
@@ -84,7 +84,7 @@ def warnings_in(events: list[Event]) -> list[str]:
     return [event.message for event in events if isinstance(event, Note) and event.level == "warning"]
 
 
-@pytest.mark.parametrize("kind", ["df-ud", "liae-udtc", "AMP", "Quick96"])
+@pytest.mark.parametrize("kind", ["df-ud", "liae-udtc", "AMP", "Quick96-small"])
 def test_every_class_of_model_draws_the_faces(workspace: Workspace, kind: str) -> None:
     result = merge(workspace, kind, OPTIONS)
     assert (result.frames, result.faces, result.skipped) == (FRAMES, FRAMES, [])

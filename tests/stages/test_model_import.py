@@ -449,7 +449,7 @@ def killed_at_moments(folder: Path, step: int, *, backups: bool) -> int:
 
 
 def test_killed_it_can_be_run_again(tmp_path: Path) -> None:
-    assert killed_at_moments(tmp_path, 7, backups=True) > 20
+    assert killed_at_moments(tmp_path, 17, backups=True) > 20
 
 
 @pytest.mark.faults

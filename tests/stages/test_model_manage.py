@@ -304,10 +304,10 @@ def test_a_dfm_file_is_renamed_and_deleted_alone(shot: Workspace) -> None:
 
 
 @pytest.mark.parametrize(("kind", "anew"), [
-    ("df-ud", ["inter"]), ("liae", ["inter_AB", "inter_B"]), ("AMP", []), ("Quick96", []), ("XSeg", []),
+    ("df-ud", ["inter"]), ("liae", ["inter_AB", "inter_B"]), ("AMP", []), ("Quick96-small", []), ("XSeg-small", []),
 ])  # fmt: skip
 def test_a_fresh_start_keeps_and_resets_what_the_reference_does(shot: Workspace, kind: str, anew: list[str]) -> None:
-    old = newest(own_model(shot, "old", kind, iteration=4, judged=kind not in ("XSeg", "Quick96")))
+    old = newest(own_model(shot, "old", kind, iteration=4, judged=not kind.endswith("small")))
     result = copy_model(shot, "old", "new", fresh=True)
     found = newest(shot.model("new"))
     record = read_record(shot.model("new"))
@@ -318,7 +318,7 @@ def test_a_fresh_start_keeps_and_resets_what_the_reference_does(shot: Workspace,
         is_new = name.split(".")[0] in anew and not name.endswith("bias")
         assert torch.equal(tensor, old.weights[name]) != is_new or tensor.numel() == 0 or name.endswith("bias")
     assert not any(name.startswith(("gan.", "code_discriminator.")) for name in found.weights)
-    assert (found.optimiser is not None) == (kind in ("Quick96", "XSeg"))
+    assert (found.optimiser is not None) == kind.endswith("small")
     assert record.started_from["model"] == "old"
     assert record.started_from["iteration"] == 4
     assert record.started_from["fresh"] == result.notes["fresh"]
@@ -376,7 +376,7 @@ def test_the_mask_network_keeps_its_name_to_itself(shot: Workspace) -> None:
     own_model(shot, "old", "tiny")
     with pytest.raises(UsageError, match="mask network"):
         copy_model(shot, "old", "XSeg")
-    own_model(shot, "masks", "XSeg")
+    own_model(shot, "masks", "XSeg-small")
     copy_model(shot, "masks", "XSeg", fresh=True)
     assert read_record(shot.model("XSeg")).model_class == "XSeg"
     with pytest.raises(UsageError, match="mask network"):

@@ -114,7 +114,14 @@ train(Workspace.open(Path(sys.argv[1])), "small", TrainOptions.of(**eval(sys.arg
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
-@pytest.mark.parametrize("kind", ["df-ud", "liae-udt with GAN", "amp with GAN"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "amp with GAN",
+        pytest.param("df with all judges", marks=pytest.mark.faults),
+        pytest.param("liae-udt with GAN", marks=pytest.mark.faults),
+    ],
+)
 def test_killed_it_resumes_to_the_same_result(tmp_path: Path, kind: str) -> None:
     workspace, options = made(tmp_path / "killed", kind)
     endless = options.but(save_minutes=0.003)
