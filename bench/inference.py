@@ -46,8 +46,6 @@ NETWORKS: dict[str, tuple[str, Config]] = {
     "df-ud 320": ("saehd", SaehdConfig(size=320, archi=DFUD)),
     "AMP 256": ("amp", AmpConfig(size=256)),
 }
-COMPILED = ("df-ud 128",)
-"""Networks that are also compiled: it takes the better part of a minute for each number type."""
 LARGE = SaehdConfig(size=256, archi=DFUD, ae_dims=768, d_dims=80)
 """A network of about 1 GB."""
 
@@ -81,7 +79,7 @@ def _rows(
     ways: dict[str, Callable[[Any], object]] = {"onnxruntime fp32": _onnx(name)}
     for precision in (PrecisionChoice.FP32, PrecisionChoice.BF16):
         ways[precision.value] = _predictor(name, precision).predict
-    if compiled and name in COMPILED:
+    if compiled:  # it takes the better part of a minute for each network and number type
         for precision in (PrecisionChoice.FP32, PrecisionChoice.BF16):
             ways[f"{precision.value} compiled"] = _predictor(name, precision, compiled=True).predict
     size = NETWORKS[name][1].size
