@@ -9,6 +9,7 @@ from terminal import understudy
 
 from made_models import write_flat
 from own_models import own_model
+from small_faces import workspace_with_faces
 from understudy.cli.model_tables import count_text, list_text, size_text
 from understudy.training.models import is_model
 from understudy.workspace import Workspace
@@ -79,6 +80,26 @@ def test_a_mask_network_is_copied_and_shown_in_its_own_words(workspace: Workspac
     assert "find the mask of a face" in shown
     assert "merge with" not in shown
     assert "1 iteration\n" in shown
+
+
+def test_a_new_model_starts_from_one_that_is_named(tmp_path: Path) -> None:
+    """A name is a name, not a path from where the command was typed."""
+    workspace = workspace_with_faces(tmp_path)
+    own_model(workspace, "old", "tiny")
+    train = ("-w", str(workspace.root), "train", "new", "--pretrained")
+    done = understudy(*train, "old", "--target-iter", "1", "--batch-size", "1", "--threads", "1")
+    assert done.code == 0, done.err
+    assert "starts from old" in done.err
+    missing = understudy("--json", *train[:2], "train", "newer", "--pretrained", "nobody")
+    assert (missing.code, missing.body["error"]["code"]) == (1, "missing-model")
+
+
+def test_options_that_exclude_each_other_are_named_as_typed(workspace: Workspace) -> None:
+    own_model(workspace, "hello", "tiny")
+    done = understudy("-w", workspace.root, "model", "export-dfm", "hello", "--quantize", "--int8")
+    assert done.code == 2
+    assert "--quantize and --int8 exclude each other" in done.err
+    assert "understudy model export-dfm --help" in done.err
 
 
 def test_words_for_sizes() -> None:

@@ -48,7 +48,8 @@ def flags(model: type[Options], *, table: str, bare: str = "") -> Callable[[Comm
         def wrapper(**given: Any) -> None:
             typed = {name: value for name in names if (value := given.pop(name)) is not None}
             context: typer.Context = given["context"]
-            command(**given, options=resolve(model, typed, preset=preset(context.obj, table, model)))
+            known = preset(context.obj, table, model)
+            command(**given, options=resolve(model, typed, preset=known, command=context.command_path))
 
         wrapper.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in (*own, *made)}
@@ -58,17 +59,19 @@ def flags(model: type[Options], *, table: str, bare: str = "") -> Callable[[Comm
     return decorate
 
 
-def resolve(model: type[Options], typed: Mapping[str, Any], *, preset: Mapping[str, Any]) -> Options:
+def resolve(
+    model: type[Options], typed: Mapping[str, Any], *, preset: Mapping[str, Any], command: str = "understudy"
+) -> Options:
     """Defaults, then the preset, then what was typed; typed paths count from the current folder.
 
-    Raises InvalidOption; its message names options as they are typed.
+    Raises InvalidOption; its message names options as they are typed, its hint the help of the command.
     """
     absolute = {name: value.absolute() if isinstance(value, Path) else value for name, value in typed.items()}
     try:
         return model.of(**{**preset, **absolute})
     except InvalidOption as error:
         where = f" (or [{', '.join(sorted(set(preset) - set(typed)))}] in {PRESET_FILE})" if preset else ""
-        raise InvalidOption(error.message + where, hint=error.hint) from None
+        raise InvalidOption(error.message + where, hint=f"See: {command} --help") from None
 
 
 def preset(door: Door, table: str, model: type[Options]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,9 @@ def train(
     Ctrl-C saves and stops; the same command goes on from there, exactly.
     """
     context.obj.workspace.model(name)  # a name that cannot be one is refused before anything heavy loads
+    start = options.pretrained
+    if start is not None and Path(start).name != start:
+        options = options.model_copy(update={"pretrained": str(Path(start).absolute())})
     run_stage(context.obj, "stages.train:train", f"Training of {name}", name=name, options=options)
 
 

@@ -29,5 +29,5 @@ class DfmOptions(Options):
     @model_validator(mode="after")
     def _one_precision(self) -> DfmOptions:
         if self.quantize and self.int8:
-            raise ValueError("quantize and int8 exclude each other: choose one")
+            raise ValueError("--quantize and --int8 exclude each other: choose one")
         return self

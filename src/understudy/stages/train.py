@@ -26,7 +26,7 @@ from understudy.training.losses import Objective
 from understudy.training.model_config import new_config, require_same_config
 from understudy.training.models import ModelRecord, is_model, new_record, read_record, write_record
 from understudy.training.new import create_model
-from understudy.training.options import CONFIG_OPTIONS, NOT_YET, TrainOptions, flag_of, shown
+from understudy.training.options import CONFIG_OPTIONS, NOT_YET, TrainOptions, flag_of
 from understudy.training.recipes import config_from_plain, recipe_for
 from understudy.training.session import Session, open_session
 from understudy.workspace import Workspace
@@ -52,7 +52,10 @@ def train(
     """
     folder = workspace.model(name)
     if name in RESERVED_NAMES:
-        raise UsageError(f"{name} is the name of the mask network.", hint="Choose another name for this model.")
+        raise UsageError(
+            f"{name} is the name of the mask network, which cannot be trained here yet.",
+            hint="Choose another name for a model that draws faces.",
+        )
     started = time.perf_counter()
     with workspace.writing(f"model-{name}"):
         record = _existing(workspace, folder, options, report)
@@ -116,13 +119,20 @@ def resolve(record: ModelRecord, typed: TrainOptions) -> TrainOptions:
     for name in typed.model_fields_set & set(fixed):
         if getattr(typed, name) != fixed[name]:
             raise InvalidOption(
-                f"{flag_of(name)} cannot be changed for this model: {_kind_of(record)} always train with "
-                f"{shown(fixed[name])}.",
-                hint=f"Leave {flag_of(name)} out, or train a model of another kind.",
+                f"{_typed(name, getattr(typed, name))} cannot be: {_kind_of(record)} always train with "
+                f"{_typed(name, fixed[name]) if isinstance(fixed[name], bool) else fixed[name]}.",
+                hint="Leave it out, or train a model of another kind.",
             )
     before = {name: value for name, value in record.options.items() if name in defaults}
     own = {"model": record.model_class.lower(), **fixed}
     return TrainOptions.of(**{**defaults, **recipe.defaults, **before, **typed.model_dump(), **own})
+
+
+def _typed(name: str, value: Any) -> str:
+    """An option with its value as one types it: `--gan-power 0.1`, `--no-clipgrad`."""
+    if isinstance(value, bool):
+        return flag_of(name) if value else flag_of(f"no_{name}")
+    return f"{flag_of(name)} {value}"
 
 
 def on_this_machine(record: ModelRecord, resolved: TrainOptions, typed: TrainOptions, report: Report) -> TrainOptions:

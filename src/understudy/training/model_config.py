@@ -8,6 +8,7 @@ from typing import Any
 from understudy.errors import InvalidOption, UsageError
 from understudy.networks.families import Config
 from understudy.networks.quick96 import Quick96Config
+from understudy.networks.saehd import SaehdConfig, multiple_of
 from understudy.records import Archi
 from understudy.report import Note, Report, silent
 from understudy.training.models import ModelRecord
@@ -25,7 +26,9 @@ def new_config(typed: TrainOptions, report: Report = silent) -> Config:
     if surplus:
         raise InvalidOption(
             f"{recipe.model_class} models have no {_flags(surplus)}.",
-            hint=f"They have {_flags(_options(recipe.config))}." if _options(recipe.config) else "They have one size.",
+            hint=f"They have {_flags(_options(recipe.config))}."
+            if _options(recipe.config)
+            else "All of them are the same network, of 96 px.",
         )
     if not asked:
         return recipe.config()  # type: ignore[no-any-return]
@@ -33,8 +36,16 @@ def new_config(typed: TrainOptions, report: Report = silent) -> Config:
     for name, value in asked.items():
         taken = getattr(config, _field(name))
         if taken != (Archi.parse(value) if name == "archi" else value):
-            report(Note(f"{flag_of(name)} {value} becomes {taken}: {recipe.model_class} rounds it so.", "warning"))
+            report(Note(f"{flag_of(name)} {value} becomes {taken}: {_rule(name, config)}.", "warning"))
     return config
+
+
+def _rule(name: str, config: Config) -> str:
+    """Why an option's value was rounded."""
+    if name == "resolution":
+        multiple = multiple_of(config.archi) if isinstance(config, SaehdConfig) else 32  # AMP
+        return f"here it is a multiple of {multiple}"
+    return "it is an even number" if name.endswith("_dims") else "that is the nearest there is"
 
 
 def require_same_config(record: ModelRecord, typed: TrainOptions) -> None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from understudy.options import Options, option
 from understudy.records import FaceType, PrecisionChoice
@@ -48,11 +48,6 @@ CONFIG_OPTIONS = (
 def flag_of(name: str) -> str:
     """An option as it is typed: `--gan-power`."""
     return f"--{name.replace('_', '-')}"
-
-
-def shown(value: Any) -> str:
-    """A value as it is typed; on and off for true and false."""
-    return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
 class TrainOptions(Options):
@@ -100,7 +95,7 @@ class TrainOptions(Options):
         ge=0.1,
         le=0.5,
     )
-    pretrained: Path | None = option(
+    pretrained: str | None = option(
         None,
         "Trained model that a new one starts from: its name in this workspace or in the shared folder of pretrained "
         "models, or its folder.",
@@ -283,6 +278,12 @@ class TrainOptions(Options):
         group="Machine",
     )
     threads: int = option(0, "Processor threads for the networks; 0 chooses.", group="Machine", ge=0, le=1024)
+
+    @field_validator("pretrained", mode="before")
+    @classmethod
+    def _path_as_text(cls, value: Any) -> Any:
+        """It may be a name, which a path that is made absolute would no longer be."""
+        return str(value) if isinstance(value, Path) else value
 
     @model_serializer(mode="wrap")
     def _given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
