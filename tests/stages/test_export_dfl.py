@@ -32,14 +32,15 @@ from understudy.errors import (
 )
 from understudy.facesets import pickles
 from understudy.interop.layout import to_theirs
+from understudy.networks.families import config_to_plain
 from understudy.networks.quick96 import Quick96Config
 from understudy.report import Event, Note, Progress
 from understudy.stages import model_import, publishing
 from understudy.stages.export_dfl import export_dfl
 from understudy.stages.result import StageResult
-from understudy.stages.train import train
+from understudy.stages.train import resolve, train
 from understudy.training.checkpoints import CheckpointStore
-from understudy.training.models import read_record, write_record
+from understudy.training.models import new_record, read_record, write_record
 from understudy.training.new import adopt_model, create_model, new_network
 from understudy.training.options import TrainOptions
 from understudy.workspace import Workspace
@@ -166,6 +167,15 @@ def test_what_is_ours_alone_is_left_out_and_named(workspace: Workspace) -> None:
     assert result.notes["left_out"] == ["random_transform 0.5"]
     assert any("random_transform 0.5" in event.message for event in events if isinstance(event, Note))
     assert "random_transform" not in content(workspace.models / "hi_SAEHD_data.dat")["options"]
+
+
+@pytest.mark.parametrize("kind", ["AMP", "Quick96"])
+def test_what_a_class_always_has_is_not_said_to_be_left_out(workspace: Workspace, kind: str) -> None:
+    """DeepFaceLab has no option for it, since it does not ask."""
+    record = new_record(class_of(kind), config_to_plain(CONFIGS[kind]))
+    options = resolve(record, TrainOptions()).model_dump(mode="json", exclude={"model"})
+    own_model(workspace, "hi", kind, options=options)
+    assert export_dfl(workspace, "hi").notes["left_out"] == []
 
 
 def test_moments_of_another_optimiser_are_left_out_and_said(workspace: Workspace) -> None:

@@ -20,6 +20,7 @@ from understudy.report import Note
 from understudy.training.models import ModelRecord
 from understudy.training.open_state import OpenState
 from understudy.training.options import TrainOptions
+from understudy.training.recipes import RECIPES
 from understudy.workspace import Workspace
 
 OF_THIS_MACHINE = frozenset({"device", "precision", "threads", "save_minutes", "keep_checkpoints", "preview_every"})
@@ -115,9 +116,9 @@ def _options(model_class: str, record: ModelRecord, kept: ReferenceRecord | None
 
 
 def _ours_alone(model_class: str, record: ModelRecord) -> list[str]:
-    """Options that the reference does not have, where they are not at their defaults."""
+    """Options that the reference does not have, where they are neither at their defaults nor what the class is."""
     known = reference_options.known_options(model_class)
-    defaults = TrainOptions()
+    defaults, usual = TrainOptions(), _usual(record)
     return [
         f"{name} {value}"
         for name, value in record.options.items()
@@ -125,8 +126,17 @@ def _ours_alone(model_class: str, record: ModelRecord) -> list[str]:
         and name not in known
         and name not in OF_THIS_MACHINE
         and name in TrainOptions.model_fields
-        and value != getattr(defaults, name)
+        and value != usual.get(name, getattr(defaults, name))
     ]
+
+
+def _usual(record: ModelRecord) -> dict[str, Any]:
+    """The class's own defaults, and what it leaves no choice of: the reference has them as they are."""
+    recipe = RECIPES.get(record.model_class.lower())
+    if recipe is None:
+        return {}
+    fixed = recipe.fixed(config_from_plain(recipe.family, record.config))
+    return {**recipe.defaults, **fixed}
 
 
 def _their_name(name: str, model_class: str, chosen: str | None) -> str:
