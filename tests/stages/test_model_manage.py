@@ -16,6 +16,7 @@ from made_models import write_flat
 from mortal import Mortal, mortal
 from own_models import own_model
 from understudy.errors import Busy, DiskFull, IncompatibleModel, MissingModel, ReadOnlyWorkspace, UsageError
+from understudy.stages.load_model import load_model
 from understudy.stages.model_copy import copy_model
 from understudy.stages.model_manage import delete_model, rename_model, restore_model
 from understudy.stages.model_start import pretrained_folder
@@ -298,6 +299,22 @@ def test_a_dfm_file_is_renamed_and_deleted_alone(shot: Workspace) -> None:
     assert (shot.models / "stage.dfm").read_bytes() == b"x"
     with pytest.raises(IncompatibleModel, match="dfm"):
         copy_model(shot, "stage", "x", fresh=True)
+
+
+def test_what_was_exported_of_flat_files_is_no_part_of_them(shot: Workspace) -> None:
+    """It is listed as a model of its own, or is of no use here: deleting the model must not take it along."""
+    write_flat(shot.models, "new")
+    (shot.models / "new_SAEHD_model.dfm").write_bytes(b"x")
+    write_flat(shot.models, "XSeg", "XSeg")
+    (shot.models / "XSeg_model.onnx").write_bytes(b"x")
+    sizes = {model.name: model.size_bytes for model in list_models(shot)}
+    rename_model(shot, "new", "next")
+    delete_model(shot, "next")
+    assert {model.name: model.size_bytes for model in list_models(shot)} == {
+        name: size for name, size in sizes.items() if name != "new"
+    }
+    with pytest.raises(MissingModel):
+        load_model(shot.models / "XSeg_model.onnx")
 
 
 # -- starting from a trained model

@@ -17,6 +17,7 @@ from pathlib import Path
 from understudy.interop.flat_names import (
     CLASSES,
     DATA,
+    EXPORTS,
     SWAPPER_NETWORKS,
     UNFINISHED,
     WHOLE,
@@ -86,7 +87,7 @@ def find_flat_models(folder: Path) -> list[FlatModel]:
     """
     if not folder.is_dir():
         return []
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not is_export(path.name))
     models = list(dict.fromkeys(_named(names)))
     owned = _owned(names, [prefix_of(*model) for model in models])
     found = [_flat_model(folder, *model, owned[prefix_of(*model)]) for model in models]
@@ -106,6 +107,11 @@ def flat_models_named(models: Iterable[FlatModel], name: str) -> list[FlatModel]
     """Those of the models that are called so, in their order; by name and class, which is one, else by name."""
     models = list(models)
     return [model for model in models if model.name == name] or [model for model in models if model.full_name == name]
+
+
+def is_export(name: str) -> bool:
+    """Whether a file is no part of a model, but was made of it for other programs: `new_SAEHD_model.dfm`."""
+    return name.lower().endswith(EXPORTS)
 
 
 def find_backups(model: FlatModel) -> list[FlatModel]:

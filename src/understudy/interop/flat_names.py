@@ -19,6 +19,8 @@ DATA = "data.dat"
 DEFAULT_OPTIONS = "default_options.dat"
 """Behind a class: of all its models, not of one."""
 SUMMARY = "summary.txt"
+EXPORTS = (".dfm", ".onnx")
+"""Endings of what is made of a model for other programs: files of their own, whatever they are called."""
 UNFINISHED = ".tmp"
 """The reference writes a file under this ending, deletes the old one and renames: killed between, only this is left."""
 

@@ -8,9 +8,9 @@ How one of them comes in: flat_import.py.
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from understudy.errors import (
     MissingModel,
@@ -34,9 +34,6 @@ from understudy.stages.flat_import import Imported, import_flat
 from understudy.stages.result import StageResult
 from understudy.training.models import is_model
 from understudy.workspace import Workspace
-
-if TYPE_CHECKING:
-    pass
 
 
 def import_models(
@@ -73,7 +70,7 @@ def import_models(
                 raise
             first_error = first_error or error
             skipped.append(Skipped(flat.full_name, error.message))
-            report(Note(f"Skipped {flat.full_name}: {error.message}", "warning", flat.full_name))
+            report(Note(f"Skipped: {error.message}", "warning", flat.full_name))
     if first_error is not None and not done:
         raise first_error
     return StageResult(
@@ -187,7 +184,7 @@ def _bring_in(
             raise UsageError(
                 f"There is a model {target.name} here already.",
                 hint="Bring it in under another name with --as NEW, or move the old one away: "
-                f"understudy model delete {target.name}",
+                f"{shlex.join(['understudy', 'model', 'delete', target.name])}",
                 folder=target,
             )
         return import_flat(target, flat, backups=options.backups, report=report, stop=stop)

@@ -19,7 +19,7 @@ from pathlib import Path
 from understudy.errors import MissingModel, UnderstudyError, UsageError
 from understudy.facesets.changes import Move, apply, recover
 from understudy.files import TEMP_PREFIX, os_errors, publishing_folder, require_writable, sync_folder
-from understudy.interop.flat import FlatModel, find_flat_models
+from understudy.interop.flat import FlatModel, find_flat_models, is_export
 from understudy.interop.flat_names import DEFAULT_OPTIONS, prefix_of
 from understudy.stages.models import (
     RESERVED_NAMES,
@@ -221,6 +221,8 @@ def flat_files(flat: FlatModel) -> list[Path]:
     for path in sorted(flat.folder.iterdir()):
         fitting = [prefix for prefix in prefixes if path.name.startswith(prefix)]
         if not fitting or max(fitting, key=len) != flat.prefix or path.name.endswith(DEFAULT_OPTIONS):
+            continue
+        if is_export(path.name):
             continue
         inside = (item for item in sorted(path.rglob("*")) if not item.is_dir()) if path.is_dir() else [path]
         owned += list(inside)
