@@ -13,6 +13,8 @@ from terminal import COMMAND, understudy
 
 import understudy as package
 from understudy.cli.main import main
+from understudy.cli.reference import leaves
+from understudy.cli.tree import build
 from understudy.workspace import Workspace
 
 
@@ -189,3 +191,11 @@ def test_quiet_says_nothing(workspace: Workspace, capsys: pytest.CaptureFixture[
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"understudy {package.__version__}\n"
+
+
+def test_help_breaks_where_the_terminal_ends() -> None:
+    """Not where the lines of the source did."""
+    for name, leaf in leaves():
+        described = build(name.split()[-1], leaf).help
+        assert described
+        assert all("\n" not in paragraph for paragraph in described.split("\n\n")), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
@@ -155,8 +156,14 @@ def build(name: str, entry: Leaf | Branch) -> Any:
         app.callback()(lambda: None)
         return get_group(app)
     app = typer.Typer(add_completion=False)
-    app.command(name)(load(entry))
+    command = load(entry)
+    app.command(name, help=paragraphs(inspect.getdoc(command) or entry.help))(command)
     return get_command(app)
+
+
+def paragraphs(text: str) -> str:
+    """The text with a line for each paragraph, to break where the terminal ends, not where the source did."""
+    return "\n\n".join(part.replace("\n", " ") for part in text.split("\n\n"))
 
 
 def load(entry: Leaf) -> Any:

@@ -76,8 +76,8 @@ def import_flat(
     if done.backups_found and not backups:
         report(
             Note(
-                f"There are {done.backups_found} backups in {flat.prefix}autobackups, which were not brought over; "
-                "--backups does.",
+                f"{done.backups_found} backup{'' if done.backups_found == 1 else 's'} in {flat.prefix}autobackups "
+                "stayed there; --backups brings them in too.",
                 item=folder.name,
             )
         )

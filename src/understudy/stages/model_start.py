@@ -72,7 +72,7 @@ def find_origin(workspace: Workspace, what: str | Path, model_class: str = "") -
     if Path(text).name == text:
         try:
             return _of_workspace(workspace, text, model_class)
-        except MissingModel as error:
+        except (MissingModel, IncompatibleModel) as error:
             missing = error
         except UsageError:
             if not Path(text).exists():
@@ -123,7 +123,7 @@ def start_from_pretrained(
     with _readable(workspace, origin, model_class, report) as folder:
         anew = start_from_folder(workspace.model(name), folder, origin, model_class=model_class, report=report)
     new = f"; new in it: {', '.join(anew)}" if anew else ""
-    report(Note(f"{name} starts from {origin.name}{new}.", "info", name))
+    report(Note(f"{name} starts from {origin.name}{new}."))
     return anew
 
 
