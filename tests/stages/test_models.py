@@ -15,7 +15,7 @@ from PIL import Image
 
 from made_models import write_flat
 from own_models import own_model
-from understudy.errors import MissingModel, UsageError
+from understudy.errors import IncompatibleModel, MissingModel, UsageError
 from understudy.records import FaceType
 from understudy.stages.model_show import show_model
 from understudy.stages.models import find_model, list_models
@@ -118,6 +118,8 @@ def test_a_name_that_two_flat_models_share_needs_their_class(shot: Workspace) ->
     with pytest.raises(MissingModel, match="no model") as missing:
         find_model(shot, "old")
     assert "new" in missing.value.hint
+    with pytest.raises(IncompatibleModel, match=r"new is of the class (SAEHD|AMP), not quick96"):
+        find_model(shot, "new", "quick96")
 
 
 def test_pretraining_is_said_of_ours_and_of_flat_files(shot: Workspace) -> None:

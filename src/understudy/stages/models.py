@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from understudy.errors import MissingModel, UsageError
+from understudy.errors import IncompatibleModel, MissingModel, UsageError
 from understudy.facesets.changes import recover
 from understudy.interop.dfm_head import read_dfm_head
 from understudy.interop.flat import FlatModel, find_flat_model, find_flat_models
@@ -49,13 +49,19 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
 def find_model(workspace: Workspace, name: str, model_class: str = "") -> ModelSummary:
     """The model of that name, or of that name and class (`new_SAEHD`): ours before flat files before a `.dfm`.
 
-    Raises MissingModel naming those that there are, UsageError where flat models of two classes share the name, and for
-    a name that cannot be one.
+    Raises MissingModel naming those that there are, IncompatibleModel where that name is a model's of another class,
+    UsageError where flat models of two classes share the name, and for a name that cannot be one.
     """
     workspace.model(name)
     every = list_models(workspace)
-    found = [model for model in every if name == model.name] or [model for model in every if name == _full_name(model)]
-    found = [model for model in found if not model_class or model.model_class.lower() == model_class.lower()]
+    called = [model for model in every if name == model.name] or [model for model in every if name == _full_name(model)]
+    found = [model for model in called if not model_class or model.model_class.lower() == model_class.lower()]
+    if not found and called:
+        raise IncompatibleModel(
+            f"{name} is of the class {called[0].model_class}, not {model_class}.",
+            hint=f"Ask for its own class: --model {called[0].model_class.lower()}",
+            name=name,
+        )
     if not found:
         raise no_such_model(workspace, name, every)
     first = min(found, key=_rank)

@@ -40,6 +40,12 @@ WEIGHTS, OPTIMISER, STATE, MANIFEST = "weights.safetensors", "optimiser.safetens
 BACKUPS_KEPT = 24
 """As many as the reference program keeps."""
 
+DIVERGED_HINT = (
+    "Run the same command again: it continues from the last saved state. If it happens again, train with "
+    "--precision fp32, then with --clipgrad (saehd, amp)."
+)
+"""What to do when a number is no longer finite."""
+
 Tensors: TypeAlias = Mapping[str, Tensor] | TensorSource
 """Tensors by name, or what gives them one after the other."""
 
@@ -245,8 +251,7 @@ def require_finite_weights(weights: Mapping[str, Tensor], iteration: int) -> Non
         if not bool(torch.isfinite(tensor.detach().sum(dtype=torch.float64))):
             raise TrainingDiverged(
                 f"The weights {name} are no longer finite at iteration {iteration}. They were not saved.",
-                hint="Run the same command again: it continues from the last saved state. "
-                "If it happens again, train with --precision fp32.",
+                hint=DIVERGED_HINT,
                 iteration=iteration,
             )
 

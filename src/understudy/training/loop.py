@@ -11,6 +11,7 @@ from torch import Tensor
 
 from understudy.errors import TrainingDiverged
 from understudy.report import Metrics, Progress, Report, Stop, never, silent
+from understudy.training.checkpoints import DIVERGED_HINT
 from understudy.training.clock import Clock
 from understudy.training.history import History
 from understudy.training.options import TrainOptions
@@ -95,8 +96,7 @@ def require_finite(losses: Mapping[str, float], iteration: int) -> None:
         if not math.isfinite(value):
             raise TrainingDiverged(
                 f"The loss {name} became {value} at iteration {iteration}. Nothing of it was saved.",
-                hint="Run the same command again: it continues from the last saved state. "
-                "If it happens again, train with --precision fp32.",
+                hint=DIVERGED_HINT,
                 iteration=iteration,
             )
 
