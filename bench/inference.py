@@ -38,6 +38,8 @@ from understudy.training.predictor import predictor_of
 
 TARGET_DEFAULT, TARGET_FP32 = 1.3, 0.9
 BATCHES = (1, 8)
+PAUSE = 0.1
+"""Seconds before each turn: onnxruntime's threads go on waiting busily after theirs, and would slow the next way."""
 DFUD = Archi.parse("df-ud")
 NETWORKS: dict[str, tuple[str, Config]] = {
     "df-ud 128, ae 128": ("saehd", SaehdConfig(size=128, archi=DFUD, ae_dims=128)),
@@ -110,6 +112,7 @@ def _least(ways: dict[str, Callable[[Any], object]], faces: Any, *, seconds: flo
     ends, turns = time.perf_counter() + seconds, 0
     while turns < 3 or (time.perf_counter() < ends and turns < 40):
         for way, draw in ways.items():
+            time.sleep(PAUSE)
             started = time.perf_counter()
             draw(faces)
             least[way] = min(least[way], time.perf_counter() - started)
