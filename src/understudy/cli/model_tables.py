@@ -49,7 +49,6 @@ def _with_remarks(line: str, model: ModelSummary) -> str:
     remarks = [FORMATS[model.format]] if model.format in FORMATS else []
     remarks += ["pretraining"] if model.pretraining else []
     remarks += [f"cannot be used: {model.problem}"] if model.problem else []
-    remarks += ["cannot be imported yet"] if not (model.supported or model.problem) else []
     return f"{line}  ({'; '.join(remarks)})" if remarks else line
 
 

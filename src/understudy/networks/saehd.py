@@ -44,7 +44,7 @@ from understudy.networks.blocks import (
     seen,
     unit_power,
 )
-from understudy.networks.sizes import even, require_dims, require_size, within
+from understudy.networks.sizes import EVERY_FACE_TYPE, even, require_dims, require_size, within
 from understudy.records import Archi, FaceType
 
 
@@ -80,13 +80,7 @@ class SaehdConfig:
     d_dims: int = 64  # d: channels of the face branch at its end, halved
     d_mask_dims: int = 22  # m: the same for the mask branch
 
-    FACE_TYPES: ClassVar[tuple[FaceType, ...]] = (
-        FaceType.HALF,
-        FaceType.MID_FULL,
-        FaceType.FULL,
-        FaceType.WHOLE_FACE,
-        FaceType.HEAD,
-    )
+    FACE_TYPES: ClassVar[tuple[FaceType, ...]] = EVERY_FACE_TYPE
 
     def __post_init__(self) -> None:
         require_size(self.size, multiple_of(self.archi), f"with the architecture {self.archi}")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from understudy.errors import InvalidOption
+from understudy.records import FaceType
 
 LARGEST_SIZE, MOST_DIMS = 4096, 16384
 """Beyond these no machine holds the network, and a number that large comes from a damaged file."""
+
+EVERY_FACE_TYPE = (FaceType.HALF, FaceType.MID_FULL, FaceType.FULL, FaceType.WHOLE_FACE, FaceType.HEAD)
+"""The face types that a network can be trained on."""
 
 
 def within(value: int, least: int, most: int) -> int:

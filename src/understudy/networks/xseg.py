@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from understudy.networks.blocks import Grow, as_grid, at_least_float32, initialise, seen
-from understudy.networks.sizes import require_dims, require_size
+from understudy.networks.sizes import EVERY_FACE_TYPE, require_dims, require_size
 from understudy.records import FaceType
 
 LEAST_MASK = 0.1
@@ -45,13 +45,7 @@ class XSegConfig:
     face_type: FaceType = FaceType.WHOLE_FACE
     base_dims: int = 32  # channels at the full size
 
-    FACE_TYPES: ClassVar[tuple[FaceType, ...]] = (
-        FaceType.HALF,
-        FaceType.MID_FULL,
-        FaceType.FULL,
-        FaceType.WHOLE_FACE,
-        FaceType.HEAD,
-    )
+    FACE_TYPES: ClassVar[tuple[FaceType, ...]] = EVERY_FACE_TYPE
 
     def __post_init__(self) -> None:
         require_size(self.size, 64)

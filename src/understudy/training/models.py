@@ -82,7 +82,6 @@ class ModelSummary:
     updated: datetime
     size_bytes: int
     ours: bool = True
-    supported: bool = True
     folder: Path = Path()
     archi: str = ""
     resolution: int | None = None
@@ -90,6 +89,11 @@ class ModelSummary:
     pretraining: bool = False
     problem: str = ""
     format: str = "understudy"
+
+    @property
+    def supported(self) -> bool:
+        """Whether it can be used."""
+        return not self.problem
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `updated` in ISO form with the time zone, None for what is not known."""
@@ -214,7 +218,6 @@ def _summary(folder: Path) -> ModelSummary:
         newest_iteration(folder),
         datetime.fromtimestamp(updated, UTC),
         size,
-        supported=not problem,
         folder=folder,
         problem=problem,
         pretraining=record.pretraining,
