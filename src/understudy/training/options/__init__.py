@@ -1,0 +1,37 @@
+"""Training options, one module for each group. What cannot change once a model exists is in the model's config instead
+(`training/models.py`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from understudy.training.options.course import CourseOptions
+from understudy.training.options.losses import LossOptions
+from understudy.training.options.machine import MachineOptions
+from understudy.training.options.model import CONFIG_OPTIONS, ModelClass, ModelOptions
+from understudy.training.options.optimiser import LrDropout, OptimiserOptions
+from understudy.training.options.samples import SampleOptions
+from understudy.training.options.saving import SavingOptions
+
+__all__ = ["CONFIG_OPTIONS", "NOT_YET", "LrDropout", "ModelClass", "TrainOptions", "flag_of"]
+
+NOT_YET = {"ct_mode": "none", "pretrain": False}
+"""Options that imported models may have and training does not, with the values that mean nothing is missed."""
+
+
+def flag_of(name: str) -> str:
+    """An option as it is typed: `--gan-power`."""
+    return f"--{name.replace('_', '-')}"
+
+
+class TrainOptions(
+    MachineOptions, SavingOptions, SampleOptions, OptimiserOptions, LossOptions, CourseOptions, ModelOptions
+):  # the groups of the last base come first
+    """How a model is trained. Which options a class of model has, and its own defaults, is in `training/recipes.py`."""
+
+    @model_serializer(mode="wrap")
+    def _given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only what was given is written out: what was not is decided by the model's last run, not by a default."""
+        return {name: value for name, value in serialise(self).items() if name in self.model_fields_set}

@@ -1,0 +1,23 @@
+"""Where and how a training computes."""
+
+from __future__ import annotations
+
+from understudy.options import Options, option
+from understudy.records import PrecisionChoice
+
+
+class MachineOptions(Options):
+    """Device, arithmetic and memory."""
+
+    models_opt_on_gpu: bool = option(
+        True,
+        "Keep the optimiser's state on the graphics card. Off: in the computer's memory, slower, for larger models.",
+        group="Machine",
+    )
+    device: str = option("auto", "Where to train: auto, cpu, cuda:0, mps.", group="Machine")
+    precision: PrecisionChoice = option(
+        PrecisionChoice.AUTO,
+        "Arithmetic of the networks. auto measures once what this machine gains from.",
+        group="Machine",
+    )
+    threads: int = option(0, "Processor threads for the networks; 0 chooses.", group="Machine", ge=0, le=1024)
