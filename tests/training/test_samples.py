@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from understudy.training.colours import ColourDraw, shift_colours
-from understudy.training.samples import Augmentation, Batch, BatchSource, FaceBank, Sampler, YawSampler, draw_batch
+from understudy.training.samplers import Sampler, YawSampler
+from understudy.training.samples import Augmentation, Batch, BatchSource, FaceBank, draw_batch
 
 
 def bank(count: int = 7, size: int = 32, seed: int = 0) -> FaceBank:

@@ -26,9 +26,10 @@ from understudy.training.losses import Objective
 from understudy.training.model_config import new_config, require_same_config
 from understudy.training.models import ModelRecord, is_model, new_record, read_record, write_record
 from understudy.training.new import create_model
+from understudy.training.opening import open_session
 from understudy.training.options import CONFIG_OPTIONS, NOT_YET, TrainOptions, flag_of
 from understudy.training.recipes import config_from_plain, recipe_for
-from understudy.training.session import Session, open_session
+from understudy.training.session import Session
 from understudy.workspace import Workspace
 
 MEAN_OVER = 100

@@ -14,17 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from understudy.training.bank import FaceBank
 from understudy.training.colours import ColourDraw, draw_colour, shift_colours
+from understudy.training.samplers import Sampler, YawSampler, seed_of
 from understudy.training.warp import Draw, Ranges, draw, pixel_maps, transform, warp
 
-__all__ = ["Augmentation", "Batch", "BatchSource", "FaceBank", "Sample", "Sampler", "augment", "draw_batch"]
-
-YAW_EDGES = np.linspace(-1.2, 1.2, 128)
-"""Where the bins of `YawSampler` begin, in radians; the last one takes everything beyond."""
+__all__ = ["Augmentation", "Batch", "BatchSource", "FaceBank", "Sample", "augment", "draw_batch"]
 
 FLIP_SHARE = 0.4
 """How many of the faces are mirrored where faces are mirrored at random, as in the reference."""
@@ -66,52 +63,6 @@ class Augmentation:
         """The ranges of src (0) or dst (1)."""
         flips = (self.flip_src, self.flip_dst)[side]
         return replace(self.ranges, flip_share=FLIP_SHARE) if flips else self.ranges
-
-
-class Sampler:
-    """The order in which faces are drawn: all of them in a new shuffle, then all again.
-
-    There is no state: draw number n is a function of the seed, so to resume is to go on counting.
-    """
-
-    def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed = count, seed
-        self._round = -1
-        self._order: NDArray[np.int64] = np.empty(0, np.int64)
-
-    def take(self, start: int, count: int) -> NDArray[np.int64]:
-        """Draws number start … start+count−1."""
-        return np.array([self._draw(number) for number in range(start, start + count)], np.int64)
-
-    def _draw(self, number: int) -> int:
-        turn, place = divmod(number, self.count)
-        if turn != self._round:
-            self._round = turn
-            self._order = np.random.default_rng([self.seed, turn]).permutation(self.count)
-        return int(self._order[place])
-
-
-class YawSampler:
-    """The order in which faces are drawn where all directions should come equally often.
-
-    The directions from −1.2 to 1.2 rad are parted into 128 bins, with what lies beyond in the outermost. All bins that
-    hold a face come once, in random order, before any comes again; so do the faces of each bin. Like `Sampler`, draw
-    number n is a function of the seed.
-    """
-
-    def __init__(self, yaws: NDArray[np.float64], seed: int) -> None:
-        self.seed = seed
-        places = np.clip(np.searchsorted(YAW_EDGES, yaws, side="right") - 1, 0, len(YAW_EDGES) - 1)
-        self._bins = [np.flatnonzero(places == place) for place in np.unique(places)]
-        self._order = Sampler(len(self._bins), seed)
-        self._faces = [Sampler(len(faces), _seed_of(seed, place)) for place, faces in enumerate(self._bins)]
-
-    def take(self, start: int, count: int) -> NDArray[np.int64]:
-        """Draws number start … start+count−1."""
-        turns = np.arange(start, start + count) // len(self._bins)
-        chosen = self._order.take(start, count)
-        nth = [self._faces[place].take(int(turn), 1)[0] for place, turn in zip(chosen, turns, strict=True)]
-        return np.array([self._bins[place][face] for place, face in zip(chosen, nth, strict=True)], np.int64)
 
 
 class BatchSource:
@@ -170,7 +121,7 @@ class BatchSource:
 
     def _start(self) -> None:
         self.iteration = self.fresh = self.position = 0
-        self._samplers = [self._sampler(bank, _seed_of(self.seed, side)) for side, bank in enumerate(self._banks)]
+        self._samplers = [self._sampler(bank, seed_of(self.seed, side)) for side, bank in enumerate(self._banks)]
 
     def _sampler(self, bank: FaceBank, seed: int) -> Sampler | YawSampler:
         if self.uniform_yaw and bank.yaws is not None:
@@ -234,7 +185,3 @@ def _parted(masks: Tensor) -> tuple[Tensor, Tensor | None]:
     eyes_mouth = masks[:, 1:]
     peak = eyes_mouth.amax((1, 2, 3), keepdim=True)
     return masks[:, :1], eyes_mouth / torch.where(peak > 0, peak, torch.ones_like(peak))
-
-
-def _seed_of(seed: int, side: int) -> int:
-    return int(np.random.SeedSequence([seed, side]).generate_state(1)[0])

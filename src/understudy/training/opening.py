@@ -1,0 +1,237 @@
+"""Opening a session: a model as it was last saved, or from its initial weights, with everything that training needs."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from understudy.networks.families import Config
+from understudy.records import PrecisionChoice
+from understudy.report import Note, Report, silent
+from understudy.training.bank import FaceBank
+from understudy.training.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.critics import SALTS, Critic, critic_networks
+from understudy.training.history import FILE_NAME as HISTORY_NAME
+from understudy.training.history import History
+from understudy.training.learner_state import AtRest, restore
+from understudy.training.models import ModelRecord
+from understudy.training.options import TrainOptions
+from understudy.training.precision import Precision, choose, machine
+from understudy.training.preview import PreviewFaces, rows_for, spread
+from understudy.training.recipes import Recipe, config_from_plain, recipe_for
+from understudy.training.samples import Augmentation, BatchSource
+from understudy.training.session import Session
+from understudy.training.state import TrainState
+from understudy.training.step import Learner, prepare
+from understudy.training.warp import Ranges
+from understudy.training.weights import load_weights
+
+
+def open_session(
+    folder: Path,
+    record: ModelRecord,
+    options: TrainOptions,
+    src: FaceBank,
+    dst: FaceBank,
+    *,
+    fabric: Fabric,
+    report: Report = silent,
+) -> Session:
+    """Put together the training of a model as it was last saved, or from its initial weights.
+
+    What the checkpoint says about precision and threads is kept, so that the run continues bit for bit on the same
+    machine, unless the options or the device ask for something else.
+    Raises CorruptCheckpoint when no saved state is whole, IncompatibleModel when they do not fit model.json.
+    """
+    recipe = recipe_for(record.model_class)
+    config = config_from_plain(recipe, record.config)
+    store = CheckpointStore(folder, keep=options.keep_checkpoints)
+    store.tidy()
+    found = store.newest(report)
+    if found is not None:
+        store.set_aside_after(found.iteration)
+    precision = _precision(found, options, fabric.device, report)
+    faithful = record.imported if options.faithful is None else options.faithful
+    learner = _learner(recipe, config, options, found, precision, fabric.device, faithful=faithful)
+    at_rest = AtRest() if found is None else restore(learner, found, report)
+    _warn_of_a_small_disk(folder, learner.net, report)
+    batches = _batches(recipe, options, faithful, src, dst, fabric.device)
+    faces = {"src": _fingerprint(src.names), "dst": _fingerprint(dst.names)}
+    state = TrainState() if found is None else _restore_batches(found, batches, faces, report)
+    learner.seed = batches.seed
+    history = _history(folder / HISTORY_NAME, found, report)
+    names = _preview_names(found, src, dst, rows_for(src.size))
+    return Session(
+        folder,
+        options,
+        fabric,
+        recipe,
+        learner,
+        at_rest,
+        batches,
+        precision,
+        store,
+        history,
+        _preview_faces(src, dst, names, fabric.device),
+        names,
+        faces,
+        state,
+        is_new=found is None,
+        _saved_at=-1 if found is None else state.iteration,
+        _drawn_at=-1 if found is None else state.iteration,
+    )
+
+
+def _learner(
+    recipe: Recipe,
+    config: Config,
+    options: TrainOptions,
+    found: Checkpoint | None,
+    precision: Precision,
+    device: torch.device,
+    *,
+    faithful: bool,
+) -> Learner:
+    """The networks with their optimisers; the swapper with its saved weights, the rest as if it were new."""
+    seed = options.seed
+    net = recipe.build(config, torch.Generator().manual_seed(seed))
+    if found is not None:
+        load_weights(net, found)
+    judging = critic_networks(config, options, seed)
+    for network in (net, *judging.values()):
+        prepare(network, precision, device)
+    critics = {
+        name: Critic(critic, recipe.optimiser(critic, options, precision, seed=seed + SALTS[name]))
+        for name, critic in judging.items()
+    }
+    return Learner(
+        net,
+        recipe.optimiser(net, options, precision, seed=seed),
+        recipe.objective(config, options, faithful),
+        critics,
+        seed,
+    )
+
+
+def _batches(
+    recipe: Recipe, options: TrainOptions, faithful: bool, src: FaceBank, dst: FaceBank, device: torch.device
+) -> BatchSource:
+    ranges = Ranges(scale=recipe.scale_range).times(options.random_transform)
+    return BatchSource(
+        src,
+        dst,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        augmentation=Augmentation(
+            ranges=ranges,
+            random_warp=options.random_warp,
+            flip_src=options.random_src_flip,
+            flip_dst=options.random_dst_flip,
+            hsv_power=options.random_hsv_power,
+            faithful=faithful,
+        ),
+        repeat_every=recipe.repeat_every if options.random_warp else 0,  # the repeat is there to show unbent faces
+        uniform_yaw=options.uniform_yaw,
+        device=device,
+    )
+
+
+def _history(path: Path, found: Checkpoint | None, report: Report) -> History:
+    """The history up to the checkpoint; what was trained after it is trained again."""
+    if found is None:
+        return History.open(path, until=0)
+    history = History.open(path, until=found.iteration)
+    lost = int(found.state.get("history", 0)) - len(history)
+    if lost > 0:
+        report(Note(f"The losses of {lost} iterations are missing from {path.name}; the curve has a gap.", "warning"))
+    return history
+
+
+def _warn_of_a_small_disk(folder: Path, net: nn.Module, report: Report) -> None:
+    """Say so when the next saved state hardly fits; the weights and one moment for each of them."""
+    needed = 2 * sum(weight.numel() * weight.element_size() for weight in net.parameters())
+    free = shutil.disk_usage(folder).free
+    if free < 2 * needed:
+        report(
+            Note(
+                f"A saved state of this model takes {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB free: "
+                "make room, or older states are dropped to keep the newest.",
+                "warning",
+            )
+        )
+
+
+def _precision(found: Checkpoint | None, options: TrainOptions, device: torch.device, report: Report) -> Precision:
+    """How to compute: as before where that is possible and not asked otherwise, else as this machine does best."""
+    stored = None if found is None else found.state.get("precision")
+    if (
+        found is None
+        or not stored
+        or found.state.get("machine") != machine()
+        or found.state.get("device") != device.type
+    ):
+        return _chosen(options, device)
+    before = Precision.of(stored)
+    asked = options.precision is not PrecisionChoice.AUTO or options.threads
+    if not asked:
+        return before
+    now = _chosen(options, device)
+    if now != before:
+        report(
+            Note(
+                f"Computing in {now.dtype} with {now.threads} threads from here on, before in {before.dtype} with "
+                f"{before.threads}: the run no longer repeats bit for bit.",
+                "warning",
+            )
+        )
+    return now
+
+
+def _chosen(options: TrainOptions, device: torch.device) -> Precision:
+    precision = choose(str(device), options.precision)
+    return replace(precision, threads=options.threads) if options.threads else precision
+
+
+def _restore_batches(found: Checkpoint, batches: BatchSource, faces: Mapping[str, str], report: Report) -> TrainState:
+    """Go on drawing faces where a checkpoint was taken; where training is then."""
+    if "batches" in found.state:
+        batches.load_state_dict(found.state["batches"])
+    for side, before in found.state.get("faces", {}).items():
+        if before != faces[side]:
+            report(Note(f"The {side} faceset is not the one that was trained on before; its faces are dealt anew."))
+    return TrainState(found.iteration, int(found.state.get("images", 0)))
+
+
+def _preview_names(found: Checkpoint | None, src: FaceBank, dst: FaceBank, rows: int) -> dict[str, list[str]]:
+    """The faces that previews show: those of before as long as they are all there, else some spread over each set."""
+    before = {} if found is None else found.state.get("preview_faces", {})
+    chosen = {}
+    for side, bank in (("src", src), ("dst", dst)):
+        known = list(before.get(side, []))
+        whole = known and set(known) <= set(bank.names)
+        chosen[side] = known if whole else [bank.names[index] for index in spread(len(bank), rows)]
+    return chosen
+
+
+def _preview_faces(src: FaceBank, dst: FaceBank, names: Mapping[str, list[str]], device: torch.device) -> PreviewFaces:
+    """Pairs of faces, row by row; the shorter side begins again."""
+    rows = max(len(names["src"]), len(names["dst"]))
+    parts: list[Tensor] = []
+    for side, bank in (("src", src), ("dst", dst)):
+        indexes = [bank.names.index(name) for name in names[side]]
+        repeated = [indexes[row % len(indexes)] for row in range(rows)]
+        pictures, masks = bank.fetch(np.array(repeated, np.int64), device)
+        parts += [pictures, masks[:, :1]]
+    return PreviewFaces(*parts)
+
+
+def _fingerprint(names: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
