@@ -21,3 +21,12 @@ class MachineOptions(Options):
         group="Machine",
     )
     threads: int = option(0, "Processor threads for the networks; 0 chooses.", group="Machine", ge=0, le=1024)
+    cache_gb: float = option(
+        0.0,
+        "Memory for faces that are ready to be shown; what does not fit is read from the cache on disk. 0 takes a "
+        "quarter of what is free for each side.",
+        group="Machine",
+        unit="GB",
+        ge=0.0,
+        le=100_000.0,
+    )

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import field_validator
+
 from understudy.options import Options, option
+
+ALL_PERSONS = "all"
+"""What is typed for `persons` to have everybody again."""
 
 
 class SampleOptions(Options):
@@ -46,3 +53,35 @@ class SampleOptions(Options):
         le=1.0,
         live=True,
     )
+    persons: tuple[str, ...] = option(
+        (),
+        "Persons of a src faceset of several people that are trained on, parted by commas: the names of its sub-folders "
+        "or groups. Not given: all; the word all brings them back.",
+        group="Samples",
+    )
+    persons_equally: bool = option(
+        False,
+        "Show each person of a faceset of several people equally often, not each face.",
+        group="Samples",
+        live=True,
+    )
+    replay: float = option(
+        0.0,
+        "Share of each batch that is drawn from the tenth of the faces with the highest recent loss: for faces that "
+        "stay bad because they are rare. Wrong faces are shown more often too: sort them out first.",
+        group="Samples",
+        unit="share of the batch",
+        ge=0.0,
+        le=0.5,
+        live=True,
+    )
+
+    @field_validator("persons", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """Names parted by commas, in one text or in several."""
+        texts = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else None
+        if texts is None or not all(isinstance(text, str) for text in texts):
+            return value
+        names = tuple(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
+        return () if names == (ALL_PERSONS,) else names
