@@ -20,7 +20,7 @@ from understudy.networks.amp import AmpConfig
 from understudy.networks.families import FAMILIES, Config, Family, Swapper
 from understudy.networks.quick96 import Quick96Config
 from understudy.networks.saehd import SaehdConfig
-from understudy.training.losses import Objective, structure_filters
+from understudy.training.losses import DetailPowers, Objective, structure_filters
 from understudy.training.optimisers import Optimiser, OptimiserKind, optimiser_named
 from understudy.training.options import LrDropout, TrainOptions
 from understudy.training.precision import Precision
@@ -89,18 +89,21 @@ class Recipe:
         """The optimiser of a swapper of this class, or of a network that judges it; beside the weights, or, as
         `models_opt_on_gpu` says, with its moments in the computer's memory."""
         trained, constant = self.parted(net)
-        rates = self.rates(options)
-        return optimiser_named(rates.kind)(
+        made = optimiser_named(self.rates(options).kind)(
             trained,
             constants=constant,
-            lr=rates.lr,
-            lr_dropout=rates.dropout,
-            lr_period=rates.period,
-            clip_norm=1.0 if options.clipgrad else 0.0,
             compute=precision.torch_dtype,
             seed=seed,
             state_device=None if options.models_opt_on_gpu else torch.device("cpu"),
         )
+        self.tune(made, options)
+        return made
+
+    def tune(self, optimiser: Optimiser, options: TrainOptions) -> None:
+        """Set everything about an optimiser that may change between two steps, in place."""
+        rates = self.rates(options)
+        optimiser.lr, optimiser.lr_dropout, optimiser.lr_period = rates.lr, rates.dropout, rates.period
+        optimiser.clip_norm = 1.0 if options.clipgrad else 0.0
 
 
 def saehd_objective(config: SaehdConfig, options: TrainOptions, faithful: bool) -> Objective:
@@ -118,6 +121,7 @@ def saehd_objective(config: SaehdConfig, options: TrainOptions, faithful: bool) 
         frozen=() if options.random_warp or not config.archi.is_liae else ("inter_AB.",),
         background_outside_src=faithful,
         roughness_along_channels=faithful,
+        **detail_powers(options),
     )
 
 
@@ -131,12 +135,24 @@ def amp_objective(config: AmpConfig, options: TrainOptions, faithful: bool) -> O
         gan_on_dst=True,
         hold_dst_surroundings=True,
         roughness_along_channels=faithful,
+        **detail_powers(options),
     )
 
 
 def quick96_objective(config: Quick96Config, options: TrainOptions, faithful: bool) -> Objective:
     """The plain losses in the blurred mask."""
-    return Objective(filter_sizes=structure_filters(config.size, both=False), bare_blur=True)
+    filters = structure_filters(config.size, both=False)
+    return Objective(filter_sizes=filters, bare_blur=True, **detail_powers(options))
+
+
+def detail_powers(options: TrainOptions) -> DetailPowers:
+    """The losses of detail, for every class."""
+    return {
+        "ms_ssim": options.ms_ssim_power,
+        "frequency": options.frequency_power,
+        "gradient": options.gradient_power,
+        "laplacian": options.laplacian_power,
+    }
 
 
 def saehd_rates(options: TrainOptions) -> Rates:

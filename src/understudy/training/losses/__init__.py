@@ -11,7 +11,9 @@ from understudy.training.losses.blocks import (
     style,
     total_variation,
 )
+from understudy.training.losses.detail import frequency, gradient, laplacian, multiscale, scales_of
 from understudy.training.losses.drawing import (
+    DETAIL,
     Losses,
     Targets,
     background_style_loss,
@@ -23,9 +25,11 @@ from understudy.training.losses.drawing import (
     targets_of,
     weighted_sums,
 )
-from understudy.training.losses.objective import Objective, structure_filters
+from understudy.training.losses.objective import DetailPowers, Objective, structure_filters
 
 __all__ = [
+    "DETAIL",
+    "DetailPowers",
     "Losses",
     "Objective",
     "Targets",
@@ -37,9 +41,14 @@ __all__ = [
     "dssim_over",
     "dst_kept_calm",
     "face_style_loss",
+    "frequency",
     "gaussian_blur",
+    "gradient",
     "judged_as",
+    "laplacian",
     "mean_square",
+    "multiscale",
+    "scales_of",
     "soft_mask",
     "src_kept_calm",
     "structure_filters",

@@ -28,17 +28,34 @@ def dssim(target: Tensor, drawn: Tensor, filter_size: int) -> Tensor:
 
 def dssim_over(target: Tensor, drawn: Tensor, filter_sizes: Sequence[int]) -> Tensor:
     """The mean of `dssim` over several filter sizes: (B,C)."""
-    maps = torch.stack([target, drawn, target * drawn, target * target + drawn * drawn])
+    maps = _moments(target, drawn)
     values = [_dssim(_separable(maps, max(1, taps), 1.5, padding=0)) for taps in filter_sizes]
     return values[0] if len(values) == 1 else torch.stack(values).mean(0)
 
 
-def _dssim(filtered: Tensor) -> Tensor:
-    """(4,B,C,H,W): the filtered target, drawing, their product and the sum of their squares → (B,C)."""
+def similarity(target: Tensor, drawn: Tensor, filter_size: int) -> tuple[Tensor, Tensor]:
+    """The two factors of SSIM, as maps over where the window fits: of brightness, and of contrast and structure.
+
+    (B,C,H,W) pictures in 0..1 → (B,C,h,w) each, with h = H − filter_size + 1. The window is that of `dssim`.
+    """
+    return _similarity(_separable(_moments(target, drawn), filter_size, 1.5, padding=0))
+
+
+def _moments(target: Tensor, drawn: Tensor) -> Tensor:
+    """(4,B,C,H,W): both pictures, their product and the sum of their squares."""
+    return torch.stack([target, drawn, target * drawn, target * target + drawn * drawn])
+
+
+def _similarity(filtered: Tensor) -> tuple[Tensor, Tensor]:
+    """Filtered `_moments` (4,B,C,h,w) → brightness, contrast and structure."""
     mean_target, mean_drawn, product, squares = filtered.unbind(0)
     means, powers = 2 * mean_target * mean_drawn, mean_target.square() + mean_drawn.square()
-    luminance = (means + 1e-4) / (powers + 1e-4)
-    contrast = (2 * product - means + 9e-4) / (squares - powers + 9e-4)
+    return (means + 1e-4) / (powers + 1e-4), (2 * product - means + 9e-4) / (squares - powers + 9e-4)
+
+
+def _dssim(filtered: Tensor) -> Tensor:
+    """Filtered `_moments` (4,B,C,h,w) → (B,C)."""
+    luminance, contrast = _similarity(filtered)
     return (1 - (luminance * contrast).mean((-2, -1))) / 2
 
 

@@ -22,6 +22,7 @@ from understudy.training.losses.blocks import (
     style,
     total_variation,
 )
+from understudy.training.losses.detail import frequency, gradient, laplacian, multiscale
 from understudy.training.losses.objective import Objective
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from understudy.training.samples import Batch
 
 Losses = dict[str, Tensor]
+
+DETAIL = {"ms_ssim": multiscale, "frequency": frequency, "gradient": gradient, "laplacian": laplacian}
+"""Losses of detail by their name, which is also that of their power in `Objective`."""
 
 
 class Targets(NamedTuple):
@@ -67,7 +71,8 @@ def drawn_inside(drawn: Reconstruction, targets: Targets, objective: Objective) 
 
 
 def drawing_losses(drawn: Reconstruction, inside: Tensor, targets: Targets, objective: Objective) -> Losses:
-    """What every class has: structure (DSSIM, 0..1), pixel (mean square), mask, and eyes and mouth where asked for."""
+    """What every class has: structure (DSSIM, 0..1), pixel (mean square) and mask, and where asked for eyes and mouth
+    and the losses of detail."""
     drawn_mask = torch.cat([drawn.src_mask, drawn.dst_mask])
     both = {
         "structure": dssim_over(targets.inside, inside, objective.filter_sizes).mean(1),
@@ -77,6 +82,7 @@ def drawing_losses(drawn: Reconstruction, inside: Tensor, targets: Targets, obje
     if targets.eyes_mouth is not None:
         face = torch.cat([drawn.src_src, drawn.dst_dst])
         both["eyes_mouth"] = ((targets.picture - face) * targets.eyes_mouth).abs().mean((1, 2, 3))
+    both |= {kind: loss(targets.inside, inside) for kind, loss in DETAIL.items() if getattr(objective, kind)}
     return {f"{person}_{kind}": part for kind, value in both.items() for person, part in _of_each(value).items()}
 
 

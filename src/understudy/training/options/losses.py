@@ -77,3 +77,36 @@ class LossOptions(Options):
         le=100.0,
         live=True,
     )
+    ms_ssim_power: float = option(
+        0.0,
+        "Compare structure at several sizes at once as well, for large features that drift; 1 pulls as strongly as the "
+        "plain comparison does.",
+        group="Losses",
+        ge=0.0,
+        le=10.0,
+        live=True,
+    )
+    frequency_power: float = option(
+        0.0,
+        "Look for waves that the drawing lacks, the worst first, 0.1 to 1: patterns and fine hair.",
+        group="Losses",
+        ge=0.0,
+        le=10.0,
+        live=True,
+    )
+    gradient_power: float = option(
+        0.0,
+        "Compare edges, their place and strength, 0.1 to 1: crisp lines of eyes, teeth and nose.",
+        group="Losses",
+        ge=0.0,
+        le=10.0,
+        live=True,
+    )
+    laplacian_power: float = option(
+        0.0,
+        "Compare detail of every size by itself, 0.1 to 1: sharpness at little cost, and more even than edges alone.",
+        group="Losses",
+        ge=0.0,
+        le=10.0,
+        live=True,
+    )
