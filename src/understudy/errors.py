@@ -7,7 +7,8 @@
     ├── MediaError             ├── MissingFootage · UnreadableMedia · UnsupportedMedia · NoFrames · EncodingFailed
     ├── FacesetError           ├── EmptyFaceset · UnreadableFace · NoFacesFound
     ├── EngineError            ├── MissingEngine · MissingExtra
-    ├── ModelError             ├── MissingModel · CorruptCheckpoint · IncompatibleModel · TrainingDiverged
+    ├── ModelError             ├── MissingModel · CorruptCheckpoint · IncompatibleModel · TrainingDiverged ·
+    │                      ProcessLost · OutOfMemory
     ├── JobError               a running job cannot be reached, or refuses
     ├── UnsafeFile             a file from outside that asked for more than plain data
     └── Interrupted            stopped on request; the same command resumes (exit code 130)
@@ -145,6 +146,14 @@ class IncompatibleModel(ModelError):
 
 class TrainingDiverged(ModelError):
     """The loss is no longer a finite number."""
+
+
+class ProcessLost(ModelError):
+    """One of several processes that train a model together is gone."""
+
+
+class OutOfMemory(ModelError):
+    """Not even the smallest batch fits into the memory that is there."""
 
 
 class JobError(UnderstudyError):

@@ -15,6 +15,25 @@ class MachineOptions(Options):
         group="Machine",
     )
     device: str = option("auto", "Where to train: auto, cpu, cuda:0, mps.", group="Machine")
+    devices: str = option(
+        "",
+        "Several devices of this machine, which share each batch: 0,1 for these graphics cards, 2 for so many of them or, "
+        "with --device cpu, for so many processes, all for every card. Nothing: the one of --device.",
+        group="Machine",
+    )
+    shard: bool = option(
+        False,
+        "With several devices: keep a part of the optimiser's state on each instead of all of it on every one.",
+        group="Machine",
+    )
+    team_timeout: float = option(
+        10.0,
+        "With several devices or machines: how long one that says nothing is waited for.",
+        group="Machine",
+        unit="min",
+        ge=0.1,
+        le=1440.0,
+    )
     precision: PrecisionChoice = option(
         PrecisionChoice.AUTO,
         "Arithmetic of the networks. auto measures once what this machine gains from.",
