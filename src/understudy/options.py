@@ -6,6 +6,9 @@ class FrameOptions(Options):
 
 from __future__ import annotations
 
+import types
+import typing
+from enum import Enum
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -61,6 +64,23 @@ def meta_of(field: FieldInfo) -> dict[str, Any]:
     extra = field.json_schema_extra
     found = extra.get(META_KEY, {}) if isinstance(extra, dict) else {}
     return dict(found) if isinstance(found, dict) else {}
+
+
+def limits_of(field: FieldInfo) -> str:
+    """What a value may be, for a person: `0 to 5`, `more than 0`, `n, y or cpu`, `on or off`; empty for anything."""
+    annotation = field.annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        annotation = next(member for member in typing.get_args(annotation) if member is not type(None))
+    if annotation is bool:
+        return "on or off"
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        *most, last = [str(member.value) for member in annotation]
+        return f"{', '.join(most)} or {last}" if most else last
+    words = {"ge": "{} or more", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+    ends = {key: getattr(item, key) for item in field.metadata for key in words if getattr(item, key, None) is not None}
+    if {"ge", "le"} <= set(ends):
+        return f"{ends['ge']} to {ends['le']}"
+    return ", ".join(words[key].format(end) for key, end in ends.items())
 
 
 def _readable(error: ValidationError) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from understudy.stages.model_start import pretrained_record, start_from_pretrain
 from understudy.stages.models import RESERVED_NAMES
 from understudy.stages.result import StageResult
 from understudy.training.bank import FaceBank
+from understudy.training.changes import changed
+from understudy.training.commands import Commands
 from understudy.training.critics import require_patch_that_fits
 from understudy.training.launching import launch
 from understudy.training.loop import train_loop
@@ -27,9 +31,10 @@ from understudy.training.model_config import new_config, require_same_config
 from understudy.training.models import ModelRecord, is_model, new_record, read_record, write_record
 from understudy.training.new import create_model
 from understudy.training.opening import open_session
-from understudy.training.options import CONFIG_OPTIONS, NOT_YET, TrainOptions, flag_of
+from understudy.training.options import NOT_YET, TrainOptions, flag_of
 from understudy.training.recipes import config_from_plain, recipe_for
 from understudy.training.session import Session
+from understudy.training.state import Ended
 from understudy.workspace import Workspace
 
 MEAN_OVER = 100
@@ -43,11 +48,12 @@ def train(
     *,
     report: Report = silent,
     stop: Stop = never,
+    commands: Commands | None = None,
 ) -> StageResult:
     """Train the model `name`, made on its first run, up to the target iteration or until stopped, and save it.
 
     Options that are not given keep the values of the model's last run. Flat files of the reference that have this name
-    are imported first and left as they are.
+    are imported first and left as they are. `commands`: what people ask of it while it runs.
     Raises EmptyFaceset, Busy when another process trains the model, CorruptCheckpoint, TrainingDiverged, DiskFull, and
     Interrupted after `stop`, with everything saved.
     """
@@ -73,13 +79,14 @@ def train(
             folder, record, resolved, faces.src, faces.dst, fabric=launch(resolved.device), report=report
         )
         # Now that they have proved to work here; what is not known here is kept for the way back.
-        write_record(folder, record.with_options({**record.options, **_stored(resolved)}))
+        write_record(folder, record.with_options({**record.options, **resolved.stored()}))
         report(Note(_opening(name, session, faces)))
         before = session.state.iteration
         trained_from = time.perf_counter()
-        state = train_loop(session, resolved, report=report, stop=stop)
+        with _listening(commands, name, session):
+            state, ended = train_loop(session, report=report, stop=stop, commands=commands)
         seconds = time.perf_counter() - trained_from
-    if resolved.target_iter == 0 or not state.reached(resolved.target_iter):
+    if ended is Ended.STOPPED:
         raise Interrupted(
             f"Training of {name} stopped at iteration {state.iteration}; everything is saved.",
             hint="Train it again, and it goes on from there.",
@@ -103,6 +110,7 @@ def train(
             "model": name,
             "class": record.model_class,
             "iteration": state.iteration,
+            "ended": str(ended),
             "losses": {key: round(value, 5) for key, value in session.history.means(MEAN_OVER).items()},
         },
     )
@@ -253,9 +261,18 @@ def _kind_of(record: ModelRecord) -> str:
     return f"{' '.join(filter(None, [record.model_class, archi]))} models"
 
 
-def _stored(options: TrainOptions) -> dict[str, Any]:
-    """What the next run falls back on."""
-    return options.model_dump(mode="json", exclude={"model", "pretrained", *CONFIG_OPTIONS})
+@contextlib.contextmanager
+def _listening(commands: Commands | None, name: str, session: Session) -> Iterator[None]:
+    """Accept commands while the block runs."""
+    if commands is None:
+        yield
+        return
+    fixed = session.recipe.fixed(session.config)
+    commands.attend(name, session.options, lambda now, given: changed(now, given, fixed, session.config))
+    try:
+        yield
+    finally:
+        commands.leave()
 
 
 def _opening(name: str, session: Session, faces: Faces) -> str:

@@ -46,16 +46,25 @@ def saved_tensors(learner: Learner, at_rest: AtRest) -> tuple[dict[str, Tensor],
 def restore(learner: Learner, found: Checkpoint, report: Report = silent) -> AtRest:
     """Put a saved state into a learner, all but the swapper's own weights; what of it is not in use now.
 
-    A network that judges, and of which the saved one has another size, begins anew, with a note.
     Raises CorruptCheckpoint for a moment of a wrong shape.
     """
     stored = found.optimiser or {}
     if stored:
         _notes(learner.optimiser.load_state_dict({k: v for k, v in stored.items() if "/" not in k}), report)
+    return restore_critics(learner, found.weights, stored, report)
+
+
+def restore_critics(
+    learner: Learner, saved: Mapping[str, Tensor], stored: Mapping[str, Tensor], report: Report = silent
+) -> AtRest:
+    """Put the saved weights and moments of the networks that judge into those of a learner; what of it is not in use.
+
+    One of which the saved one has another size begins anew, with a note.
+    """
     weights: dict[str, Tensor] = {}
     moments: dict[str, Tensor] = {}
     for name in CRITICS:
-        its_weights, its_moments = _of(name, ".", found.weights), _of(name, "/", stored)
+        its_weights, its_moments = _of(name, ".", saved), _of(name, "/", stored)
         critic = learner.critics.get(name)
         if critic is None:
             weights |= {f"{name}.{key}": tensor for key, tensor in its_weights.items()}

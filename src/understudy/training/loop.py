@@ -13,10 +13,11 @@ from understudy.errors import TrainingDiverged
 from understudy.report import Metrics, Progress, Report, Stop, never, silent
 from understudy.training.checkpoints import DIVERGED_HINT
 from understudy.training.clock import Clock
+from understudy.training.commands import Commands
+from understudy.training.desk import Desk
 from understudy.training.history import History
-from understudy.training.options import TrainOptions
 from understudy.training.session import Session
-from understudy.training.state import TrainState
+from understudy.training.state import Ended, TrainState
 
 STEP_NAME = "Training"
 PROGRESS_SECS = 0.2
@@ -24,40 +25,52 @@ HISTORY_LOSSES = ("src", "dst")
 """What the history keeps: the sums that the reference reports for each person. The rest is reported as it happens."""
 
 
-def train_loop(session: Session, options: TrainOptions, *, report: Report = silent, stop: Stop = never) -> TrainState:
-    """Train until the target iteration or until `stop()`, and leave everything saved. Returns where training is then.
+def train_loop(
+    session: Session, *, report: Report = silent, stop: Stop = never, commands: Commands | None = None
+) -> tuple[TrainState, Ended]:
+    """Train until the target iteration, a plateau or until `stop()`, and leave everything saved.
 
+    Returns where training is then, and why it ended. `commands`: what people ask meanwhile.
     Raises TrainingDiverged when a loss is no finite number; the saved states are those from before.
     """
-    state, saving = session.state, SaveClock(options.save_minutes, first=session.is_new)
-    clock, journal = Clock(), Journal(session.history)
-    progress = ProgressClock(state.iteration, options.target_iter, report)
+    state, saving = session.state, SaveClock(first=session.is_new)
+    clock, journal, desk = Clock(), Journal(session.history), Desk(session, commands, report)
+    progress = ProgressClock(state.iteration, report)
+    ended: Ended | None = None
 
-    while not state.reached(options.target_iter) and not stop():  # 0: until stopped
-        with clock.data():
-            batch = next(session.batches)
-        losses = session.step(batch)  # {"src": (), "dst": (), …}: still on the device
-        state = state.after(session.batch_size)
-        journal.note(state.iteration, losses)
-        progress.advance(state.iteration)
+    while (ended := session.reason_to_end(state)) is None and not (stop() or desk.stopping):
+        if not desk.paused:
+            with clock.data():
+                batch = next(session.batches)
+            losses = session.step(batch)  # {"src": (), "dst": (), …}: still on the device
+            state = state.after(session.batch_size)
+            journal.note(state.iteration, losses)
+            progress.advance(state.iteration, session.options.target_iter)
+        desk.attend(state)  # from here on the options may be others
 
-        drawing, keeping = state.due(options.preview_every), saving.due()
-        if state.due(session.log_every) or drawing or keeping:
+        evaluating = session.evaluation_due(state)
+        drawing = desk.draw or state.due(session.options.preview_every)
+        keeping = desk.save or saving.due(session.options.save_minutes)
+        if journal and (state.due(session.log_every) or evaluating or drawing or keeping):
             values = journal.read()  # the one place where the device and Python wait for each other
             report(Metrics(state.iteration, {**values, **clock.read()}))
+        if evaluating:
+            session.evaluate(state, report)
         if drawing:
-            session.draw(state, report)
+            session.draw(state, report, again=desk.draw)
         if keeping:
             session.save(state, report)
             saving.done()
-        if drawing or keeping:
+        if desk.back_up:
+            session.back_up(state, report)
+        if evaluating or drawing or keeping or desk.paused:
             clock.skip()
 
     journal.read()
     session.save(state, report)
     session.draw(state, report)
-    progress.end(state.iteration)
-    return state
+    progress.end(state.iteration, session.options.target_iter)
+    return state, ended or Ended.STOPPED
 
 
 class Journal:
@@ -66,6 +79,9 @@ class Journal:
     def __init__(self, history: History) -> None:
         self._history = history
         self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
+
+    def __len__(self) -> int:
+        return len(self._pending)
 
     def note(self, iteration: int, losses: Mapping[str, Tensor]) -> None:
         """Remember the losses of an iteration; each is a scalar tensor."""
@@ -105,13 +121,12 @@ class SaveClock:
     """When to save: every so many minutes, and right after the first iteration of a new model, so that a disk without
     room or permission shows at once and not after the first interval."""
 
-    def __init__(self, minutes: float, *, first: bool) -> None:
-        self._interval_secs = minutes * 60
+    def __init__(self, *, first: bool) -> None:
         self._first = first
-        self._last = time.monotonic()
+        self._last = time.monotonic()  # a clock that is set back or forth neither causes nor skips a save
 
-    def due(self) -> bool:
-        return self._first or time.monotonic() - self._last >= self._interval_secs
+    def due(self, minutes: float) -> bool:
+        return self._first or time.monotonic() - self._last >= minutes * 60
 
     def done(self) -> None:
         self._first, self._last = False, time.monotonic()
@@ -120,21 +135,21 @@ class SaveClock:
 class ProgressClock:
     """Reports the iteration a few times a second, with a rate that leaves out the first one's start-up."""
 
-    def __init__(self, start: int, target_iter: int, report: Report) -> None:
-        self._start, self._total, self._report = start, target_iter or None, report
+    def __init__(self, start: int, report: Report) -> None:
+        self._start, self._report = start, report
         self._first_at: float | None = None
         self._last_report_at = -math.inf
 
-    def advance(self, iteration: int) -> None:
+    def advance(self, iteration: int, target_iter: int) -> None:
         now = time.perf_counter()
         self._first_at = self._first_at or now
         if now - self._last_report_at >= PROGRESS_SECS:
             self._last_report_at = now
-            self.end(iteration)
+            self.end(iteration, target_iter)
 
-    def end(self, iteration: int) -> None:
+    def end(self, iteration: int, target_iter: int) -> None:
         """Report now, whatever the clock says."""
-        self._report(Progress(STEP_NAME, iteration, self._total, "iterations", self.rate(iteration)))
+        self._report(Progress(STEP_NAME, iteration, target_iter or None, "iterations", self.rate(iteration)))
 
     def rate(self, iteration: int) -> float | None:
         """Iterations per second between the first finished one and now; None until two are done."""

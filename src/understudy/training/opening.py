@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from understudy.networks.families import Config
 from understudy.records import PrecisionChoice
 from understudy.report import Note, Report, silent
+from understudy.training.applying import augmentation_of, critics_of, repeat_every_of
 from understudy.training.bank import FaceBank
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
-from understudy.training.critics import SALTS, Critic, critic_networks
 from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.history import History
 from understudy.training.learner_state import AtRest, restore
@@ -27,11 +27,10 @@ from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision, choose, machine
 from understudy.training.preview import PreviewFaces, rows_for, spread
 from understudy.training.recipes import Recipe, config_from_plain, recipe_for
-from understudy.training.samples import Augmentation, BatchSource
+from understudy.training.samples import BatchSource
 from understudy.training.session import Session
 from understudy.training.state import TrainState
 from understudy.training.step import Learner, prepare
-from understudy.training.warp import Ranges
 from understudy.training.weights import load_weights
 
 
@@ -74,6 +73,8 @@ def open_session(
         options,
         fabric,
         recipe,
+        config,
+        record.imported,
         learner,
         at_rest,
         batches,
@@ -105,18 +106,12 @@ def _learner(
     net = recipe.build(config, torch.Generator().manual_seed(seed))
     if found is not None:
         load_weights(net, found)
-    judging = critic_networks(config, options, seed)
-    for network in (net, *judging.values()):
-        prepare(network, precision, device)
-    critics = {
-        name: Critic(critic, recipe.optimiser(critic, options, precision, seed=seed + SALTS[name]))
-        for name, critic in judging.items()
-    }
+    prepare(net, precision, device)
     return Learner(
         net,
         recipe.optimiser(net, options, precision, seed=seed),
         recipe.objective(config, options, faithful),
-        critics,
+        critics_of(recipe, config, options, precision, device, seed=seed),
         seed,
     )
 
@@ -124,21 +119,13 @@ def _learner(
 def _batches(
     recipe: Recipe, options: TrainOptions, faithful: bool, src: FaceBank, dst: FaceBank, device: torch.device
 ) -> BatchSource:
-    ranges = Ranges(scale=recipe.scale_range).times(options.random_transform)
     return BatchSource(
         src,
         dst,
         batch_size=options.batch_size,
         seed=options.seed,
-        augmentation=Augmentation(
-            ranges=ranges,
-            random_warp=options.random_warp,
-            flip_src=options.random_src_flip,
-            flip_dst=options.random_dst_flip,
-            hsv_power=options.random_hsv_power,
-            faithful=faithful,
-        ),
-        repeat_every=recipe.repeat_every if options.random_warp else 0,  # the repeat is there to show unbent faces
+        augmentation=augmentation_of(recipe, options, faithful),
+        repeat_every=repeat_every_of(recipe, options),
         uniform_yaw=options.uniform_yaw,
         device=device,
     )

@@ -119,8 +119,27 @@ class BatchSource:
         self._start()
         self.iteration, self.fresh, self.position = (int(state[key]) for key in ("iteration", "fresh", "position"))
 
+    def configure(
+        self,
+        *,
+        augmentation: Augmentation,
+        batch_size: int,
+        repeat_every: int,
+        uniform_yaw: bool,
+        banks: tuple[FaceBank, FaceBank] | None = None,
+    ) -> None:
+        """Draw otherwise from the next batch on, as a source made with these would from here. banks: src, dst."""
+        self.augmentation, self.batch_size, self.repeat_every = augmentation, batch_size, repeat_every
+        self._banks = banks or self._banks
+        if banks or uniform_yaw != self.uniform_yaw:
+            self.uniform_yaw = uniform_yaw
+            self._deal()
+
     def _start(self) -> None:
         self.iteration = self.fresh = self.position = 0
+        self._deal()
+
+    def _deal(self) -> None:
         self._samplers = [self._sampler(bank, seed_of(self.seed, side)) for side, bank in enumerate(self._banks)]
 
     def _sampler(self, bank: FaceBank, seed: int) -> Sampler | YawSampler:

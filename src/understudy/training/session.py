@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
+from understudy.networks.families import Config
 from understudy.report import Note, Preview, Report, silent
+from understudy.training import applying
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.history import CURVE_NAME, History, draw_curve
 from understudy.training.learner_state import AtRest, saved_tensors
+from understudy.training.models import read_record, write_record
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision, machine
 from understudy.training.preview import PreviewFaces, save_previews
 from understudy.training.recipes import Recipe
 from understudy.training.samples import Batch, BatchSource
-from understudy.training.state import TrainState
+from understudy.training.state import Ended, TrainState
 from understudy.training.step import Learner
 
 GPU_LOG_EVERY = 10
@@ -28,12 +31,18 @@ GPU_LOG_EVERY = 10
 
 @dataclass(eq=False)
 class Session:
-    """One model in training. `open_session` makes it; `train_loop` runs it. One process at a time may."""
+    """One model in training. `open_session` makes it; `train_loop` runs it. One process at a time may.
+
+    options: as they are now; `apply` changes them. imported: whether the model began in another program. Everything
+    that options decide is derived from them by functions, in `applying.py`, so that it can change while training runs.
+    """
 
     folder: Path
     options: TrainOptions
     fabric: Fabric
     recipe: Recipe
+    config: Config
+    imported: bool
     learner: Learner
     at_rest: AtRest
     batches: BatchSource
@@ -56,6 +65,36 @@ class Session:
     @property
     def batch_size(self) -> int:
         return self.batches.batch_size
+
+    @property
+    def faithful(self) -> bool:
+        """Whether the reference's quirks are kept: as the options say, else on for imported models."""
+        return self.imported if self.options.faithful is None else self.options.faithful
+
+    def net_for_use(self) -> nn.Module:
+        """The network that is drawn with, evaluated and merged."""
+        return self.learner.net
+
+    def apply(self, options: TrainOptions, report: Report = silent) -> None:
+        """Go on with other options from the next iteration on."""
+        applying.apply(self, options, report)
+
+    def note_change(self, state: TrainState, told: str) -> None:
+        """Keep the present options for the next run, and the sentence of what changed, in `model.json`."""
+        record = read_record(self.folder)
+        record = record.with_options({**record.options, **self.options.stored()})
+        write_record(self.folder, record.with_event("options", f"Before iteration {state.iteration + 1}: {told}."))
+
+    def reason_to_end(self, state: TrainState) -> Ended | None:
+        """Why training is over at this point; None while it is not."""
+        return Ended.TARGET if state.reached(self.options.target_iter) else None
+
+    def evaluation_due(self, state: TrainState) -> bool:
+        """Whether the model is measured after this iteration."""
+        return False
+
+    def evaluate(self, state: TrainState, report: Report = silent) -> None:
+        """Measure the model on faces that it never learns from."""
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Learn from one batch; its losses as scalars on the device."""
@@ -81,17 +120,23 @@ class Session:
         weights, optimiser = saved_tensors(self.learner, self.at_rest)
         generation = self.store.save(state.iteration, weights=weights, optimiser=optimiser, state=body)
         self._saved_at = state.iteration
+        report(Note(f"Saved at iteration {state.iteration}.", "debug", item=generation.name))
         hours = self.options.autobackup_hour
         if hours and time.monotonic() - self._backup_clock >= hours * 3600:
-            self.store.back_up(generation)
+            self.back_up(state, report)
             self._backup_clock = time.monotonic()
-        report(Note(f"Saved at iteration {state.iteration}.", "debug", item=generation.name))
 
-    def draw(self, state: TrainState, report: Report = silent) -> None:
-        """Draw the previews and the loss curve, unless that was done for this iteration."""
-        if state.iteration == self._drawn_at:
+    def back_up(self, state: TrainState, report: Report = silent) -> None:
+        """Save, and keep what is saved beyond the turn of the newest."""
+        self.save(state, report)
+        kept = self.store.back_up(self.store.folder / f"{state.iteration:09d}")
+        report(Note(f"Backup of iteration {state.iteration}.", item=kept.name))
+
+    def draw(self, state: TrainState, report: Report = silent, *, again: bool = False) -> None:
+        """Draw the previews and the loss curve, unless that was done for this iteration and is not wanted again."""
+        if state.iteration == self._drawn_at and not again:
             return
-        net = self.learner.net
+        net = self.net_for_use()
         net.eval()
         sheets = self.recipe.previews(net, self.preview_faces)
         net.train()

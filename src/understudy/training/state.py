@@ -1,8 +1,17 @@
-"""How far training is, as one record."""
+"""How far training is, as one record, and why it ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class Ended(StrEnum):
+    """Why a training ended: at its target iteration, because nothing got better any more, or on request."""
+
+    TARGET = "target"
+    PLATEAU = "plateau"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True)
