@@ -1,4 +1,4 @@
-"""How long and on what a training goes."""
+"""How long a training goes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from understudy.options import Options, option
 
 
 class CourseOptions(Options):
-    """End, batch and faces of a training."""
+    """End and batch of a training."""
 
     target_iter: int = option(
         0, "Train up to this iteration; 0 trains until stopped.", group="Training", unit="iterations", ge=0, live=True
@@ -17,14 +17,6 @@ class CourseOptions(Options):
         group="Training",
         ge=1,
         le=512,
-    )
-    hold_out: float = option(
-        0.0,
-        "Share of each faceset, the last faces in frame order, that is never trained on.",
-        group="Training",
-        unit="share of the faces",
-        ge=0.0,
-        le=0.5,
     )
     seed: int = option(
         0, "Start of all random draws; the same seed trains the same model.", group="Training", ge=0, le=2**31 - 1
