@@ -85,6 +85,9 @@ TREE: dict[str, Leaf | Branch] = {
         },
     ),
     "train": Leaf("model:train", "Train a model; makes it when there is none of that name."),
+    "train-control": Leaf(
+        "train_control:train_control", "Change or steer a training that runs: set, save, backup, preview, pause, …"
+    ),
     "model": Branch(
         "Models: see what is there, look after it, hand it on.",
         {

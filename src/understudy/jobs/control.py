@@ -11,16 +11,19 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
-from understudy.errors import JobError
+from understudy.errors import InvalidOption, JobError, UnderstudyError, UsageError
 from understudy.jobs.folder import Job
 
 MESSAGE_BYTES = 65536
 ANSWER_SECS = 5.0
+
+_REFUSALS: Mapping[str, type[UnderstudyError]] = {"invalid-option": InvalidOption, "usage-error": UsageError}
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 """Carries out one command; its answer's fields go beside "ok"."""
@@ -37,7 +40,8 @@ def serving(key: bytes, handlers: Mapping[str, Handler]) -> Iterator[str]:
 def send(job: Job, command: str, **fields: Any) -> dict[str, Any]:
     """Send one command and return the answer's fields.
 
-    Raises JobError when the job does not listen (any more), or refuses the command.
+    Raises JobError when the job does not listen (any more), or refuses the command; InvalidOption or UsageError where
+    it is what was asked that is wrong.
     """
     address = job.address
     if address is None:
@@ -55,7 +59,8 @@ def send(job: Job, command: str, **fields: Any) -> dict[str, Any]:
             job=job.id,
         ) from error
     if not answer.get("ok"):
-        raise JobError(str(answer.get("message", "The job refused.")), hint=str(answer.get("hint", "")), job=job.id)
+        refusal = _REFUSALS.get(str(answer.get("code")), JobError)
+        raise refusal(str(answer.get("message", "The job refused.")), hint=str(answer.get("hint", "")), job=job.id)
     return {name: value for name, value in answer.items() if name != "ok"}
 
 
@@ -81,8 +86,19 @@ def _answer(connection: Connection, handlers: Mapping[str, Handler]) -> None:
         answer: dict[str, Any] = {"ok": False, "message": "A command is a JSON object with a field named command."}
     else:
         handler = handlers.get(command) if isinstance(command, str) else None
-        answer = {"ok": True, **handler(message)} if handler else _unknown(command, handlers)
+        answer = _handled(handler, message) if handler else _unknown(command, handlers)
     connection.send_bytes(json.dumps(answer).encode())
+
+
+def _handled(handler: Handler, message: dict[str, Any]) -> dict[str, Any]:
+    """What a handler answers, or its refusal. A fault of it is told to who asked: the next one is to be heard too."""
+    try:
+        return {"ok": True, **handler(message)}
+    except UnderstudyError as error:
+        return {"ok": False, **error.as_json()}
+    except Exception as error:
+        traceback.print_exc()
+        return {"ok": False, "message": f"The job could not do that: {error}", "hint": "Its log holds the traceback."}
 
 
 def _unknown(command: Any, handlers: Mapping[str, Handler]) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from typing import Any
 
 from understudy.errors import Interrupted, UnderstudyError, UsageError
 from understudy.files import error_of
-from understudy.jobs.control import serving
+from understudy.jobs.control import Handler, serving
 from understudy.jobs.events import EventLog
 from understudy.jobs.folder import Job, JobResult, Request
 from understudy.report import Report
+from understudy.training.commands import CommandKind, Commands
 
 
 class StopRequest:
@@ -49,19 +50,25 @@ def main(folder: str) -> int:
     signal.signal(signal.SIGTERM, stop.ask)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with serving(job.key, {"stop": stop.ask, "ping": lambda message: {"pid": os.getpid()}}) as address:
+    handlers: dict[str, Handler] = {"stop": stop.ask, "ping": lambda message: {"pid": os.getpid()}}
+    with serving(job.key, handlers) as address:
         job.claim(address)
         events = EventLog(job.events)
-        result = run(job.request, events, stop)
+        result = run(job.request, events, stop, handlers)
         events.close()
         job.finish(result)
     return result.exit_code
 
 
-def run(request: Request, report: Report, stop: StopRequest) -> JobResult:
-    """Call the stage and put what came of it into the form of a result; only a door catches everything."""
+def run(request: Request, report: Report, stop: StopRequest, handlers: dict[str, Handler]) -> JobResult:
+    """Call the stage and put what came of it into the form of a result; only a door catches everything.
+
+    A stage that takes commands answers them from here on: `handlers` get its own.
+    """
     try:
         stage, arguments = resolve(request)
+        if "commands" in inspect.signature(stage).parameters:
+            arguments["commands"] = _listening(handlers)
         body = stage(**arguments, report=report, stop=stop).as_json()
         if stop.noticed:
             raise Interrupted("Stopped on request; everything done so far is kept.", hint="The same command resumes.")
@@ -76,6 +83,14 @@ def run(request: Request, report: Report, stop: StopRequest) -> JobResult:
         last = traceback.format_exception_only(error)[-1].strip()
         return JobResult({"ok": False, "error": {"code": "internal-error", "message": last, "hint": ""}}, 1)
     return JobResult(body, 0)
+
+
+def _listening(handlers: dict[str, Handler]) -> Commands:
+    """The commands of a training, answered on the job's socket; `stop` stays the job's own."""
+    commands = Commands()
+    handlers |= {str(kind): commands.offer for kind in CommandKind if kind is not CommandKind.STOP}
+    handlers["ping"] = lambda message: {"pid": os.getpid(), **commands.state()}
+    return commands
 
 
 def resolve(request: Request) -> tuple[Callable[..., Any], dict[str, Any]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from understudy.errors import JobError
+from understudy.errors import InvalidOption, JobError
 from understudy.training.options import TrainOptions
 
 
@@ -72,13 +72,15 @@ class Commands:
 
         Raises InvalidOption when an option cannot be set so, JobError when the training does not listen (yet).
         """
-        kind = CommandKind(message["command"])
+        kind, given = CommandKind(message["command"]), message.get("options") or {}
+        if not isinstance(given, Mapping):
+            raise InvalidOption("Options are given by name.", hint='Such as {"gan_power": 0.1}.')
         with self._arrived:
             if self._check is None:
                 raise JobError("The training is still being prepared, or about to end.", hint="Try again in a moment.")
             command, more = Command(kind), {}
             if kind is CommandKind.SET:
-                before, self._options = self._options, self._check(self._options, message.get("options") or {})
+                before, self._options = self._options, self._check(self._options, given)
                 command = Command(kind, self._options)
                 more = {"changed": differences(before, self._options)}
             self._waiting.append(command)
