@@ -95,6 +95,18 @@ def available_memory() -> int:
     return min(free, max(0, limit[0] - used[0])) if limit and used else free
 
 
+def free_memory(device: str) -> int:
+    """Bytes that could be taken on a device now: of a graphics card what no program holds and what torch holds unused,
+    else main memory."""
+    if device.partition(":")[0] != "cuda":
+        return available_memory()
+    import torch
+
+    where = torch.device(device)
+    held = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+    return int(torch.cuda.mem_get_info(where)[0]) + held
+
+
 @lru_cache(maxsize=1)
 def cpu_model() -> str:
     """The processor's name, such as `AMD EPYC`, as far as the system tells."""

@@ -65,13 +65,17 @@ def training_memory(
     precision: Precision,
     *,
     batch_size: int,
+    in_pieces: bool = False,
+    sharers: int = 1,
     device: str = "cpu",
     faithful: bool = False,
 ) -> MemoryNeed:
     """What training takes at its peak, in bytes.
 
     config: as `model.json` holds it. options: decide losses, judges and the optimiser; their batch size does not count.
-    device: cpu, cuda, …; moments in the computer's memory (`models_opt_on_gpu` off) do not count on a GPU.
+    in_pieces: the `batch_size` samples are a piece of a batch, beside the gradients of other pieces. sharers: processes
+    that hold a part of the moments each. device: cpu, cuda, …; moments in the computer's memory (`models_opt_on_gpu`
+    off) do not count on a GPU.
     Raises IncompatibleModel for a class that cannot be trained, InvalidOption for a GAN patch size that does not fit.
     """
     recipe = recipe_for(model_class)
@@ -93,8 +97,9 @@ def training_memory(
     width = precision.torch_dtype.itemsize
     copies = 0 if width == 4 else every * width
     gradients = width * _count(_trained(net, recipe).values())
-    peak = max(live.peak, there.peak + gradients) if device.partition(":")[0] == "cpu" else live.peak
-    parts = (4 * every, trained * per_weight if kept_here else 0, copies, peak)
+    together = in_pieces or device.partition(":")[0] == "cpu"
+    peak = max(live.peak, there.peak + gradients) if together else live.peak
+    parts = (4 * every, trained * per_weight // sharers if kept_here else 0, copies, peak)
     return MemoryNeed(*parts, overhead=_overhead(sum(parts), device))
 
 
