@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from understudy.training.optimisers import Optimiser, base, optimiser_named
+from understudy.training.optimisers import Optimiser, optimiser_named, parts
 from understudy.training.optimisers.dropout import Dropout
 
 WEIGHT_TOLERANCE = 2.5e-7
@@ -51,8 +51,8 @@ def test_trajectories(golden: Path, way: str, monkeypatch: pytest.MonkeyPatch) -
         pytest.skip(f"no optimiser trajectories in {folder}")
     configs = json.loads((folder / "config.json").read_text())
     assert configs
-    monkeypatch.setattr(base, "PIECE", 7)  # tensors of 5 to 12 numbers: pieces with parts of two of them
-    monkeypatch.setattr(base, "VISIT", 13)
+    monkeypatch.setattr(parts, "PIECE", 7)  # tensors of 5 to 12 numbers: pieces with parts of two of them
+    monkeypatch.setattr(parts, "VISIT", 13)
     with np.load(folder / "trajectories.npz") as stored:
         for name, config in configs.items():
             follow(stored, name, config, way)

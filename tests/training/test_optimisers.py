@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from understudy.errors import CorruptCheckpoint
-from understudy.training.optimisers import AdaBelief, Optimiser, RMSprop, base, optimiser_named
+from understudy.training.optimisers import AdaBelief, Adam, AdamW, Lion, Optimiser, RMSprop, optimiser_named, parts
 from understudy.training.optimisers.dropout import TABLE, Dropout
 
-KINDS = (RMSprop, AdaBelief)
+KINDS = (RMSprop, AdaBelief, Adam, AdamW, Lion)
 WAYS = ("pieces", "whole", "visiting")
 """As a processor does it; as a graphics card does it; the same with moments that live elsewhere."""
 
@@ -58,8 +58,8 @@ def run(optimiser: Optimiser, steps: range) -> None:
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "PIECE", 1000)
-    monkeypatch.setattr(base, "VISIT", 500)
+    monkeypatch.setattr(parts, "PIECE", 1000)
+    monkeypatch.setattr(parts, "VISIT", 500)
 
 
 def rmsprop(gradients: list[Tensor], lr: float) -> Iterator[Tensor]:
@@ -302,7 +302,7 @@ def test_clipping_shortens_all_gradients_together(way: str, compute: torch.dtype
 @pytest.mark.parametrize("way", ["pieces", "whole"])
 def test_a_long_gradient_is_measured_to_the_last_digits(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Added up in one float32, sixteen million equal squares would miss the sum by far more."""
-    monkeypatch.setattr(base, "PIECE", 1 << 19)
+    monkeypatch.setattr(parts, "PIECE", 1 << 19)
     weight = nn.Parameter(torch.zeros((1 << 24) + 100))
     optimiser = made(RMSprop, {"weight": weight}, way, clip_norm=1.0)
     weight.grad = torch.full_like(weight, 0.1)
@@ -388,7 +388,7 @@ def test_names_in_a_saved_state(kind: type[Any], names: tuple[str, ...]) -> None
     """They are in people's checkpoints and in what imports and exports write: renaming one needs a migration."""
     state = kind(parameters().items()).state_dict()
     of_tensors = {f"{name}.{tensor}" for name in names for tensor in parameters()}
-    assert set(state) == of_tensors | {"kind", "iterations", "generator", "scale"}
+    assert set(state) == of_tensors | {"kind", "iterations", "ages", "generator", "scale"}
     assert state["iterations"].dtype is torch.int64
     assert state["iterations"].shape == ()
     assert state["scale"].dtype is torch.float64

@@ -179,7 +179,7 @@ def _number_in(part: str) -> int:
     return int(found.group(1)) if found else -1
 
 
-_OURS_ALONE = (ITERATIONS, "kind", "generator", "scale")
+_OURS_ALONE = (ITERATIONS, "kind", "ages", "generator", "scale", "lengths")
 
 
 def _networks(model_class: str) -> tuple[str, ...]:

@@ -1,30 +1,48 @@
-"""Optimisers as the reference defines them, on one base that works in one pass over memory.
+"""Optimisers, two as the reference defines them and three as they were published, in one pass over memory.
 
-base.py      learning rates, clipping, working copies in a smaller type, saved states, passes over memory
+base.py      working copies in a smaller type, clipping, saved states
+parts.py     the work cut into pieces that suit the device
+kernels.py   the arithmetic, on a processor and on a graphics card
 dropout.py   which updates learning-rate dropout keeps
-kernels.py   the two pieces of arithmetic, on a processor and on a graphics card
-rmsprop.py, adabelief.py   what a gradient does to the moments: a new optimiser is a file like these and a line below
+lengths.py   how long gradients are, and clipping by how long they were
+rmsprop.py, adabelief.py, adam.py, lion.py   what a gradient does: a new optimiser is a file like these and a line below
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from understudy.training.optimisers.adabelief import AdaBelief
-from understudy.training.optimisers.base import Optimiser, kind_in
+from understudy.training.optimisers.adam import Adam, AdamW
+from understudy.training.optimisers.base import Optimiser
+from understudy.training.optimisers.lion import Lion
 from understudy.training.optimisers.rmsprop import RMSprop
+from understudy.training.optimisers.saved import kind_in
 
-OptimiserKind = Literal["rmsprop", "adabelief"]
+OptimiserKind = Literal["rmsprop", "adabelief", "adam", "adamw", "lion"]
+OptimiserType: TypeAlias = type[RMSprop] | type[AdaBelief] | type[Adam] | type[Lion]
 
-KINDS: Mapping[str, type[RMSprop] | type[AdaBelief]] = MappingProxyType(
-    {optimiser.kind: optimiser for optimiser in (RMSprop, AdaBelief)}
+KINDS: Mapping[str, OptimiserType] = MappingProxyType(
+    {optimiser.kind: optimiser for optimiser in (RMSprop, AdaBelief, Adam, AdamW, Lion)}
 )
 
-__all__ = ["KINDS", "AdaBelief", "Optimiser", "OptimiserKind", "RMSprop", "kind_in", "optimiser_named"]
+__all__ = [
+    "KINDS",
+    "AdaBelief",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Optimiser",
+    "OptimiserKind",
+    "OptimiserType",
+    "RMSprop",
+    "kind_in",
+    "optimiser_named",
+]
 
 
-def optimiser_named(kind: OptimiserKind) -> type[RMSprop] | type[AdaBelief]:
+def optimiser_named(kind: OptimiserKind) -> OptimiserType:
     """The class of an optimiser by the name that options use. Raises KeyError for another name."""
     return KINDS[kind]

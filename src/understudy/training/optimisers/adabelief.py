@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Unpack
 
-from torch import Tensor, nn
+from torch import nn
 
 from understudy.training.optimisers import kernels
-from understudy.training.optimisers.base import Aim, Optimiser, Settings
+from understudy.training.optimisers.base import Optimiser
+from understudy.training.optimisers.parts import Part
+from understudy.training.optimisers.settings import Settings
 
 
 class AdaBelief(Optimiser):
@@ -22,8 +24,8 @@ class AdaBelief(Optimiser):
 
     kind: ClassVar[str] = "adabelief"
     title: ClassVar[str] = "AdaBelief"
-    default_lr: ClassVar[float] = 5e-5
     moment_names: ClassVar[tuple[str, ...]] = ("first", "second")
+    square_name: ClassVar[str | None] = "second"
 
     def __init__(
         self,
@@ -36,6 +38,16 @@ class AdaBelief(Optimiser):
         super().__init__(parameters, **settings)
         self.momentum, self.memory = betas
 
-    def _aim(self, gradients: list[Tensor], moments: dict[str, list[Tensor]]) -> Aim:
-        kernels.follow(moments["first"], gradients, self.momentum, fused=self.in_pieces)
-        return Aim(moments["first"], gradients)
+    def _move(self, part: Part) -> None:
+        first, second = part.moments
+        kernels.follow(first, part.gradients, self.momentum, fused=self.in_pieces)
+        kernels.descend(
+            part.weights,
+            first,
+            part.gradients,
+            second,
+            memory=self.memory,
+            lr=self.current_lr,
+            eps=self.eps,
+            fused=self.in_pieces,
+        )

@@ -1,11 +1,13 @@
-"""The two pieces of arithmetic that adaptive optimisers share, over lists of tensors on one device, all in place.
+"""The arithmetic that optimisers share, over lists of tensors on one device, all in place.
 
-`fused`, on a processor, is one call of a kernel that torch.optim has for another optimiser, given numbers that make it
-do what is wanted: one pass over memory instead of the two or five of the same formula written as operations. The other
-way is those operations, each over the whole list at once (torch's "foreach"), on any device.
+`fused`, on a processor, is one call of a kernel of torch.optim, where need be of another optimiser, given numbers that
+make it do what is wanted: one pass over memory instead of the two or five of the same formula written as operations.
+The other way is those operations, each over the whole list at once (torch's "foreach"), on any device.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -39,14 +41,14 @@ def descend(
     weights: list[Tensor],
     directions: list[Tensor],
     deviations: list[Tensor],
-    seconds: list[Tensor],
+    squares: list[Tensor],
     *,
     memory: float,
     lr: float,
     eps: float,
     fused: bool,
 ) -> None:
-    """seconds ← memory·seconds + (1−memory)·deviations², then weights ← weights − lr·directions / (√seconds + eps).
+    """squares ← memory·squares + (1−memory)·deviations², then weights ← weights − lr·directions / (√squares + eps).
 
     float32. directions and deviations may be the same tensors, and are spoilt.
     """
@@ -57,7 +59,7 @@ def descend(
             weights,
             deviations,
             directions,
-            seconds,
+            squares,
             [],
             [_FOREVER] * len(weights),
             lr=lr,
@@ -69,8 +71,76 @@ def descend(
             maximize=False,
         )
         return
-    torch._foreach_mul_(seconds, memory)
-    torch._foreach_addcmul_(seconds, deviations, deviations, value=1 - memory)
-    divisors = torch._foreach_sqrt(seconds)
+    torch._foreach_mul_(squares, memory)
+    torch._foreach_addcmul_(squares, deviations, deviations, value=1 - memory)
+    divisors = torch._foreach_sqrt(squares)
     torch._foreach_add_(divisors, eps)
     torch._foreach_addcdiv_(weights, directions, divisors, value=-lr)
+
+
+def adam(
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    ages: list[int],
+    *,
+    momentum: float,
+    memory: float,
+    lr: float,
+    eps: float,
+    decay: float,
+    fused: bool,
+) -> None:
+    """means and squares follow the gradients, then weights ← (1 − lr·decay)·weights − lr·m̂ / (√v̂ + eps). float32.
+
+    m̂ and v̂ are means and squares divided by 1 − momentum^age and 1 − memory^age, where `ages` count the updates of
+    each tensor, this one included.
+    """
+    if fused:
+        counts = {age: torch.tensor(float(age)) for age in set(ages)}
+        torch._fused_adamw_(
+            weights,
+            gradients,
+            means,
+            squares,
+            [],
+            [counts[age] for age in ages],
+            lr=lr,
+            beta1=momentum,
+            beta2=memory,
+            weight_decay=decay,
+            eps=eps,
+            amsgrad=False,
+            maximize=False,
+        )
+        return
+    torch._foreach_lerp_(means, gradients, 1 - momentum)
+    torch._foreach_mul_(squares, memory)
+    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - memory)
+    divisors = torch._foreach_sqrt(squares)
+    torch._foreach_div_(divisors, [math.sqrt(1 - memory**age) for age in ages])
+    torch._foreach_add_(divisors, eps)
+    if decay:
+        torch._foreach_mul_(weights, 1 - lr * decay)
+    torch._foreach_addcdiv_(weights, means, divisors, [-lr / (1 - momentum**age) for age in ages])
+
+
+def lion(
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
+    *,
+    lean: float,
+    memory: float,
+    lr: float,
+    decay: float,
+) -> None:
+    """weights ← (1 − lr·decay)·weights − lr·sign(lean·means + (1−lean)·gradients), then means ← memory·means +
+    (1−memory)·gradients. float32."""
+    signs = torch._foreach_lerp(means, gradients, 1 - lean)
+    torch._foreach_sign_(signs)
+    if decay:
+        torch._foreach_mul_(weights, 1 - lr * decay)
+    torch._foreach_add_(weights, signs, alpha=-lr)
+    torch._foreach_lerp_(means, gradients, 1 - memory)

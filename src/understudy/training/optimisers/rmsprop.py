@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Unpack
 
-from torch import Tensor, nn
+from torch import nn
 
-from understudy.training.optimisers.base import Aim, Optimiser, Settings
+from understudy.training.optimisers import kernels
+from understudy.training.optimisers.base import Optimiser
+from understudy.training.optimisers.parts import Part
+from understudy.training.optimisers.settings import Settings
 
 
 class RMSprop(Optimiser):
@@ -20,6 +23,7 @@ class RMSprop(Optimiser):
     title: ClassVar[str] = "RMSprop"
     default_lr: ClassVar[float] = 2e-4
     moment_names: ClassVar[tuple[str, ...]] = ("moment",)
+    square_name: ClassVar[str | None] = "moment"
 
     def __init__(
         self, parameters: Iterable[tuple[str, nn.Parameter]], *, rho: float = 0.9, **settings: Unpack[Settings]
@@ -28,5 +32,15 @@ class RMSprop(Optimiser):
         super().__init__(parameters, **settings)
         self.memory = rho
 
-    def _aim(self, gradients: list[Tensor], moments: dict[str, list[Tensor]]) -> Aim:
-        return Aim(gradients, gradients)
+    def _move(self, part: Part) -> None:
+        (moment,) = part.moments
+        kernels.descend(
+            part.weights,
+            part.gradients,
+            part.gradients,
+            moment,
+            memory=self.memory,
+            lr=self.current_lr,
+            eps=self.eps,
+            fused=self.in_pieces,
+        )
