@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from understudy.errors import UsageError
 from understudy.networks.families import Config
 from understudy.records import PrecisionChoice
 from understudy.report import Note, Report, silent
-from understudy.training.applying import augmentation_of, critics_of, repeat_every_of
+from understudy.training.applying import augmentation_of, critics_of, precision_of, repeat_every_of, say_of_precision
 from understudy.training.bank import FaceBank
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
 from understudy.training.history import FILE_NAME as HISTORY_NAME
@@ -24,13 +24,14 @@ from understudy.training.history import History
 from understudy.training.learner_state import AtRest, restore
 from understudy.training.models import ModelRecord
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision, choose, machine
+from understudy.training.precision import Precision, machine
 from understudy.training.preview import PreviewFaces, rows_for, spread
 from understudy.training.recipes import Recipe, config_from_plain, recipe_for
 from understudy.training.samples import BatchSource
 from understudy.training.session import Session
 from understudy.training.state import TrainState
 from understudy.training.step import Learner, prepare
+from understudy.training.team import ALONE, Team
 from understudy.training.weights import load_weights
 
 
@@ -42,6 +43,7 @@ def open_session(
     dst: FaceBank,
     *,
     fabric: Fabric,
+    team: Team = ALONE,
     report: Report = silent,
 ) -> Session:
     """Put together the training of a model as it was last saved, or from its initial weights.
@@ -50,23 +52,66 @@ def open_session(
     machine, unless the options or the device ask for something else.
     Raises CorruptCheckpoint when no saved state is whole, IncompatibleModel when they do not fit model.json.
     """
-    recipe = recipe_for(record.model_class)
-    config = config_from_plain(recipe, record.config)
     store = CheckpointStore(folder, keep=options.keep_checkpoints)
     store.tidy()
     found = store.newest(report)
     if found is not None:
         store.set_aside_after(found.iteration)
     precision = _precision(found, options, fabric.device, report)
+    history = _history(folder / HISTORY_NAME, found, report)
+    return _put_together(record, options, src, dst, store, found, history, precision, fabric, team, report)
+
+
+def join_session(
+    record: ModelRecord,
+    options: TrainOptions,
+    src: FaceBank,
+    dst: FaceBank,
+    found: Checkpoint,
+    *,
+    fabric: Fabric,
+    team: Team,
+) -> Session:
+    """The same training in one more process: as the first one's state `found` says, without files of the model.
+
+    Raises UsageError when this process has other faces than the first.
+    """
+    for side, bank in (("src", src), ("dst", dst)):
+        if found.state["faces"][side] != _fingerprint(bank.names):
+            raise UsageError(
+                f"The {side} faces here are not those of the first process.",
+                hint="Every machine needs the same facesets: a shared disk, or copies of one state.",
+            )
+    history, store = History(found.folder / HISTORY_NAME), CheckpointStore(found.folder)
+    precision = Precision.of(found.state["precision"])
+    return _put_together(record, options, src, dst, store, found, history, precision, fabric, team, silent)
+
+
+def _put_together(
+    record: ModelRecord,
+    options: TrainOptions,
+    src: FaceBank,
+    dst: FaceBank,
+    store: CheckpointStore,
+    found: Checkpoint | None,
+    history: History,
+    precision: Precision,
+    fabric: Fabric,
+    team: Team,
+    report: Report,
+) -> Session:
+    """A session of a model, as a saved state says or with initial weights."""
+    folder, recipe = store.model_folder, recipe_for(record.model_class)
+    config = config_from_plain(recipe, record.config)
     faithful = record.imported if options.faithful is None else options.faithful
     learner = _learner(recipe, config, options, found, precision, fabric.device, faithful=faithful)
     at_rest = AtRest() if found is None else restore(learner, found, report)
-    _warn_of_a_small_disk(folder, learner.net, report)
+    if team.leads:
+        _warn_of_a_small_disk(folder, learner.net, report)
     batches = _batches(recipe, options, faithful, src, dst, fabric.device)
     faces = {"src": _fingerprint(src.names), "dst": _fingerprint(dst.names)}
     state = TrainState() if found is None else _restore_batches(found, batches, faces, report)
     learner.seed = batches.seed
-    history = _history(folder / HISTORY_NAME, found, report)
     names = _preview_names(found, src, dst, rows_for(src.size))
     return Session(
         folder,
@@ -88,6 +133,7 @@ def open_session(
         is_new=found is None,
         _saved_at=-1 if found is None else state.iteration,
         _drawn_at=-1 if found is None else state.iteration,
+        team=team,
     )
 
 
@@ -165,26 +211,14 @@ def _precision(found: Checkpoint | None, options: TrainOptions, device: torch.de
         or found.state.get("machine") != machine()
         or found.state.get("device") != device.type
     ):
-        return _chosen(options, device)
+        return precision_of(options, device)
     before = Precision.of(stored)
     asked = options.precision is not PrecisionChoice.AUTO or options.threads
     if not asked:
         return before
-    now = _chosen(options, device)
-    if now != before:
-        report(
-            Note(
-                f"Computing in {now.dtype} with {now.threads} threads from here on, before in {before.dtype} with "
-                f"{before.threads}: the run no longer repeats bit for bit.",
-                "warning",
-            )
-        )
+    now = precision_of(options, device)
+    say_of_precision(before, now, report)
     return now
-
-
-def _chosen(options: TrainOptions, device: torch.device) -> Precision:
-    precision = choose(str(device), options.precision)
-    return replace(precision, threads=options.threads) if options.threads else precision
 
 
 def _restore_batches(found: Checkpoint, batches: BatchSource, faces: Mapping[str, str], report: Report) -> TrainState:

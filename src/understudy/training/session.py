@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from understudy.networks.families import Config
 from understudy.report import Note, Preview, Report, silent
 from understudy.training import applying
+from understudy.training.bank import FaceBank
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.history import CURVE_NAME, History, draw_curve
 from understudy.training.learner_state import AtRest, saved_tensors
@@ -24,6 +26,7 @@ from understudy.training.recipes import Recipe
 from understudy.training.samples import Batch, BatchSource
 from understudy.training.state import Ended, TrainState
 from understudy.training.step import Learner
+from understudy.training.team import ALONE, Order, Team
 
 GPU_LOG_EVERY = 10
 """Reading a loss makes a GPU wait; on a CPU it costs nothing and is done every iteration."""
@@ -35,6 +38,7 @@ class Session:
 
     options: as they are now; `apply` changes them. imported: whether the model began in another program. Everything
     that options decide is derived from them by functions, in `applying.py`, so that it can change while training runs.
+    load_faces: brings the banks of src and dst as options need them, where some are needed that are not here.
     """
 
     folder: Path
@@ -54,8 +58,10 @@ class Session:
     faces: Mapping[str, str]
     state: TrainState
     is_new: bool
+    load_faces: Callable[[TrainOptions], tuple[FaceBank, FaceBank]] | None = None
     _saved_at: int = -1
     _drawn_at: int = -1
+    team: Team = ALONE
     _backup_clock: float = field(default_factory=time.monotonic)
 
     @property
@@ -77,6 +83,8 @@ class Session:
 
     def apply(self, options: TrainOptions, report: Report = silent) -> None:
         """Go on with other options from the next iteration on."""
+        if self.team.leads:
+            self.team.order(Order.OPTIONS, options.model_dump(mode="json"))
         applying.apply(self, options, report)
 
     def note_change(self, state: TrainState, told: str) -> None:
@@ -98,14 +106,26 @@ class Session:
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Learn from one batch; its losses as scalars on the device."""
-        return self.learner.learn(batch)
+        with self.team.stepping():
+            return self.team.mean(self.learner.learn(batch))
 
     def save(self, state: TrainState, report: Report = silent) -> None:
         """Publish a checkpoint of this moment, with the history that belongs to it, unless that was done already."""
         if state.iteration == self._saved_at:
             return
         self.history.sync()
-        body = {
+        weights, optimiser = self.tensors()
+        generation = self.store.save(state.iteration, weights=weights, optimiser=optimiser, state=self.body(state))
+        self._saved_at = state.iteration
+        report(Note(f"Saved at iteration {state.iteration}.", "debug", item=generation.name))
+        hours = self.options.autobackup_hour
+        if hours and time.monotonic() - self._backup_clock >= hours * 3600:
+            self.back_up(state, report)
+            self._backup_clock = time.monotonic()
+
+    def body(self, state: TrainState) -> dict[str, Any]:
+        """What a saved state of this moment says beside its tensors."""
+        return {
             "iteration": state.iteration,
             "images": state.images,
             "batches": self.batches.state_dict(),
@@ -117,14 +137,10 @@ class Session:
             "preview_faces": dict(self.preview_names),
             "history": len(self.history),
         }
-        weights, optimiser = saved_tensors(self.learner, self.at_rest)
-        generation = self.store.save(state.iteration, weights=weights, optimiser=optimiser, state=body)
-        self._saved_at = state.iteration
-        report(Note(f"Saved at iteration {state.iteration}.", "debug", item=generation.name))
-        hours = self.options.autobackup_hour
-        if hours and time.monotonic() - self._backup_clock >= hours * 3600:
-            self.back_up(state, report)
-            self._backup_clock = time.monotonic()
+
+    def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Weights and optimisers' tensors of a saved state of this moment."""
+        return saved_tensors(self.learner, self.at_rest)
 
     def back_up(self, state: TrainState, report: Report = silent) -> None:
         """Save, and keep what is saved beyond the turn of the newest."""

@@ -66,7 +66,7 @@ class Team:
         self.stop_wanted = False
         """Set in any process: that training should stop. The first one sees it with its next order."""
         self.at_rest = True
-        """Of the first process: nobody is in the middle of a step."""
+        """Nobody is in the middle of a step."""
 
     @property
     def leads(self) -> bool:
@@ -91,6 +91,15 @@ class Team:
         if body:
             with _together():
                 dist.broadcast(torch.frombuffer(bytearray(body), dtype=torch.uint8), src=0)
+
+    @contextlib.contextmanager
+    def stepping(self) -> Iterator[None]:
+        """One step of everybody: ordered by the first process as it begins its own."""
+        if self.leads:
+            self.order(Order.STEP)
+        self.at_rest = False
+        yield
+        self.at_rest = True
 
     def hear(self) -> tuple[Order, dict[str, Any]]:
         """Wait for what the first process wants next."""
