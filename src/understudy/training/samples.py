@@ -8,7 +8,7 @@ whole numbers, and a resumed run draws what the uninterrupted one would have dra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -90,6 +90,8 @@ class BatchSource:
         self.augmentation = augmentation or Augmentation()
         self.device = torch.device(device)
         self._banks = (src, dst)
+        self.part: Callable[[int], slice] = slice
+        """Which samples of a batch of so many are drawn here; the rest is drawn by other processes of a team."""
         self._start()
 
     def __iter__(self) -> BatchSource:
@@ -148,12 +150,12 @@ class BatchSource:
         return Sampler(len(bank), seed)
 
     def _sample(self, side: int, start: int, *, warped: bool) -> Sample:
-        bank = self._banks[side]
-        pictures, masks = bank.fetch(self._samplers[side].take(start, self.batch_size), self.device)
+        bank, mine = self._banks[side], self.part(self.batch_size)
+        pictures, masks = bank.fetch(self._samplers[side].take(start, self.batch_size)[mine], self.device)
         chance = np.random.default_rng([self.seed, side, 1, self.fresh])
-        draws = [draw(bank.size, self.augmentation.of_side(side), chance) for _ in range(self.batch_size)]
+        draws = [draw(bank.size, self.augmentation.of_side(side), chance) for _ in range(self.batch_size)][mine]
         power = 0.0 if side else self.augmentation.hsv_power
-        colours = [draw_colour(power, chance) for _ in range(self.batch_size)] if power else None
+        colours = [draw_colour(power, chance) for _ in range(self.batch_size)][mine] if power else None
         return augment(pictures, masks, draws, self.augmentation, warped=warped, colours=colours)
 
 

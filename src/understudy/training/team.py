@@ -3,8 +3,8 @@
     first     order(STEP) ── its part of the batch ── gradients ─┐
     others    hear()      ── its part of the batch ── gradients ─┴─ added up ── the same update in each of them
 
-The first process is the one that a person started. It alone reads and writes the model, draws, evaluates, takes commands
-and decides what comes next; the others hear what that is, do it, and never look at a clock or at a file of the model.
+The first process is the one that a person started. It alone reads and writes the model, draws, evaluates, takes
+commands and decides what comes next; the others hear it, do it, and never look at a clock or at a file of the model.
 What one of them hears is a number and JSON, nothing else: no process runs code that another one sends. Messages travel
 beside the gradients, on processors, so that a graphics card never waits for one.
 
