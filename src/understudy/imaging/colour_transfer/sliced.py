@@ -1,0 +1,92 @@
+"""sot: distributions matched along random directions, and the change smoothed, so that detail stays as it was.
+
+After Rabin, Peyré, Delon and Bernot, "Wasserstein barycenter and its application to texture mixing", 2011. The exact
+form sorts the pixels along each direction. The usual one counts them in 1024 bins, whose mean moves are looked up: along
+one direction a pixel lands within a bin of where it should, and over 50 directions and a smoothed change that is far
+below a level of 255.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from understudy.imaging.colour_transfer.histograms import counts, cumulated, interpolated, looked_up
+from understudy.imaging.colour_transfer.smoothing import bilateral, windowed_gaussian
+from understudy.imaging.colour_transfer.statistics import kept_where_empty
+
+BINS = 1024
+MARGIN = 0.05
+"""How far colours may leave 0..1 on the way, as a share of the range; what goes further counts as lying at the end."""
+
+SIGMA_SPACE, SIGMA_VALUE = 16.0, 5.0
+"""Of the smoothing, in pixels and in units of the values."""
+
+
+def sot(
+    pictures: Tensor,
+    references: Tensor,
+    directions: Tensor,
+    *,
+    inside: Tensor | None = None,
+    inside_references: Tensor | None = None,
+    smoothed: bool = True,
+) -> Tensor:
+    """(B,3,H,W) and (B,3,h,w) RGB 0..1, directions (B,steps,batch,3) of length 1 → (B,3,H,W), not clipped.
+
+    All directions of a step see the same picture, whose pixels then make the mean of their moves. smoothed: with a
+    Gaussian of 16 pixels over the change. inside, inside_references: (B,1,H,W) bool of their picture, where is measured;
+    None: everywhere. All pixels are changed; without a pixel to measure a picture comes back as it is.
+    """
+    moved, theirs = pictures.flatten(2), references.flatten(2)
+    where = None if inside is None else inside.flatten(2)
+    where_theirs = None if inside_references is None else inside_references.flatten(2)
+    for step in directions.to(pictures).unbind(1):
+        low = step.clamp_max(0).sum(2, keepdim=True)
+        high = step.clamp_min(0).sum(2, keepdim=True)
+        width = (1 + 2 * MARGIN) * (high - low) / BINS
+        origin = low - MARGIN * (high - low)
+        bins = _binned(step @ moved, origin, width)
+        bins_theirs = _binned(step @ theirs, origin, width)
+        moves = _moves(counts(bins, BINS, where), counts(bins_theirs, BINS, where_theirs))
+        moved = moved + step.mT @ (looked_up(moves * width, bins) / step.shape[1])
+    change = moved.view_as(pictures) - pictures
+    if smoothed:
+        change = windowed_gaussian(change, SIGMA_SPACE)
+    return kept_where_empty(pictures + change, pictures, inside, inside_references)
+
+
+def sorted_sot(
+    pictures: Tensor, references: Tensor, directions: Tensor, *, smoothed: bool = True, sigma_value: float = SIGMA_VALUE
+) -> Tensor:
+    """The exact form of `sot`, as the reference has it: both pictures of one size, of any range, and everywhere.
+
+    smoothed: by a bilateral filter on the processor. The order of equal values is that of torch's sort.
+    """
+    if pictures.shape != references.shape:
+        raise ValueError(f"sorted_sot needs pictures of one size, not {pictures.shape} and {references.shape}")
+    moved, theirs = pictures.flatten(2), references.flatten(2)
+    for step in directions.to(pictures).unbind(1):
+        along, along_theirs = step @ moved, step @ theirs
+        order = along.argsort(-1)
+        moves = torch.empty_like(along).scatter_(-1, order, along_theirs.sort(-1).values) - along
+        moved = moved + step.mT @ moves / step.shape[1]
+    change = moved.view_as(pictures) - pictures
+    return pictures + (bilateral(change, SIGMA_SPACE, sigma_value) if smoothed else change)
+
+
+def _binned(values: Tensor, origin: Tensor, width: Tensor) -> Tensor:
+    return ((values - origin) / width).to(torch.int32).clamp_(0, BINS - 1)
+
+
+def _moves(ours: Tensor, theirs: Tensor) -> Tensor:
+    """(B,R,BINS): how many bins the pixels of each bin move on average. ours, theirs: (B,R,BINS) counts.
+
+    The pixels of a bin hold a range of ranks; they go to the mean of what the other picture has at those ranks.
+    """
+    middles = torch.arange(BINS, dtype=ours.dtype, device=ours.device) + 0.5
+    many = ours.sum(-1, keepdim=True).clamp_min(1)
+    ranks = cumulated(theirs) * (many / theirs.sum(-1, keepdim=True).clamp_min(1))
+    summed = cumulated(theirs * middles) * (many / theirs.sum(-1, keepdim=True).clamp_min(1))
+    target = interpolated(cumulated(ours), ranks, summed).diff(dim=-1) / ours.clamp_min(1)
+    return torch.where(ours > 0, target - middles, 0.0)
