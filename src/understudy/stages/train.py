@@ -78,6 +78,13 @@ def train(
         session = open_session(
             folder, record, resolved, faces.src, faces.dst, fabric=launch(resolved.device), report=report
         )
+
+        def load_faces(wanted: TrainOptions) -> tuple[FaceBank, FaceBank]:
+            objective = recipe.objective(config, wanted, session.faithful)
+            found = _faces(workspace, config, objective, wanted, report, never)
+            return found.src, found.dst
+
+        session.load_faces = load_faces
         # Now that they have proved to work here; what is not known here is kept for the way back.
         write_record(folder, record.with_options({**record.options, **resolved.stored()}))
         report(Note(_opening(name, session, faces)))

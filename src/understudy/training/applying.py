@@ -10,14 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from understudy.networks.families import Config
 from understudy.report import Note, Report, silent
-from understudy.training.critics import SALTS, Critic, critic_networks
+from understudy.training.critics import SALTS, Critic, critic_networks, critic_sizes
 from understudy.training.learner_state import restore_critics, saved_tensors
 from understudy.training.optimisers import Optimiser
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision
+from understudy.training.precision import Precision, choose
 from understudy.training.recipes import Recipe
 from understudy.training.samples import Augmentation
 from understudy.training.step import prepare
@@ -44,6 +45,24 @@ def repeat_every_of(recipe: Recipe, options: TrainOptions) -> int:
     return recipe.repeat_every if options.random_warp else 0
 
 
+def precision_of(options: TrainOptions, device: torch.device) -> Precision:
+    """How to compute on a device: as asked, else as this machine does best."""
+    precision = choose(str(device), options.precision)
+    return replace(precision, threads=options.threads) if options.threads else precision
+
+
+def say_of_precision(before: Precision, now: Precision, report: Report) -> None:
+    """Tell that a run computes in another way than it did."""
+    if now != before:
+        report(
+            Note(
+                f"Computing in {now.dtype} with {now.threads} threads from here on, before in {before.dtype} with "
+                f"{before.threads}: the run no longer repeats bit for bit.",
+                "warning",
+            )
+        )
+
+
 def critics_of(
     recipe: Recipe, config: Config, options: TrainOptions, precision: Precision, device: torch.device, *, seed: int
 ) -> dict[str, Critic]:
@@ -57,28 +76,47 @@ def critics_of(
 
 def apply(session: Session, options: TrainOptions, report: Report = silent) -> None:
     """Bring a session to other options, from its next iteration on. What no option changed stays as it is."""
-    session.options = options
+    before, session.options = session.options, options
+    had_eyes = session.learner.objective.eyes_mouth
     session.learner.objective = session.recipe.objective(session.config, options, session.faithful)
-    _optimise_as(session, report)
-    _judge_as(session, report)
-    _draw_samples_as(session)
+    recomputed = _compute_as(session, report) if _arithmetic(before) != _arithmetic(options) else False
+    _optimise_as(session, report, anew=recomputed)
+    if critic_sizes(session.config, before) != critic_sizes(session.config, options):
+        _judge_as(session, report)
+    _draw_samples_as(session, other_faces=session.learner.objective.eyes_mouth and not had_eyes)
     session.store = replace(session.store, keep=options.keep_checkpoints)
 
 
-def _optimise_as(session: Session, report: Report) -> None:
-    """The optimisers of all networks: tuned where they are of the right kind, else made anew from their state."""
-    learner = session.learner
-    learner.optimiser = _optimiser_as(session, learner.optimiser, learner.net, session.options.seed, report)
+def _arithmetic(options: TrainOptions) -> tuple[object, ...]:
+    return options.precision, options.threads
+
+
+def _compute_as(session: Session, report: Report) -> bool:
+    """The networks as the options want them computed; whether that is another way than before."""
+    now = precision_of(session.options, session.fabric.device)
+    say_of_precision(session.precision, now, report)
+    before, session.precision = session.precision, now
+    if now != before:
+        for net in (session.learner.net, *(critic.net for critic in session.learner.critics.values())):
+            prepare(net, now, session.fabric.device)
+    return now != before
+
+
+def _optimise_as(session: Session, report: Report, *, anew: bool) -> None:
+    """The optimisers of all networks: tuned where they are of the right kind, else, or `anew`, made of their state."""
+    learner, seed = session.learner, session.options.seed
+    learner.optimiser = _optimiser_as(session, learner.optimiser, learner.net, seed, report, anew=anew)
     for name, critic in learner.critics.items():
-        seed = session.options.seed + SALTS[name]
-        critic.optimiser = _optimiser_as(session, critic.optimiser, critic.net, seed, report)
+        critic.optimiser = _optimiser_as(session, critic.optimiser, critic.net, seed + SALTS[name], report, anew=anew)
 
 
-def _optimiser_as(session: Session, optimiser: Optimiser, net: torch.nn.Module, seed: int, report: Report) -> Optimiser:
+def _optimiser_as(
+    session: Session, optimiser: Optimiser, net: nn.Module, seed: int, report: Report, *, anew: bool
+) -> Optimiser:
     """An optimiser as the options want it: the same one, or another of its kind or elsewhere, with its state."""
     recipe, options = session.recipe, session.options
     beside = options.models_opt_on_gpu or session.fabric.device.type == "cpu"
-    if optimiser.kind == recipe.rates(options).kind and beside is not optimiser.moves_state:
+    if not anew and optimiser.kind == recipe.rates(options).kind and beside is not optimiser.moves_state:
         recipe.tune(optimiser, options)
         return optimiser
     made = recipe.optimiser(net, options, session.precision, seed=seed)
@@ -90,24 +128,20 @@ def _optimiser_as(session: Session, optimiser: Optimiser, net: torch.nn.Module, 
 def _judge_as(session: Session, report: Report) -> None:
     """The networks that judge: one whose power was turned on goes on where it rested, or begins; one whose power is 0
     rests; one of another size begins anew."""
-    learner, options = session.learner, session.options
-    wanted = critic_networks(session.config, options, options.seed)
-    shapes = {name: [tensor.shape for tensor in net.state_dict().values()] for name, net in wanted.items()}
-    have = {name: [t.shape for t in critic.net.state_dict().values()] for name, critic in learner.critics.items()}
-    if shapes == have:
-        return
+    learner, options, device = session.learner, session.options, session.fabric.device
     weights, moments = saved_tensors(learner, session.at_rest)
-    device = session.fabric.device
     learner.critics = critics_of(session.recipe, session.config, options, session.precision, device, seed=options.seed)
     session.at_rest = restore_critics(learner, weights, moments, report)
 
 
-def _draw_samples_as(session: Session) -> None:
-    """What is drawn from the facesets, and how it is varied."""
+def _draw_samples_as(session: Session, *, other_faces: bool) -> None:
+    """What is drawn from the facesets, and how it is varied. other_faces: the facesets are to be loaded once more,
+    because what is in them now is not all that these options need."""
     options = session.options
     session.batches.configure(
         augmentation=augmentation_of(session.recipe, options, session.faithful),
         batch_size=options.batch_size,
         repeat_every=repeat_every_of(session.recipe, options),
         uniform_yaw=options.uniform_yaw,
+        banks=session.load_faces(options) if other_faces and session.load_faces is not None else None,
     )

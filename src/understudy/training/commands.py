@@ -58,6 +58,11 @@ class Commands:
         with self._arrived:
             self._model, self._options, self._check = model, options, check
 
+    def settle(self, options: TrainOptions) -> None:
+        """What was accepted could not be done: these options stand."""
+        with self._arrived:
+            self._options = options
+
     def leave(self) -> None:
         """The loop has ended: nothing is accepted any more."""
         with self._arrived:

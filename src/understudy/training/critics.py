@@ -50,6 +50,16 @@ def critic_networks(config: Config, options: TrainOptions, seed: int) -> dict[st
     return networks
 
 
+def critic_sizes(config: Config, options: TrainOptions) -> dict[str, tuple[int, ...]]:
+    """The networks that judge with these options, by name, each with the numbers that make it another network."""
+    sizes: dict[str, tuple[int, ...]] = {}
+    if options.gan_power:
+        sizes[GAN] = (patch_size(config, options), options.gan_dims)
+    if options.true_face_power and isinstance(config, SaehdConfig):
+        sizes[CODE_DISCRIMINATOR] = ()
+    return sizes
+
+
 def patch_size(config: Config, options: TrainOptions) -> int:
     """The patch size asked for, or the nearest to an eighth of the resolution that this resolution can have."""
     return options.gan_patch_size or fitting_patch_size(max(3, config.size // 8), config.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from understudy.errors import UnderstudyError
 from understudy.report import Note, Progress, Report
 from understudy.training.commands import Command, CommandKind, Commands, differences
 from understudy.training.session import Session
@@ -56,8 +57,16 @@ class Desk:
 
     def _set(self, command: Command, state: TrainState) -> None:
         assert command.options is not None
-        changed = differences(self._session.options, command.options)
-        self._session.apply(command.options, self._report)
+        before = self._session.options
+        changed = differences(before, command.options)
+        try:
+            self._session.apply(command.options, self._report)
+        except UnderstudyError as error:  # such as a faceset that cannot be read now: no reason to end a training
+            self._session.apply(before, self._report)
+            if self._commands is not None:
+                self._commands.settle(before)
+            self._report(Note(f"Nothing was changed: {error.message}", "warning"))
+            return
         told = ", ".join(f"{name} {before} → {after}" for name, (before, after) in changed.items())
         if told:
             self._session.note_change(state, told)

@@ -17,6 +17,7 @@ class CourseOptions(Options):
         group="Training",
         ge=1,
         le=512,
+        live=True,
     )
     seed: int = option(
         0, "Start of all random draws; the same seed trains the same model.", group="Training", ge=0, le=2**31 - 1

@@ -19,6 +19,7 @@ class LossOptions(Options):
         False,
         "Count eyes and mouth 30 times as much: fixes a wandering gaze, wants clean landmarks. saehd; amp always does.",
         group="Losses",
+        live=True,
     )
     blur_out_mask: bool = option(
         False,
@@ -43,6 +44,7 @@ class LossOptions(Options):
         unit="px",
         ge=3,
         le=640,
+        live=True,
     )
     gan_dims: int = option(
         16,
@@ -50,6 +52,7 @@ class LossOptions(Options):
         group="Losses",
         ge=4,
         le=512,
+        live=True,
     )
     true_face_power: float = option(
         0.0,

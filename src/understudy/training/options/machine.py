@@ -13,6 +13,7 @@ class MachineOptions(Options):
         True,
         "Keep the optimiser's state on the graphics card. Off: in the computer's memory, slower, for larger models.",
         group="Machine",
+        live=True,
     )
     device: str = option("auto", "Where to train: auto, cpu, cuda:0, mps.", group="Machine")
     devices: str = option(
@@ -38,8 +39,11 @@ class MachineOptions(Options):
         PrecisionChoice.AUTO,
         "Arithmetic of the networks. auto measures once what this machine gains from.",
         group="Machine",
+        live=True,
     )
-    threads: int = option(0, "Processor threads for the networks; 0 chooses.", group="Machine", ge=0, le=1024)
+    threads: int = option(
+        0, "Processor threads for the networks; 0 chooses.", group="Machine", ge=0, le=1024, live=True
+    )
     cache_gb: float = option(
         0.0,
         "Memory for faces that are ready to be shown; what does not fit is read from the cache on disk. 0 takes a "

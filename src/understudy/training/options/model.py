@@ -50,6 +50,7 @@ class ModelOptions(Options):
         None,
         "Keep the reference program's quirks in the samples. Not given: on for imported models, off for new ones.",
         group="Model",
+        live=True,
     )
     resolution: int | None = option(
         None,

@@ -19,14 +19,19 @@ class SampleOptions(Options):
         False,
         "Mirror src faces at random. For a src faceset that lacks one side of the face; unlikeness of the sides goes.",
         group="Samples",
+        live=True,
     )
     random_dst_flip: bool = option(
-        True, "Mirror dst faces at random; helps a network to generalise. quick96 begins without.", group="Samples"
+        True,
+        "Mirror dst faces at random; helps a network to generalise. quick96 begins without.",
+        group="Samples",
+        live=True,
     )
     uniform_yaw: bool = option(
         False,
         "Show faces that look every way equally often, however many there are of each. For profiles that stay soft.",
         group="Samples",
+        live=True,
     )
     random_hsv_power: float = option(
         0.0,
