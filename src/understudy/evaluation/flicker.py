@@ -4,8 +4,8 @@
     R(x)    = mean over the face of | x[t+1] − x[t] carried along the plate's motion |      in 8-bit levels
 
 The motion is the optical flow of the plate, for both alike, so that a face that turns or speaks moves both and only
-what the swap adds is counted; grain and the errors of the flow are in both terms. 0 is as calm as the plate; below 0 the
-swap is calmer, because it is softer and has no grain.
+what the swap adds is counted; grain and the errors of the flow are in both terms. 0 is as calm as the plate; below 0
+the swap is calmer, because it is softer and has no grain.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def _flow(here: Image, there: Image) -> NDArray[np.float32]:
     """Where each pixel of `here` lies in `there`, (H,W,2) px (Kroeger et al., "Fast optical flow using dense inverse
     search", 2016)."""
     engine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return np.asarray(engine.calc(_grey(here), _grey(there), None), np.float32)
+    nothing = np.zeros((*here.shape[:2], 2), np.float32)
+    return np.asarray(engine.calc(_grey(here), _grey(there), nothing), np.float32)
 
 
 def _grey(image: Image) -> NDArray[np.uint8]:
