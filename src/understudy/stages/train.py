@@ -13,20 +13,20 @@ from understudy.devices import device_named
 from understudy.errors import Interrupted, InvalidOption, UsageError
 from understudy.facesets import Catalog, FaceEntry
 from understudy.interop.flat import find_flat_model
-from understudy.networks.families import Config, config_to_plain
+from understudy.networks.families import config_to_plain
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.flat_import import import_flat
 from understudy.stages.model_start import pretrained_record, start_from_pretrained
 from understudy.stages.models import RESERVED_NAMES
 from understudy.stages.result import StageResult
+from understudy.stages.train_team import shared_out, team_for
 from understudy.training.bank import FaceBank
 from understudy.training.changes import changed
 from understudy.training.commands import Commands
 from understudy.training.critics import require_patch_that_fits
-from understudy.training.launching import launch
+from understudy.training.following import send_state
 from understudy.training.loop import train_loop
-from understudy.training.losses import Objective
 from understudy.training.model_config import new_config, require_same_config
 from understudy.training.models import ModelRecord, is_model, new_record, read_record, write_record
 from understudy.training.new import create_model
@@ -64,34 +64,36 @@ def train(
             hint="Choose another name for a model that draws faces.",
         )
     started = time.perf_counter()
-    with workspace.writing(f"model-{name}"):
+    with workspace.writing(f"model-{name}"), contextlib.ExitStack() as running:
         record = _existing(workspace, folder, options, report)
         resolved = on_this_machine(record, resolve(record, options), options, report)
         _say_what_is_left_out(record, report)
         recipe = recipe_for(record.model_class)
         config = config_from_plain(recipe, record.config)
         require_patch_that_fits(config, resolved)
-        faces = _faces(workspace, config, recipe.objective(config, resolved, False), resolved, report, stop)
+        fabric, team = running.enter_context(team_for(workspace, record, resolved))
+        resolved = shared_out(resolved, team, report)
+        faces = faces_for(workspace, record, resolved, report, stop)
         if not is_model(folder):
             _make(workspace, folder, record, resolved, report)
             record = read_record(folder)
-        session = open_session(
-            folder, record, resolved, faces.src, faces.dst, fabric=launch(resolved.device), report=report
-        )
+        session = open_session(folder, record, resolved, faces.src, faces.dst, fabric=fabric, team=team, report=report)
 
         def load_faces(wanted: TrainOptions) -> tuple[FaceBank, FaceBank]:
-            objective = recipe.objective(config, wanted, session.faithful)
-            found = _faces(workspace, config, objective, wanted, report, never)
+            found = faces_for(workspace, record, wanted, report)
             return found.src, found.dst
 
         session.load_faces = load_faces
         # Now that they have proved to work here; what is not known here is kept for the way back.
         write_record(folder, record.with_options({**record.options, **resolved.stored()}))
+        send_state(session, session.state)
         report(Note(_opening(name, session, faces)))
         before = session.state.iteration
         trained_from = time.perf_counter()
         with _listening(commands, name, session):
-            state, ended = train_loop(session, report=report, stop=stop, commands=commands)
+            state, ended = train_loop(
+                session, report=report, stop=lambda: stop() or team.stop_wanted, commands=commands
+            )
         seconds = time.perf_counter() - trained_from
     if ended is Ended.STOPPED:
         raise Interrupted(
@@ -188,9 +190,18 @@ def kept_for_training(faces: list[FaceEntry], hold_out: float) -> list[FaceEntry
     return [face for face in faces if id(face) in kept]
 
 
-def _faces(
-    workspace: Workspace, config: Config, objective: Objective, options: TrainOptions, report: Report, stop: Stop
+def faces_for(
+    workspace: Workspace,
+    record: ModelRecord,
+    options: TrainOptions,
+    report: Report = silent,
+    stop: Stop = never,
 ) -> Faces:
+    """The faces of both sides as a model is trained on them with these options. Raises EmptyFaceset, Interrupted."""
+    recipe = recipe_for(record.model_class)
+    config = config_from_plain(recipe, record.config)
+    faithful = record.imported if options.faithful is None else options.faithful
+    objective = recipe.objective(config, options, faithful)
     banks: dict[Side, FaceBank] = {}
     skipped: list[Skipped] = []
     held_out = {}

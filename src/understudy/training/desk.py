@@ -7,6 +7,7 @@ from understudy.report import Note, Progress, Report
 from understudy.training.commands import Command, CommandKind, Commands, differences
 from understudy.training.session import Session
 from understudy.training.state import TrainState
+from understudy.training.team import Order
 
 PAUSED = "Paused"
 """The step that a training which pauses reports."""
@@ -30,6 +31,7 @@ class Desk:
             return
         if self.paused:
             self._commands.wait(NAP_SECS)
+            self._session.team.order(Order.WAIT)
         self._commands.iteration = state.iteration
         for command in self._commands.take():
             self._carry_out(command, state)

@@ -74,8 +74,8 @@ def launch(device: str = "auto") -> Fabric:
 def devices_named(device: str, devices: str) -> list[str]:
     """The devices of this machine that `--device` and `--devices` name together, one for each process.
 
-    devices: "" for the one of `device`; numbers of graphics cards such as `0,1`; how many, such as `2`: the best graphics
-    cards, or so many processes on the processor; `all` graphics cards. Raises InvalidOption.
+    devices: "" for the one of `device`; numbers of graphics cards such as `0,1`; how many, such as `2`: the best
+    graphics cards, or so many processes on the processor; `all` graphics cards. Raises InvalidOption.
     """
     wanted = devices.replace(" ", "").strip(",")
     if not devices.strip():

@@ -49,8 +49,9 @@ class MemoryPlan:
         """What a person should know; empty where memory is no matter."""
         if self.pieces > 1:
             return (
-                f"A batch of {self.batch_size} needs about {_gb(self.whole.total)} at once and {_gb(self.free)} are free: "
-                f"each iteration goes in {self.pieces} pieces, which need {_gb(self.need.total)}, and learns the same. "
+                f"A batch of {self.batch_size} needs about {_gb(self.whole.total)} at once and {_gb(self.free)} are "
+                f"free: each iteration goes in {self.pieces} pieces, which need {_gb(self.need.total)}, and learns "
+                "the same. "
                 + _told(self.advice)
             ).strip()
         if self.need.total < HARDLY * self.free:
@@ -71,8 +72,8 @@ def plan_memory(
 ) -> MemoryPlan:
     """How a training fits on `device`, which so many `processes` share the batch of `options` on or beside.
 
-    free: bytes, if not those that are free now. On a processor the processes share them; each graphics card has its own.
-    Raises OutOfMemory when a batch in pieces of one sample does not fit either, InvalidOption as `training_memory`.
+    free: bytes, if not those that are free now. On a processor the processes share them; each graphics card has its
+    own. Raises OutOfMemory when a batch in pieces of one sample does not fit either, and as `training_memory`.
     """
     kind = device.partition(":")[0]
     room = free_memory(device) if free is None else free
@@ -127,7 +128,7 @@ def _advice(
 ) -> tuple[tuple[str, int], ...]:
     """Options that would need less, as they are typed, with the bytes that they would need."""
     changes: list[tuple[str, TrainOptions, Precision]] = []
-    if "checkpointing" in TrainOptions.model_fields and not getattr(options, "checkpointing"):
+    if not options.checkpointing:
         changes.append(("--checkpointing", options.but(checkpointing=True), precision))
     if kind != "cpu" and options.models_opt_on_gpu:
         changes.append(("--no-models-opt-on-gpu", options.but(models_opt_on_gpu=False), precision))

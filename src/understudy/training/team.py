@@ -31,21 +31,26 @@ BUCKET = 8 << 20
 """Numbers of gradients that travel together: enough that starting the journey costs nothing beside it."""
 
 LOST_HINT = (
-    "Everything up to the last saved state is kept: the same command goes on from there, with as many processes as there "
-    "are then."
+    "Everything up to the last saved state is kept: the same command goes on from there, with as many processes as "
+    "there are then."
 )
 
 
 class Order(IntEnum):
-    """What the first process tells the others to do next."""
+    """What the first process tells the others to do next.
+
+    WAIT: hear again. OPEN: the model, its options; load the faces. STATE: take over the state that is sent. STEP: draw
+    and learn. OPTIONS: go on with these. FACES: load them again. COMPARE: are all still equal? MOMENTS: give those that
+    are kept here. END: leave.
+    """
 
     WAIT = 1
     OPEN = 2
     STATE = 3
     STEP = 4
     OPTIONS = 5
-    BATCH = 6
-    FACES = 7
+    FACES = 6
+    COMPARE = 7
     MOMENTS = 8
     END = 9
 
@@ -75,6 +80,10 @@ class Team:
     @property
     def alone(self) -> bool:
         return self.size == 1
+
+    def shared(self, batch_size: int) -> int:
+        """A batch of about that size that can be divided equally, as the reference divides it."""
+        return max(1, batch_size // self.size) * self.size
 
     def part(self, count: int) -> slice:
         """This process's samples of a batch of `count`, which is a multiple of `size`: sample i belongs to process
@@ -146,7 +155,9 @@ class Team:
         """Give tensors to all others, who take them with `receive`. They come from wherever they are, in any order."""
         if self.alone:
             return
-        form = [[name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for name, tensor in tensors.items()]
+        form = [
+            [name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for name, tensor in tensors.items()
+        ]
         body = json.dumps(form).encode()
         with _together():
             dist.broadcast(torch.tensor(len(body)), src=0)
@@ -173,8 +184,7 @@ class Team:
             return
         with _together():
             waiting = [
-                dist.broadcast(tensor, src=owner, async_op=True)
-                for tensor, owner in zip(tensors, owners, strict=True)
+                dist.broadcast(tensor, src=owner, async_op=True) for tensor, owner in zip(tensors, owners, strict=True)
             ]
             for work in waiting:
                 work.wait()
