@@ -9,6 +9,7 @@ import typer
 
 from understudy.cli.flags import flags
 from understudy.cli.jobs import run_stage
+from understudy.cli.run import train_by_schedule
 from understudy.training.options import TrainOptions
 
 
@@ -16,6 +17,19 @@ from understudy.training.options import TrainOptions
 def train(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The model; it is made when there is none of that name.")],
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            "--schedule",
+            metavar="NAME|FILE",
+            help="Train through the phases of a recipe: classic, default, or a TOML file. Options typed beside it hold "
+            "in every phase.",
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another value of a schedule's variable.")
+    ] = None,
+    *,
     options: TrainOptions,
 ) -> None:
     """Train a model; makes it when there is none of that name.
@@ -26,6 +40,9 @@ def train(
     start = options.pretrained
     if start is not None and Path(start).name != start:
         options = options.model_copy(update={"pretrained": str(Path(start).absolute())})
+    if schedule is not None:
+        train_by_schedule(context, name, schedule, set_ or [], options)
+        return
     run_stage(context.obj, "stages.train:train", f"Training of {name}", name=name, options=options)
 
 

@@ -105,6 +105,7 @@ TREE: dict[str, Leaf | Branch] = {
             ),
         },
     ),
+    "run": Leaf("run:run", "Carry out a recipe: stages and phases of training, one after the other, unattended."),
     "merge": Leaf("merge:merge", "Lay the new face over the dst footage."),
     "open": Leaf("folder:open_folder", "Open the result, the faces or a sheet of them in the system's viewer."),
     "stop": Leaf("folder:stop", "Stop a running job; the command that started it resumes it."),

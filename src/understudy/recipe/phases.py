@@ -1,0 +1,145 @@
+"""One phase of a training: the options that hold in it, and the stage `train` up to the phase's end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from understudy.errors import Interrupted
+from understudy.networks.families import config_to_plain
+from understudy.recipe.records import Phase, Training
+from understudy.report import Note, Report, Stop, silent
+from understudy.stages.models import list_models
+from understudy.stages.result import StageResult
+from understudy.stages.train import train
+from understudy.training.commands import Commands
+from understudy.training.model_config import new_config
+from understudy.training.models import is_model, newest_iteration, read_record
+from understudy.training.options import TrainOptions
+from understudy.training.recipes import Recipe as ClassRecipe
+from understudy.training.recipes import config_from_plain, recipe_for
+from understudy.workspace import Workspace
+
+ENDED_BY_TIME = "minutes"
+
+
+def iteration_of(workspace: Workspace, name: str) -> int:
+    """Where a model is; 0 for one that is still to be made."""
+    folder = workspace.model(name)
+    if is_model(folder):
+        return newest_iteration(folder) or 0
+    return next((model.iteration or 0 for model in list_models(workspace) if model.name == name), 0)
+
+
+def require_can_be_made(workspace: Workspace, training: Training, report: Report = silent) -> None:
+    """Raise InvalidOption before anything starts, where the model that is to be made could not be."""
+    if _exists(workspace, training.model) or "pretrained" in training.new:
+        return
+    new_config(TrainOptions.of(**{**training.new, **_for_new(training.typed)}), report)
+
+
+def run_phase(
+    workspace: Workspace,
+    training: Training,
+    phase: Phase,
+    *,
+    start: int,
+    spent_secs: float,
+    report: Report,
+    stop: Stop,
+    commands: Commands | None = None,
+) -> StageResult:
+    """Train the model from iteration `start`, or from wherever it is by now, to the end of the phase.
+
+    spent_secs: that earlier runs have worked at this phase. `ended` of the notes says what ended it: target, plateau
+    or minutes. Raises what `train` raises; Interrupted only when it was stopped before its end.
+    """
+    values, unknown = options_of(workspace, training, phase)
+    if unknown:
+        report(Note(f"{training.model} has no choice of {', '.join(unknown)}: {phase.name} goes without.", "warning"))
+        if set(unknown) >= set(phase.options) and phase.options:
+            report(Note(f"{phase.name} would change nothing for this model, and is left out.", "warning"))
+            return StageResult(notes={"model": training.model, "iteration": start, "ended": "left out"})
+    end = phase.end
+    values["target_iter"] = start + end.iterations if end.iterations else 0
+    if "plateau" in TrainOptions.model_fields:
+        values["plateau"] = end.plateau
+    last = time.monotonic() + end.minutes * 60 - spent_secs if end.minutes else float("inf")
+    before = iteration_of(workspace, training.model)
+    options = TrainOptions.of(**values)
+    if end.minutes and time.monotonic() >= last and before > start:
+        return _by_time(training.model, before)
+    try:
+        return train(
+            workspace,
+            training.model,
+            options,
+            report=report,
+            stop=lambda: stop() or time.monotonic() >= last,
+            commands=commands,
+        )
+    except Interrupted as ended:
+        if stop() or time.monotonic() < last:
+            raise
+        return _by_time(training.model, int(ended.context.get("iteration", before)))
+
+
+def options_of(workspace: Workspace, training: Training, phase: Phase) -> tuple[dict[str, Any], list[str]]:
+    """The options of a phase, and the names of those that this model leaves no choice of.
+
+    What other phases name and this one does not is as the class of the model begins with it. What no phase names stays
+    as the model's last run had it. Options of a new model are only there while there is none.
+    """
+    exists = _exists(workspace, training.model)
+    new = {} if exists else {**training.new, **_for_new(training.typed)}
+    typed = {name: value for name, value in training.typed.items() if exists or name not in new}
+    given = {**training.common, **phase.options, **typed}
+    recipe, fixed = _kind(workspace, training)
+    others = {name: _usual(recipe, name) for name in training.named if name not in given}
+    values = {**others, **given}
+    refused = [
+        name
+        for name, value in values.items()
+        if name in fixed
+        and name not in typed
+        and TrainOptions.of(**{name: value}) != TrainOptions.of(**{name: fixed[name]})
+    ]
+    told = [name for name in refused if name in phase.options or name in training.common]
+    return {**new, **{name: value for name, value in values.items() if name not in refused}}, told
+
+
+def _for_new(typed: Any) -> dict[str, Any]:
+    from understudy.recipe.schedules import FOR_NEW
+
+    return {name: value for name, value in typed.items() if name in FOR_NEW}
+
+
+def _kind(workspace: Workspace, training: Training) -> tuple[ClassRecipe, dict[str, Any]]:
+    """The class of the model, and the options that it leaves no choice of."""
+    folder = workspace.model(training.model)
+    if is_model(folder):
+        record = read_record(folder)
+        recipe, stored = recipe_for(record.model_class), record.config
+        return recipe, dict(recipe.fixed(config_from_plain(recipe, stored)))
+    flat = next((model for model in list_models(workspace) if model.name == training.model and model.supported), None)
+    if flat is not None and flat.model_class.lower() in ("saehd", "amp", "quick96"):
+        recipe = recipe_for(flat.model_class)
+        return recipe, {} if flat.model_class == "SAEHD" else dict(recipe.fixed(recipe.config()))
+    options = TrainOptions.of(**{**training.new, **_for_new(training.typed)})
+    recipe = recipe_for(options.model)
+    if options.pretrained is not None:
+        return recipe, {} if recipe.model_class == "SAEHD" else dict(recipe.fixed(recipe.config()))
+    config = new_config(options)
+    return recipe, dict(recipe.fixed(config_from_plain(recipe, config_to_plain(config))))
+
+
+def _usual(recipe: ClassRecipe, name: str) -> Any:
+    return recipe.defaults.get(name, getattr(TrainOptions(), name))
+
+
+def _exists(workspace: Workspace, name: str) -> bool:
+    return is_model(workspace.model(name)) or any(model.name == name for model in list_models(workspace))
+
+
+def _by_time(model: str, iteration: int) -> StageResult:
+    return StageResult(notes={"model": model, "iteration": iteration, "ended": ENDED_BY_TIME})
