@@ -23,7 +23,7 @@ from understudy.facesets.container import decode_jpeg
 from understudy.facesets.faces import Face, parse_face
 from understudy.facesets.metadata import FaceMeta
 from understudy.facesets.packs import PACK_NAME, count_packed, each_packed, read_packed
-from understudy.facesets.scanning import face_beside, heads, scan
+from understudy.facesets.scanning import Stamp, face_beside, heads, scan
 from understudy.records import FaceType, Rect, Skipped
 from understudy.report import Pace, Report, Stop, never, silent
 
@@ -32,7 +32,7 @@ _FACE_TYPES = {str(face_type): face_type for face_type in FaceType}
 
 _ENTRY_COLUMNS = (
     "key, person, face_type, source, height, width, labelled, masked, confidence, track, person_group,"
-    " rect_left, rect_top, rect_right, rect_bottom, offset, length"
+    " rect_left, rect_top, rect_right, rect_bottom, offset, length, size, mtime_ns"
 )
 
 
@@ -42,7 +42,8 @@ class FaceEntry:
 
     key: file name, after its person's name and "/" in a faceset of several people. person: that sub-folder's name.
     source_filename: the frame it was cut from. height, width: of the aligned picture. confidence, track, group,
-    source_rect: as in FaceMeta. packed_at: offset and length in faceset.pak, None for a loose file.
+    source_rect: as in FaceMeta. packed_at: offset and length in faceset.pak, None for a loose file. stamp: size and
+    modification time (ns) of the file that its bytes are in; another one tells that the face has changed.
     """
 
     key: str
@@ -58,6 +59,7 @@ class FaceEntry:
     group: str | None
     source_rect: Rect | None
     packed_at: tuple[int, int] | None
+    stamp: Stamp
     _catalog: Catalog
 
     @property
@@ -160,6 +162,13 @@ class Catalog:
                 self._refresh_pack(pack, report, stop)
             else:
                 self._refresh_files(report, stop)
+
+    @property
+    def revision(self) -> tuple[int, int]:
+        """Another one than before tells that faces were added, changed or removed, by whichever process; quick to ask
+        for after `refresh`, however many faces there are."""
+        ((by_others,),) = self._query("pragma data_version")
+        return int(by_others), self._database.total_changes
 
     def renamed(self, moves: Sequence[tuple[str, str]]) -> None:
         """Follow files that were renamed inside the folder: (old key, new key) pairs, which may be a permutation.
@@ -338,7 +347,7 @@ class Catalog:
 
     def _entry(self, row: tuple[Any, ...]) -> FaceEntry:
         key, person, face_type, source, height, width, labelled, masked, *rest = row
-        confidence, track, group, left, top, right, bottom, offset, length = rest
+        confidence, track, group, left, top, right, bottom, offset, length, size, mtime_ns = rest
         return FaceEntry(
             key=key,
             person=person,
@@ -353,6 +362,7 @@ class Catalog:
             group=group,
             source_rect=None if left is None else Rect(left, top, right, bottom),
             packed_at=None if offset is None else (offset, length),
+            stamp=(size, mtime_ns),
             _catalog=self,
         )
 

@@ -2,59 +2,59 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from understudy.devices import available_memory, physical_cores
-from understudy.errors import EmptyFaceset, Interrupted, UnderstudyError
-from understudy.facesets import Face
-from understudy.geometry import conversion
-from understudy.geometry.pose import pose
-from understudy.masks import eyes_mouth_mask, face_mask
+from understudy.devices import available_memory
 from understudy.records import FaceType, Skipped
-from understudy.report import Pace, Report, Stop, never, silent
+from understudy.report import Report, Stop, never, silent
+from understudy.training.bank_maker import BankMaker, BankSource, Made
+from understudy.training.crop_cache import crop_cache
+from understudy.training.cropping import StoredFace, convert_picture
+from understudy.training.crops import CropFile, Crops
+
+__all__ = ["MEMORY_SHARE", "FaceBank", "StoredFace", "convert_picture", "parted"]
 
 MEMORY_SHARE = 0.25
-"""How much of the free memory one side's crops may fill before they are mapped from disk."""
-
-LEAST_HEIGHT = 32
-"""Pixels below which a picture has no masks of eyes and mouth."""
+"""How much of the free memory one side's crops may fill before they are read from disk."""
 
 
-class StoredFace(Protocol):
-    """What a bank needs of a faceset's entry."""
-
-    @property
-    def name(self) -> str: ...
-
-    def read(self) -> Face: ...
-
-
-@dataclass(frozen=True, eq=False)
 class FaceBank:
-    """Every face of one side, ready to be augmented.
+    """Every face of one side, ready to be augmented. `FaceBank.load` makes one of a faceset.
 
-    pixels: (N,S,S,4) uint8, RGB and the face mask (255: face), or (N,S,S,5) with the mask of eyes and mouth behind it;
-    a plain array, or mapped from disk beyond the budget.
-    names: file names, in the order of `pixels`. yaws: (N,) which way each face looks, in radians, positive to the right
-    of the picture; None where that is not known. skipped: faces that could not be used.
+    names: keys of the faces (file names, behind their person's name where there are several), in order. yaws: (N,)
+    which way each looks, in radians, positive to the right of the picture; None where that is not known. persons: (N,)
+    a number for each person, −1 for nobody, and who they are; None where nobody is told apart. skipped: faces that
+    could not be used.
     """
 
-    pixels: NDArray[np.uint8]
-    names: tuple[str, ...] = ()
-    yaws: NDArray[np.float64] | None = None
-    skipped: tuple[Skipped, ...] = ()
+    def __init__(
+        self,
+        crops: NDArray[np.uint8] | Crops,
+        names: tuple[str, ...] = (),
+        yaws: NDArray[np.float64] | None = None,
+        skipped: tuple[Skipped, ...] = (),
+        *,
+        rows: NDArray[np.int64] | None = None,
+        persons: NDArray[np.int32] | None = None,
+        who: tuple[str, ...] = (),
+    ) -> None:
+        """crops: (N,S,S,4) uint8, RGB and the face mask (255: face), or (N,S,S,5) with the mask of eyes and mouth behind
+        it, not copied; or where they are kept, with the number there of each face (rows)."""
+        self.crops = crops if isinstance(crops, Crops) else Crops.of(crops)
+        self.rows = np.arange(len(crops)) if rows is None else rows
+        self.names, self.yaws, self.skipped = names, yaws, skipped
+        self.persons, self.who = persons, who
+        self._maker: BankMaker | None = None
+        self._made: Made | None = None
 
     @classmethod
     def load(
@@ -64,131 +64,111 @@ class FaceBank:
         size: int,
         face_type: FaceType,
         eyes_mouth: bool = False,
+        faceset: Path | None = None,
+        caches: Path | None = None,
         budget: int | None = None,
         spill: Path | None = None,
         workers: int = 0,
+        find: Callable[[str], StoredFace | None] = lambda key: None,
         report: Report = silent,
         stop: Stop = never,
     ) -> FaceBank:
-        """Decode and convert every face, in parallel. The order of `faces` is kept.
+        """Decode and convert every face that is not in the cache, in parallel. The order of `faces` is kept.
 
-        eyes_mouth: with the masks of eyes and mouth. budget: bytes to hold in memory (None: a quarter of what is
-        free); beyond it the crops go to a file in `spill` (None: the system's temporary folder) that vanishes with the
-        process. workers: 0 uses every core.
-        Raises EmptyFaceset when no face is usable and Interrupted when `stop` turns true.
+        faceset, caches: the folder that the faces are in and that of the workspace's caches; without them crops last as
+        long as the process. budget: bytes to hold in memory (None: a quarter of what is free). spill: where a temporary
+        file lies for what is beyond, if there is no cache (None: the system's folder). find: a face by its key, for a
+        crop in the cache that turns out to be damaged. workers: 0 uses every core.
+
+        What was made stays in the cache when this is interrupted.
+        Raises EmptyFaceset when no face is usable, Interrupted when `stop` turns true, and DiskFull.
         """
-        pixels = _room((len(faces), size, size, 5 if eyes_mouth else 4), budget, spill)
-        names: list[str] = []
-        yaws: list[float] = []
-        skipped: list[Skipped] = []
-        pace = Pace("Loading faces", len(faces), report, unit="faces")
-        with ThreadPoolExecutor(workers or physical_cores()) as pool:
-            for face, crop in zip(faces, _convert_ahead(pool, faces, size, face_type, eyes_mouth), strict=False):
-                if stop():
-                    pool.shutdown(cancel_futures=True)
-                    raise Interrupted("Stopped while loading faces.", hint="The same command starts again.")
-                if isinstance(crop, Skipped):
-                    skipped.append(crop)
-                else:
-                    pixels[len(names)] = crop.pixels
-                    names.append(face.name)
-                    yaws.append(crop.yaw)
-                pace.advance()
-        if not names:
-            raise EmptyFaceset(
-                f"None of {len(faces)} faces can be used for training.",
-                hint="Extract faces first: understudy faceset extract src, and the same for dst.",
-                skipped=skipped[:10],
-            )
-        return cls(pixels[: len(names)], tuple(names), np.array(yaws), tuple(skipped))
+        source = BankSource(size, face_type, eyes_mouth, workers, find)
+        wanted = len(faces) * int(np.prod(source.shape))
+        limit = int(MEMORY_SHARE * available_memory()) if budget is None else budget
+        cache = None
+        if faceset is not None and caches is not None:
+            cache = crop_cache(caches, faceset, source.shape, str(face_type), bytes_wanted=wanted)
+        maker = BankMaker(source, limit, cache)
+        if cache is None and wanted > limit:
+            maker.spill_to(CropFile.temporary(source.shape, spill))
+        return cls._of_made(maker, maker.make(faces, report=report, stop=stop))
+
+    def updated(
+        self, faces: Sequence[StoredFace], *, report: Report = silent, stop: Stop = never
+    ) -> tuple[FaceBank, BankChanges]:
+        """The bank of these faces, in their order, and what is other than in this one, which stays as it is.
+
+        Only faces that this bank does not hold are decoded. Raises as `load` does.
+        """
+        assert self._maker is not None
+        assert self._made is not None
+        bank = self._of_made(self._maker, self._maker.make(faces, self._made, report=report, stop=stop))
+        return bank, _changes(self, bank)
+
+    @classmethod
+    def _of_made(cls, maker: BankMaker, made: Made) -> FaceBank:
+        who = tuple(sorted({name for name in made.who if name is not None}))
+        persons = None
+        if who:
+            numbers = {name: number for number, name in enumerate(who)}
+            persons = np.array([-1 if name is None else numbers[name] for name in made.who], np.int32)
+        bank = cls(maker.crops, made.names, made.yaws, made.skipped, rows=made.rows, persons=persons, who=who)
+        bank._maker, bank._made = maker, made
+        return bank
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.rows)
 
     @property
     def size(self) -> int:
-        return int(self.pixels.shape[1])
+        return self.crops.shape[0]
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """All crops at once, (N,S,S,4 or 5) uint8, in a new array."""
+        return self.crops.take(self.rows)
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for banks of the same faces in the same order."""
+        return hashlib.sha256("\n".join(self.names).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def take(self, indexes: NDArray[np.int64], *, pinned: bool = False) -> Tensor:
+        """The crops of these faces, (B,S,S,4 or 5) uint8; pinned: in memory that a graphics card copies from by
+        itself."""
+        out = torch.empty((len(indexes), *self.crops.shape), dtype=torch.uint8, pin_memory=pinned)
+        self.crops.take(self.rows[indexes], out.numpy())
+        return out
 
     def fetch(self, indexes: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
         """Pictures (B,3,S,S) and masks (B,1,S,S), or with eyes and mouth (B,2,S,S), float32 0..1, on `device`."""
-        crops = torch.from_numpy(self.pixels[indexes]).to(device).permute(0, 3, 1, 2).float() / 255
-        return crops[:, :3], crops[:, 3:]
+        return parted(self.take(indexes, pinned=device.type == "cuda"), device)
 
 
-Number = TypeVar("Number", np.uint8, np.float32)
+class BankChanges(NamedTuple):
+    """What differs between two states of a faceset: how many faces."""
+
+    added: int
+    changed: int
+    removed: int
+    renamed: int
 
 
-def convert_picture(
-    picture: NDArray[Number], face: Face, size: int, face_type: FaceType, *, mask: bool = False
-) -> NDArray[Number]:
-    """A picture (H,W,C) or mask (H,W) of `face`, as the square of another size and face type; same number type.
-
-    Pictures bicubic with the edge repeated, masks bilinear with black beyond it. A picture of the wanted type and width
-    is given back as it is.
-    """
-    how = cv2.INTER_LINEAR if mask else cv2.INTER_CUBIC
-    if face.meta.face_type != face_type:
-        matrix = conversion(face.meta.landmarks, size, face_type)
-        border = cv2.BORDER_CONSTANT if mask else cv2.BORDER_REPLICATE
-        return cast(NDArray[Number], cv2.warpAffine(picture, matrix, (size, size), flags=how, borderMode=border))
-    if picture.shape[1] == size and picture.shape[0] == size:
-        return picture
-    return cast(NDArray[Number], cv2.resize(picture, (size, size), interpolation=how))
+def _changes(before: FaceBank, after: FaceBank) -> BankChanges:
+    """How two banks of one maker differ. A face that has another name and is the same is renamed."""
+    assert before._made is not None
+    assert after._made is not None
+    old = dict(zip(before.names, before._made.known.tolist(), strict=True))
+    new = dict(zip(after.names, after._made.known.tolist(), strict=True))
+    come = [key for key in new if key not in old]
+    gone = {old[key] for key in old if key not in new}
+    renamed = sum(new[key] in gone for key in come)
+    changed = sum(known != old.get(key, known) for key, known in new.items())
+    return BankChanges(len(come) - renamed, changed, len(old) - len(new) + len(come) - renamed, renamed)
 
 
-class _Crop(NamedTuple):
-    """pixels: (S,S,4) uint8, with eyes and mouth (S,S,5). yaw: as in `FaceBank.yaws`."""
-
-    pixels: NDArray[np.uint8]
-    yaw: float
-
-
-def _convert(face: StoredFace, size: int, face_type: FaceType, eyes_mouth: bool) -> _Crop | Skipped:
-    """A face as a crop, or why not."""
-    try:
-        whole = face.read()
-        if not whole.meta.has_landmarks:
-            return Skipped(face.name, "it has no landmarks")
-        full = face_mask(whole)
-        masks = [full, _eyes_and_mouth(whole, full)] if eyes_mouth else [full]
-        crop = np.empty((size, size, 3 + len(masks)), np.uint8)
-        crop[..., :3] = convert_picture(whole.rgb8, whole, size, face_type)
-        for channel, mask in enumerate(masks, start=3):
-            converted = convert_picture(mask, whole, size, face_type, mask=True)
-            crop[..., channel] = np.rint(255 * converted.clip(0, 1))
-        return _Crop(crop, -pose(whole.meta.landmarks, whole.width).yaw)
-    except UnderstudyError as error:
-        return Skipped(face.name, error.message)
-
-
-def _eyes_and_mouth(face: Face, full: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Where the eyes and the inside of the mouth are; nowhere in a picture too small to tell."""
-    return eyes_mouth_mask(face.meta.landmarks, full) if face.height >= LEAST_HEIGHT else np.zeros_like(full)
-
-
-def _convert_ahead(
-    pool: ThreadPoolExecutor,
-    faces: Sequence[StoredFace],
-    size: int,
-    face_type: FaceType,
-    eyes_mouth: bool,
-    ahead: int = 64,
-) -> Iterator[_Crop | Skipped]:
-    """Converted faces in order, with a bounded number under way."""
-    waiting = iter(faces)
-    queue = [pool.submit(_convert, face, size, face_type, eyes_mouth) for face in islice(waiting, ahead)]
-    while queue:
-        yield queue.pop(0).result()
-        queue.extend(pool.submit(_convert, face, size, face_type, eyes_mouth) for face in islice(waiting, 1))
-
-
-def _room(shape: tuple[int, ...], budget: int | None, spill: Path | None) -> NDArray[np.uint8]:
-    """An empty array in memory, or in a file without a name where that is too much; at least one entry."""
-    shape = (max(1, shape[0]), *shape[1:])
-    limit = MEMORY_SHARE * available_memory() if budget is None else budget
-    if np.prod(shape, dtype=np.int64) <= limit:
-        return np.empty(shape, np.uint8)
-    if spill is not None:
-        spill.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=spill) as file:  # the map keeps it alive
-        return np.memmap(file, np.uint8, "w+", shape=shape)
+def parted(crops: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Crops (B,S,S,4 or 5) uint8 as pictures (B,3,S,S) and masks (B,1 or 2,S,S), float32 0..1, on `device`."""
+    there = crops.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+    return there[:, :3], there[:, 3:]

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 YAW_EDGES = np.linspace(-1.2, 1.2, 128)
-"""Where the bins of `YawSampler` begin, in radians; the last one takes everything beyond."""
+"""Where the bins of `yaw_groups` begin, in radians; the last one takes everything beyond."""
+
+Numbers = NDArray[np.int64]
+
+
+class Draws(Protocol):
+    """An endless order of faces without a state: to resume is to go on counting."""
+
+    def take(self, start: int, count: int) -> Numbers:
+        """Draws number start … start+count−1."""
 
 
 class Sampler:
@@ -18,9 +30,9 @@ class Sampler:
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed = count, seed
         self._round = -1
-        self._order: NDArray[np.int64] = np.empty(0, np.int64)
+        self._order: Numbers = np.empty(0, np.int64)
 
-    def take(self, start: int, count: int) -> NDArray[np.int64]:
+    def take(self, start: int, count: int) -> Numbers:
         """Draws number start … start+count−1."""
         return np.array([self._draw(number) for number in range(start, start + count)], np.int64)
 
@@ -32,29 +44,67 @@ class Sampler:
         return int(self._order[place])
 
 
-class YawSampler:
-    """The order in which faces are drawn where all directions should come equally often.
+class GroupSampler:
+    """The order in which faces are drawn where all groups of them should come equally often.
 
-    The directions from −1.2 to 1.2 rad are parted into 128 bins, with what lies beyond in the outermost. All bins that
-    hold a face come once, in random order, before any comes again; so do the faces of each bin. Like `Sampler`, draw
-    number n is a function of the seed.
+    All groups come once, in random order, before any comes again, each time with the next face of its own order.
+    groups: the faces of each group, none empty. within: the order of each group's faces, by their places in it.
     """
 
-    def __init__(self, yaws: NDArray[np.float64], seed: int) -> None:
-        self.seed = seed
-        places = np.clip(np.searchsorted(YAW_EDGES, yaws, side="right") - 1, 0, len(YAW_EDGES) - 1)
-        self._bins = [np.flatnonzero(places == place) for place in np.unique(places)]
-        self._order = Sampler(len(self._bins), seed)
-        self._faces = [Sampler(len(faces), seed_of(seed, place)) for place, faces in enumerate(self._bins)]
+    def __init__(self, groups: Sequence[Numbers], within: Sequence[Draws], seed: int) -> None:
+        self._groups, self._within = groups, within
+        self._order = Sampler(len(groups), seed)
 
-    def take(self, start: int, count: int) -> NDArray[np.int64]:
+    def take(self, start: int, count: int) -> Numbers:
         """Draws number start … start+count−1."""
-        turns = np.arange(start, start + count) // len(self._bins)
+        turns = np.arange(start, start + count) // len(self._groups)
         chosen = self._order.take(start, count)
-        nth = [self._faces[place].take(int(turn), 1)[0] for place, turn in zip(chosen, turns, strict=True)]
-        return np.array([self._bins[place][face] for place, face in zip(chosen, nth, strict=True)], np.int64)
+        nth = [self._within[group].take(int(turn), 1)[0] for group, turn in zip(chosen, turns, strict=True)]
+        return np.array([self._groups[group][face] for group, face in zip(chosen, nth, strict=True)], np.int64)
+
+
+class YawSampler(GroupSampler):
+    """The order in which faces are drawn where all directions should come equally often."""
+
+    def __init__(self, yaws: NDArray[np.float64], seed: int) -> None:
+        groups = yaw_groups(yaws)
+        within = [Sampler(len(faces), seed_of(seed, place)) for place, faces in enumerate(groups)]
+        super().__init__(groups, within, seed)
+
+
+def yaw_groups(yaws: NDArray[np.float64]) -> list[Numbers]:
+    """Faces (their numbers) by which way they look: 128 bins from −1.2 to 1.2 rad, with what lies beyond in the
+    outermost; bins without a face are left out."""
+    places = np.clip(np.searchsorted(YAW_EDGES, yaws, side="right") - 1, 0, len(YAW_EDGES) - 1)
+    return _grouped(places)
+
+
+def sampler_for(
+    count: int,
+    seed: int,
+    *,
+    yaws: NDArray[np.float64] | None = None,
+    persons: NDArray[np.int32] | None = None,
+) -> Draws:
+    """The order for `count` faces. yaws: (count,) rad, where every direction should come equally often; persons:
+    (count,) a number for each, where every person should; with both, every direction of each person."""
+    if persons is None:
+        return Sampler(count, seed) if yaws is None else YawSampler(yaws, seed)
+    groups = _grouped(persons)
+    within = [
+        sampler_for(len(faces), seed_of(seed, place), yaws=None if yaws is None else yaws[faces])
+        for place, faces in enumerate(groups)
+    ]
+    return GroupSampler(groups, within, seed)
 
 
 def seed_of(seed: int, side: int) -> int:
     """The seed of one of several streams that a seed stands for."""
     return int(np.random.SeedSequence([seed, side]).generate_state(1)[0])
+
+
+def _grouped(keys: NDArray[np.integer]) -> list[Numbers]:
+    """The places of each value, in order of the values and of the places."""
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order][:1] - 1))
+    return [faces.astype(np.int64) for faces in np.split(order, starts[1:])]

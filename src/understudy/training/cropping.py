@@ -1,0 +1,105 @@
+"""A face of a faceset as the crop that a network is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple, Protocol, TypeVar, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.devices import physical_cores
+from understudy.errors import UnderstudyError
+from understudy.facesets import Face
+from understudy.geometry import conversion
+from understudy.geometry.pose import pose
+from understudy.masks import eyes_mouth_mask, face_mask
+from understudy.records import FaceType, Skipped
+
+LEAST_HEIGHT = 32
+"""Pixels below which a picture has no masks of eyes and mouth."""
+
+AHEAD = 64
+"""Faces that are under way at a time."""
+
+
+class StoredFace(Protocol):
+    """What a bank needs of a faceset's entry."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self) -> Face: ...
+
+
+class MadeCrop(NamedTuple):
+    """pixels: (S,S,4) uint8, RGB and mask; with eyes and mouth (S,S,5). yaw: which way the face looks, in radians,
+    positive to the right of the picture."""
+
+    pixels: NDArray[np.uint8]
+    yaw: float
+
+
+Number = TypeVar("Number", np.uint8, np.float32)
+
+
+def make_crop(face: StoredFace, size: int, face_type: FaceType, eyes_mouth: bool) -> MadeCrop | Skipped:
+    """A face as a crop of that size and face type, or why it cannot be one."""
+    try:
+        whole = face.read()
+        if not whole.meta.has_landmarks:
+            return Skipped(face.name, "it has no landmarks")
+        full = face_mask(whole)
+        masks = [full, _eyes_and_mouth(whole, full)] if eyes_mouth else [full]
+        crop = np.empty((size, size, 3 + len(masks)), np.uint8)
+        crop[..., :3] = convert_picture(whole.rgb8, whole, size, face_type)
+        for channel, mask in enumerate(masks, start=3):
+            converted = convert_picture(mask, whole, size, face_type, mask=True)
+            crop[..., channel] = np.rint(255 * converted.clip(0, 1))
+        return MadeCrop(crop, -pose(whole.meta.landmarks, whole.width).yaw)
+    except UnderstudyError as error:
+        return Skipped(face.name, error.message)
+
+
+def make_crops(
+    faces: Sequence[StoredFace], size: int, face_type: FaceType, eyes_mouth: bool, *, workers: int = 0
+) -> Iterator[MadeCrop | Skipped]:
+    """The crops of some faces in their order, made in parallel, a bounded number ahead. workers: 0 uses every core.
+
+    Closing the iterator before its end drops what was not begun.
+    """
+    waiting = iter(faces)
+    pool = ThreadPoolExecutor(workers or physical_cores(), thread_name_prefix="crops")
+    try:
+        queue = [pool.submit(make_crop, face, size, face_type, eyes_mouth) for face in islice(waiting, AHEAD)]
+        while queue:
+            yield queue.pop(0).result()
+            queue.extend(pool.submit(make_crop, face, size, face_type, eyes_mouth) for face in islice(waiting, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def convert_picture(
+    picture: NDArray[Number], face: Face, size: int, face_type: FaceType, *, mask: bool = False
+) -> NDArray[Number]:
+    """A picture (H,W,C) or mask (H,W) of `face`, as the square of another size and face type; same number type.
+
+    Pictures bicubic with the edge repeated, masks bilinear with black beyond it. A picture of the wanted type and width
+    is given back as it is.
+    """
+    how = cv2.INTER_LINEAR if mask else cv2.INTER_CUBIC
+    if face.meta.face_type != face_type:
+        matrix = conversion(face.meta.landmarks, size, face_type)
+        border = cv2.BORDER_CONSTANT if mask else cv2.BORDER_REPLICATE
+        return cast(NDArray[Number], cv2.warpAffine(picture, matrix, (size, size), flags=how, borderMode=border))
+    if picture.shape[1] == size and picture.shape[0] == size:
+        return picture
+    return cast(NDArray[Number], cv2.resize(picture, (size, size), interpolation=how))
+
+
+def _eyes_and_mouth(face: Face, full: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where the eyes and the inside of the mouth are; nowhere in a picture too small to tell."""
+    return eyes_mouth_mask(face.meta.landmarks, full) if face.height >= LEAST_HEIGHT else np.zeros_like(full)
