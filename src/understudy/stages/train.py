@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from understudy.training.models import ModelRecord, is_model, new_record, read_r
 from understudy.training.new import create_model
 from understudy.training.opening import open_session
 from understudy.training.options import NOT_YET, TrainOptions, flag_of
+from understudy.training.preview_choice import chosen_faces, known_names
 from understudy.training.recipes import config_from_plain, recipe_for
 from understudy.training.session import Session
 from understudy.training.state import Ended
@@ -74,6 +75,8 @@ def train(
         fabric, team = running.enter_context(team_for(workspace, record, resolved))
         resolved = shared_out(resolved, team, report)
         faces = faces_for(workspace, record, resolved, report, stop)
+        if "preview_faces" in options.model_fields_set:
+            chosen_faces(options.preview_faces, known_names(faces.src, faces.dst))
         if not is_model(folder):
             _make(workspace, folder, record, resolved, report)
             record = read_record(folder)
@@ -286,7 +289,14 @@ def _listening(commands: Commands | None, name: str, session: Session) -> Iterat
         yield
         return
     fixed = session.recipe.fixed(session.config)
-    commands.attend(name, session.options, lambda now, given: changed(now, given, fixed, session.config))
+
+    def check(now: TrainOptions, given: Mapping[str, Any]) -> TrainOptions:
+        after = changed(now, given, fixed, session.config)
+        if after.preview_faces != now.preview_faces:
+            chosen_faces(after.preview_faces, known_names(*session.batches.banks))
+        return after
+
+    commands.attend(name, session.options, check)
     try:
         yield
     finally:

@@ -79,12 +79,15 @@ def apply(session: Session, options: TrainOptions, report: Report = silent) -> N
     before, session.options = session.options, options
     had_eyes = session.learner.objective.eyes_mouth
     session.learner.objective = session.recipe.objective(session.config, options, session.faithful)
+    session.recipe.configure(session.learner, options)
     recomputed = _compute_as(session, report) if _arithmetic(before) != _arithmetic(options) else False
     _optimise_as(session, report, anew=recomputed)
     if critic_sizes(session.config, before) != critic_sizes(session.config, options):
         _judge_as(session, report)
     _draw_samples_as(session, other_faces=session.learner.objective.eyes_mouth and not had_eyes)
-    session.store = replace(session.store, keep=options.keep_checkpoints)
+    if options.preview_faces != before.preview_faces:
+        session.show_faces(options.preview_faces)
+    session.store = replace(session.store, keep=options.keep_checkpoints, backups_kept=options.keep_backups)
 
 
 def _arithmetic(options: TrainOptions) -> tuple[object, ...]:
@@ -140,7 +143,7 @@ def _draw_samples_as(session: Session, *, other_faces: bool) -> None:
     options = session.options
     session.batches.configure(
         augmentation=augmentation_of(session.recipe, options, session.faithful),
-        batch_size=options.batch_size,
+        batch_size=options.batch_size * options.accumulate,
         repeat_every=repeat_every_of(session.recipe, options),
         uniform_yaw=options.uniform_yaw,
         banks=session.load_faces(options) if other_faces and session.load_faces is not None else None,

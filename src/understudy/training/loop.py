@@ -50,20 +50,23 @@ def train_loop(
 
         evaluating = session.evaluation_due(state)
         drawing = desk.draw or state.due(session.options.preview_every)
+        recording = session.recording_due(state)
         keeping = desk.save or saving.due(session.options.save_minutes)
-        if journal and (state.due(session.log_every) or evaluating or drawing or keeping):
+        if journal and (state.due(session.log_every) or evaluating or drawing or recording or keeping):
             values = journal.read()  # the one place where the device and Python wait for each other
             report(Metrics(state.iteration, {**values, **clock.read()}))
         if evaluating:
             session.evaluate(state, report)
         if drawing:
             session.draw(state, report, again=desk.draw)
+        if recording:
+            session.record(state)
         if keeping:
             session.save(state, report)
             saving.done()
         if desk.back_up:
             session.back_up(state, report)
-        if evaluating or drawing or keeping or desk.paused:
+        if evaluating or drawing or recording or keeping or desk.paused:
             clock.skip()
 
     journal.read()

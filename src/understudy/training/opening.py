@@ -7,10 +7,9 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from understudy.errors import UsageError
 from understudy.networks.families import Config
@@ -25,7 +24,8 @@ from understudy.training.learner_state import AtRest, restore
 from understudy.training.models import ModelRecord
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision, machine
-from understudy.training.preview import PreviewFaces, rows_for, spread
+from understudy.training.preview import rows_for
+from understudy.training.preview_choice import faces_to_show, known_names, preview_names
 from understudy.training.recipes import Recipe, config_from_plain, recipe_for
 from understudy.training.samples import BatchSource
 from understudy.training.session import Session
@@ -52,7 +52,7 @@ def open_session(
     machine, unless the options or the device ask for something else.
     Raises CorruptCheckpoint when no saved state is whole, IncompatibleModel when they do not fit model.json.
     """
-    store = CheckpointStore(folder, keep=options.keep_checkpoints)
+    store = CheckpointStore(folder, keep=options.keep_checkpoints, backups_kept=options.keep_backups)
     store.tidy()
     found = store.newest(report)
     if found is not None:
@@ -108,11 +108,13 @@ def _put_together(
     at_rest = AtRest() if found is None else restore(learner, found, report)
     if team.leads:
         _warn_of_a_small_disk(folder, learner.net, report)
+    learner.reduce = None if team.alone else team.reduce
     batches = _batches(recipe, options, faithful, src, dst, fabric.device)
+    batches.part = team.part
     faces = {"src": _fingerprint(src.names), "dst": _fingerprint(dst.names)}
     state = TrainState() if found is None else _restore_batches(found, batches, faces, report)
     learner.seed = batches.seed
-    names = _preview_names(found, src, dst, rows_for(src.size))
+    names = _names_to_show(found, options, src, dst, report)
     return Session(
         folder,
         options,
@@ -126,7 +128,7 @@ def _put_together(
         precision,
         store,
         history,
-        _preview_faces(src, dst, names, fabric.device),
+        faces_to_show(src, dst, names, fabric.device),
         names,
         faces,
         state,
@@ -153,13 +155,15 @@ def _learner(
     if found is not None:
         load_weights(net, found)
     prepare(net, precision, device)
-    return Learner(
+    learner = Learner(
         net,
         recipe.optimiser(net, options, precision, seed=seed),
         recipe.objective(config, options, faithful),
         critics_of(recipe, config, options, precision, device, seed=seed),
         seed,
     )
+    recipe.configure(learner, options)
+    return learner
 
 
 def _batches(
@@ -168,7 +172,7 @@ def _batches(
     return BatchSource(
         src,
         dst,
-        batch_size=options.batch_size,
+        batch_size=options.batch_size * options.accumulate,
         seed=options.seed,
         augmentation=augmentation_of(recipe, options, faithful),
         repeat_every=repeat_every_of(recipe, options),
@@ -231,27 +235,14 @@ def _restore_batches(found: Checkpoint, batches: BatchSource, faces: Mapping[str
     return TrainState(found.iteration, int(found.state.get("images", 0)))
 
 
-def _preview_names(found: Checkpoint | None, src: FaceBank, dst: FaceBank, rows: int) -> dict[str, list[str]]:
-    """The faces that previews show: those of before as long as they are all there, else some spread over each set."""
-    before = {} if found is None else found.state.get("preview_faces", {})
-    chosen = {}
-    for side, bank in (("src", src), ("dst", dst)):
-        known = list(before.get(side, []))
-        whole = known and set(known) <= set(bank.names)
-        chosen[side] = known if whole else [bank.names[index] for index in spread(len(bank), rows)]
-    return chosen
-
-
-def _preview_faces(src: FaceBank, dst: FaceBank, names: Mapping[str, list[str]], device: torch.device) -> PreviewFaces:
-    """Pairs of faces, row by row; the shorter side begins again."""
-    rows = max(len(names["src"]), len(names["dst"]))
-    parts: list[Tensor] = []
-    for side, bank in (("src", src), ("dst", dst)):
-        indexes = [bank.names.index(name) for name in names[side]]
-        repeated = [indexes[row % len(indexes)] for row in range(rows)]
-        pictures, masks = bank.fetch(np.array(repeated, np.int64), device)
-        parts += [pictures, masks[:, :1]]
-    return PreviewFaces(*parts)
+def _names_to_show(
+    found: Checkpoint | None, options: TrainOptions, src: FaceBank, dst: FaceBank, report: Report
+) -> dict[str, list[str]]:
+    """The faces that previews show: those asked for, else those of the saved state."""
+    state = {} if found is None else found.state
+    asked_before = tuple(state.get("options", {}).get("preview_faces", ()))
+    before = state.get("preview_faces", {}) if asked_before == options.preview_faces else {}
+    return preview_names(options.preview_faces, before, known_names(src, dst), rows_for(src.size), report)
 
 
 def _fingerprint(names: Iterable[str]) -> str:

@@ -140,22 +140,13 @@ def blocks(rows: Sequence[Sequence[Tensor]]) -> NDArray[np.uint8]:
     return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
 
-def save_previews(folder: Path, sheets: Sheets, iteration: int, *, history: bool) -> list[Path]:
-    """Write each sheet as `previews/NAME.png`, and with `history` also as `previews/NAME/ITERATION.jpg`.
-
-    Spaces in names become underscores.
-    """
+def save_previews(folder: Path, sheets: Sheets) -> list[Path]:
+    """Write each sheet as `previews/NAME.png`. Spaces in names become underscores."""
     written = []
     for title, picture in sheets.items():
         name = title.replace(" ", "_")
         path = folder / FOLDER_NAME / f"{name}.png"
-        _save(path, picture, "PNG")
+        with os_errors(path), writing(path) as temp:
+            Image.fromarray(picture).save(temp, "PNG")
         written.append(path)
-        if history:
-            _save(folder / FOLDER_NAME / name / f"{iteration:07d}.jpg", picture, "JPEG")
     return written
-
-
-def _save(path: Path, picture: NDArray[np.uint8], kind: str) -> None:
-    with os_errors(path), writing(path) as temp:
-        Image.fromarray(picture).save(temp, kind, quality=90)

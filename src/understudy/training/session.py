@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from understudy.training import applying
 from understudy.training.bank import FaceBank
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.history import CURVE_NAME, History, draw_curve
-from understudy.training.learner_state import AtRest, saved_tensors
+from understudy.training.learner_state import AtRest, saved_average, saved_tensors
 from understudy.training.models import read_record, write_record
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision, machine
-from understudy.training.preview import PreviewFaces, save_previews
+from understudy.training.preview import PreviewFaces, Sheets, rows_for, save_previews
+from understudy.training.preview_choice import faces_to_show, known_names, preview_names
+from understudy.training.preview_history import below_losses, keep_previews, save_jpeg, usual_interval
 from understudy.training.recipes import Recipe
 from understudy.training.samples import Batch, BatchSource
 from understudy.training.state import Ended, TrainState
@@ -61,6 +63,7 @@ class Session:
     load_faces: Callable[[TrainOptions], tuple[FaceBank, FaceBank]] | None = None
     _saved_at: int = -1
     _drawn_at: int = -1
+    _recorded_at: int = -1
     team: Team = ALONE
     _backup_clock: float = field(default_factory=time.monotonic)
 
@@ -79,11 +82,12 @@ class Session:
 
     def net_for_use(self) -> nn.Module:
         """The network that is drawn with, evaluated and merged."""
-        return self.learner.net
+        return self.learner.net if self.learner.ema is None else self.learner.ema.net
 
     def apply(self, options: TrainOptions, report: Report = silent) -> None:
         """Go on with other options from the next iteration on."""
         if self.team.leads:
+            options = options.but(batch_size=self.team.shared(options.batch_size))
             self.team.order(Order.OPTIONS, options.model_dump(mode="json"))
         applying.apply(self, options, report)
 
@@ -115,13 +119,16 @@ class Session:
             return
         self.history.sync()
         weights, optimiser = self.tensors()
-        generation = self.store.save(state.iteration, weights=weights, optimiser=optimiser, state=self.body(state))
+        average = saved_average(self.learner)
+        generation = self.store.save(
+            state.iteration, weights=weights, optimiser=optimiser, ema=average, state=self.body(state)
+        )
         self._saved_at = state.iteration
         report(Note(f"Saved at iteration {state.iteration}.", "debug", item=generation.name))
-        hours = self.options.autobackup_hour
-        if hours and time.monotonic() - self._backup_clock >= hours * 3600:
+        hours, waited = self.options.autobackup_hour, time.monotonic() - self._backup_clock
+        if hours and waited >= hours * 3600:
             self.back_up(state, report)
-            self._backup_clock = time.monotonic()
+            self._backup_clock += 3600 * hours * int(waited / (3600 * hours))  # keeps its beat, however late a save is
 
     def body(self, state: TrainState) -> dict[str, Any]:
         """What a saved state of this moment says beside its tensors."""
@@ -145,19 +152,50 @@ class Session:
     def back_up(self, state: TrainState, report: Report = silent) -> None:
         """Save, and keep what is saved beyond the turn of the newest."""
         self.save(state, report)
-        kept = self.store.back_up(self.store.folder / f"{state.iteration:09d}")
+        kept = self.store.back_up(self.store.folder / f"{state.iteration:09d}", beside=self._previews_beside(state))
         report(Note(f"Backup of iteration {state.iteration}.", item=kept.name))
 
     def draw(self, state: TrainState, report: Report = silent, *, again: bool = False) -> None:
         """Draw the previews and the loss curve, unless that was done for this iteration and is not wanted again."""
         if state.iteration == self._drawn_at and not again:
             return
+        for path in save_previews(self.folder, self._sheets()):
+            report(Preview(path.stem.replace("_", " "), path, state.iteration))
+        report(Preview("Loss", draw_curve(self.history, self.folder / CURVE_NAME), state.iteration))
+        self._drawn_at = state.iteration
+
+    def recording_due(self, state: TrainState) -> bool:
+        """Whether a picture of this iteration belongs to the preview history; that of the first one always does."""
+        every = self.options.preview_history_every or usual_interval(self.config.size)
+        due = state.iteration == 1 or state.due(every)
+        return self.options.write_preview_history and due and state.iteration != self._recorded_at
+
+    def record(self, state: TrainState) -> None:
+        """Add the previews of this iteration to their history."""
+        limit = self.options.preview_history_keep
+        keep_previews(self.folder, self._sheets(), self.history, state.iteration, limit=limit)
+        self._recorded_at = state.iteration
+
+    def show_faces(self, wanted: Sequence[str]) -> None:
+        """Show these faces in the previews from now on; none: a few spread over each faceset."""
+        src, dst = self.batches.banks
+        self.preview_names = preview_names(wanted, {}, known_names(src, dst), rows_for(src.size))
+        self.preview_faces = faces_to_show(src, dst, self.preview_names, self.fabric.device)
+
+    def _sheets(self) -> Sheets:
+        """The previews as they are now."""
         net = self.net_for_use()
         net.eval()
         sheets = self.recipe.previews(net, self.preview_faces)
         net.train()
-        history = self.options.write_preview_history
-        for path in save_previews(self.folder, sheets, state.iteration, history=history):
-            report(Preview(path.stem.replace("_", " "), path, state.iteration))
-        report(Preview("Loss", draw_curve(self.history, self.folder / CURVE_NAME), state.iteration))
-        self._drawn_at = state.iteration
+        return sheets
+
+    def _previews_beside(self, state: TrainState) -> Callable[[Path], None]:
+        """Writes the previews of this moment into the folder of a backup."""
+
+        def write(folder: Path) -> None:
+            for title, sheet in self._sheets().items():
+                picture = below_losses(sheet, self.history, state.iteration)
+                save_jpeg(folder / f"preview_{title.replace(' ', '_')}.jpg", picture)
+
+        return write
