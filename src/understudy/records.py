@@ -32,6 +32,14 @@ class PrecisionChoice(StrEnum):
     FP16 = "fp16"
 
 
+class WeightsChoice(StrEnum):
+    """Which weights of a model to draw with: their slow average (ema), as they were trained, or the average if any."""
+
+    AUTO = "auto"
+    EMA = "ema"
+    TRAINED = "trained"
+
+
 GAN, CODE_DISCRIMINATOR = "gan", "code_discriminator"
 """What the two discriminators are called in training, and what the names of their tensors begin with when saved."""
 

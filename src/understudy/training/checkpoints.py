@@ -2,9 +2,11 @@
 
     checkpoints/000001000/weights.safetensors     the network, by module path
                           optimiser.safetensors   the optimiser's tensors, absent where training starts them afresh
+                          ema.safetensors         a slow average of the network (training/ema.py), where one is kept
                           state.json              iteration, sampler, random state, options, precision, history position
                           manifest.json           size and SHA-256 of the other files
     backups/000001000/                            the same layout, kept longer
+    best/000001000/                               the same layout, of the one that did best on held-out faces
 
 A generation appears by one rename of its folder and never changes afterwards. Reading checks the hashes, and falls back
 to the newest generation that is whole.
@@ -12,31 +14,32 @@ to the newest generation that is whole.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from understudy.errors import CorruptCheckpoint, DiskFull, MissingModel, TrainingDiverged
+from understudy.errors import CorruptCheckpoint, DiskFull, IncompatibleModel, MissingModel, TrainingDiverged
 from understudy.files import TEMP_PREFIX, os_errors, parse_json, publishing_folder, write_json
 from understudy.networks.tensor_files import TensorSource, Written, write_tensors
+from understudy.records import WeightsChoice
 from understudy.report import Note, Report, silent
+from understudy.training.plain_values import from_plain, to_plain
 
 SCHEMA = "understudy-checkpoint"
 VERSION = 1
-WEIGHTS, OPTIMISER, STATE, MANIFEST = "weights.safetensors", "optimiser.safetensors", "state.json", "manifest.json"
+WEIGHTS, OPTIMISER, EMA = "weights.safetensors", "optimiser.safetensors", "ema.safetensors"
+STATE, MANIFEST = "state.json", "manifest.json"
 BACKUPS_KEPT = 24
 """As many as the reference program keeps."""
 
@@ -54,13 +57,15 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """One saved state. optimiser None: training starts fresh moments. `state` is what `save` was given."""
+    """One saved state. optimiser None: training starts fresh moments. ema None: no average was kept. `state` is what
+    `save` was given."""
 
     iteration: int
     weights: dict[str, Tensor]
     optimiser: dict[str, Tensor] | None
     state: dict[str, Any]
     folder: Path
+    ema: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,18 @@ class CheckpointStore:
         return self.model_folder / "backups"
 
     @property
+    def best(self) -> Path:
+        """Where the state is kept that did best on held-out faces (training/best.py)."""
+        return self.model_folder / "best"
+
+    @property
     def damaged(self) -> Path:
         """Where a writer puts generations that turned out not to be whole; nothing reads them again."""
         return self.model_folder / "damaged"
 
     def generations(self) -> list[Path]:
-        """Folders of saved states, newest iteration first, a backup after its equal; none is checked."""
-        found = [*_generations(self.folder), *_generations(self.backups)]
+        """Folders of saved states, newest iteration first, backup and best after their equal; none is checked."""
+        found = [path for folder in (self.folder, self.backups, self.best) for path in _generations(folder)]
         return sorted(found, key=lambda path: int(path.name), reverse=True)
 
     def newest_iteration(self) -> int | None:
@@ -101,11 +111,12 @@ class CheckpointStore:
         weights: Tensors,
         optimiser: Tensors | None,
         state: Mapping[str, Any],
+        ema: Tensors | None = None,
     ) -> Path:
         """Publish a generation and let the oldest beyond `keep` go. A generation of that iteration that exists stands.
 
-        weights, optimiser: tensors by name, or a source that is asked for one after the other and looks after itself
-        that they are finite. `state` may hold plain values, NumPy arrays and tensors, nested.
+        weights, optimiser, ema: tensors by name, or a source that is asked for one after the other and looks after
+        itself that they are finite. `state` may hold plain values, NumPy arrays and tensors, nested.
         Raises TrainingDiverged when a weight is no finite number (nothing is written then), DiskFull (after making room
         by dropping all but the newest generation, once), ReadOnlyWorkspace.
         """
@@ -116,26 +127,31 @@ class CheckpointStore:
             return target
         with os_errors(target):
             self.folder.mkdir(parents=True, exist_ok=True)
+        files = {WEIGHTS: weights, OPTIMISER: optimiser, EMA: ema}
         try:
-            self._publish(target, iteration, weights, optimiser, state)
+            self._publish(target, iteration, files, state)
         except DiskFull:
             if not self._thin(keep=1):
                 raise
-            self._publish(target, iteration, weights, optimiser, state)
+            self._publish(target, iteration, files, state)
         self._thin(self.keep)
         return target
 
-    def back_up(self, generation: Path) -> Path:
-        """Keep a generation in `backups/` beyond the turn of the newest, as hard links where the disk has them."""
+    def back_up(self, generation: Path, *, beside: Callable[[Path], None] = lambda folder: None) -> Path:
+        """Keep a generation in `backups/` beyond the turn of the newest, as hard links where the disk has them.
+
+        beside: writes more into the folder before anybody sees it.
+        """
         target = self.backups / generation.name
         if not target.is_dir():
             with os_errors(target):
                 self.backups.mkdir(parents=True, exist_ok=True)
             with publishing_folder(target) as temp:
                 for item in generation.iterdir():
-                    _link(item, temp / item.name)
+                    link_or_copy(item, temp / item.name)
+                beside(temp)
         for old in _generations(self.backups)[self.backups_kept :]:
-            _discard(old)
+            discard_generation(old)
         return target
 
     def adopt_backup(
@@ -146,13 +162,13 @@ class CheckpointStore:
         if not target.is_dir():
             with os_errors(target):
                 self.backups.mkdir(parents=True, exist_ok=True)
-            self._publish(target, iteration, weights, optimiser, state)
+            self._publish(target, iteration, {WEIGHTS: weights, OPTIMISER: optimiser}, state)
         return target
 
     def newest(self, report: Report = silent, *, device: str = "cpu", optimiser: bool = True) -> Checkpoint | None:
         """The newest state that is whole, each one passed over named in a warning; None when nothing was ever saved.
 
-        `optimiser=False` leaves the optimiser's file unread and unchecked. Raises CorruptCheckpoint when states are
+        `optimiser=False` leaves what only training needs unread and unchecked. Raises CorruptCheckpoint when states are
         there and none is whole.
         """
         return self.first_whole(lambda folder: load_generation(folder, device=device, optimiser=optimiser), report)
@@ -201,48 +217,69 @@ class CheckpointStore:
 
     def tidy(self) -> None:
         """Delete unfinished writes of processes that died. For the model's writer only."""
-        for folder in (self.folder, self.backups):
+        for folder in (self.folder, self.backups, self.best):
             if folder.is_dir():
                 for item in folder.glob(f"{TEMP_PREFIX}*"):
                     shutil.rmtree(item, ignore_errors=True)
 
     def _publish(
-        self,
-        target: Path,
-        iteration: int,
-        weights: Tensors,
-        optimiser: Tensors | None,
-        state: Mapping[str, Any],
+        self, target: Path, iteration: int, files: Mapping[str, Tensors | None], state: Mapping[str, Any]
     ) -> None:
         with publishing_folder(target) as temp:
             write_json(temp / STATE, to_plain(dict(state)))
             written = {STATE: Written((temp / STATE).stat().st_size, _sha256(temp / STATE))}
-            written[WEIGHTS] = write_tensors(temp / WEIGHTS, weights)
-            if optimiser is not None:
-                written[OPTIMISER] = write_tensors(temp / OPTIMISER, optimiser)
+            written |= {name: write_tensors(temp / name, part) for name, part in files.items() if part is not None}
             write_json(temp / MANIFEST, _manifest(written, iteration))
 
     def _thin(self, keep: int) -> int:
         """Delete all but the newest `keep` generations; how many went."""
         old = _generations(self.folder)[keep:]
         for generation in old:
-            _discard(generation)
+            discard_generation(generation)
         return len(old)
 
 
 def load_generation(folder: Path, *, device: str = "cpu", optimiser: bool = True) -> Checkpoint:
-    """Read one generation and check it against its manifest. Raises CorruptCheckpoint naming the file at fault."""
+    """Read one generation and check it against its manifest. Raises CorruptCheckpoint naming the file at fault.
+
+    `optimiser=False` leaves what only training needs, moments and average, unread and unchecked.
+    """
+    return _load(folder, (WEIGHTS, OPTIMISER, EMA) if optimiser else (WEIGHTS,), device)
+
+
+def load_for_use(folder: Path, choice: WeightsChoice = WeightsChoice.AUTO) -> Checkpoint:
+    """One generation with the weights to draw with in the place of its own: the average where there is one, unless the
+    trained ones are asked for. Nothing else of it is read.
+
+    Raises CorruptCheckpoint as `load_generation`, IncompatibleModel when there is no average and one is asked for.
+    """
+    averaged = EMA in read_manifest(folder)["files"]
+    if choice is WeightsChoice.EMA and not averaged:
+        raise IncompatibleModel(
+            f"The saved state {folder.name} has no average of the weights.",
+            hint="Train with --ema-decay 0.999 to have one, or leave --weights out.",
+        )
+    if not averaged or choice is WeightsChoice.TRAINED:
+        return _load(folder, (WEIGHTS,), "cpu")
+    found = _load(folder, (EMA,), "cpu")
+    assert found.ema is not None
+    return replace(found, weights=found.ema)
+
+
+def _load(folder: Path, files: Sequence[str], device: str) -> Checkpoint:
+    """Read those of a generation's files that there are."""
     manifest = read_manifest(folder)
-    wanted = [name for name in manifest["files"] if optimiser or name != OPTIMISER]
+    wanted = [name for name in manifest["files"] if name in (*files, STATE)]
     for name in wanted:
         _check_file(folder / name, manifest["files"][name])
     try:
-        weights = load_file(folder / WEIGHTS, device=device)
-        moments = load_file(folder / OPTIMISER, device=device) if optimiser and OPTIMISER in wanted else None
+        parts = {name: load_file(folder / name, device=device) for name in wanted if name != STATE}
         state = from_plain(parse_json((folder / STATE).read_text(encoding="utf-8")))
     except (SafetensorError, ValueError, OSError) as error:
         raise CorruptCheckpoint(f"The saved state {folder.name} cannot be read: {error}", folder=folder) from error
-    return Checkpoint(int(manifest["iteration"]), weights, moments, state, folder)
+    return Checkpoint(
+        int(manifest["iteration"]), parts.get(WEIGHTS, {}), parts.get(OPTIMISER), state, folder, parts.get(EMA)
+    )
 
 
 def require_finite_weights(weights: Mapping[str, Tensor], iteration: int) -> None:
@@ -254,34 +291,6 @@ def require_finite_weights(weights: Mapping[str, Tensor], iteration: int) -> Non
                 hint=DIVERGED_HINT,
                 iteration=iteration,
             )
-
-
-def to_plain(value: Any) -> Any:
-    """Turn nested plain values, NumPy arrays and scalars and tensors into what JSON can hold, exactly."""
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray):
-        data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
-        return {"array": value.dtype.str, "shape": list(value.shape), "base64": data}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
-    return value
-
-
-def from_plain(value: Any) -> Any:
-    """What `to_plain` was given, with tensors as NumPy arrays and tuples as lists."""
-    if isinstance(value, dict):
-        if value.keys() == {"array", "shape", "base64"}:
-            flat = np.frombuffer(base64.b64decode(value["base64"]), dtype=np.dtype(value["array"]))
-            return flat.reshape(value["shape"]).copy()
-        return {key: from_plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [from_plain(item) for item in value]
-    return value
 
 
 def _generations(folder: Path) -> list[Path]:
@@ -336,14 +345,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _link(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file that never changes a second name, or where a disk has no hard links a copy."""
     try:
         os.link(source, target)
     except OSError:  # a disk without hard links
         shutil.copyfile(source, target)
 
 
-def _discard(generation: Path) -> None:
+def discard_generation(generation: Path) -> None:
     """Delete a generation, out of sight first, so that a crash on the way leaves no half one behind."""
     hidden = generation.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex[:8]}-{generation.name}")
     with contextlib.suppress(OSError):  # somebody reads it (Windows): the next save tries again

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from understudy.training.checkpoints import Checkpoint, from_plain, to_plain
+from understudy.training.checkpoints import Checkpoint
 from understudy.training.options import TrainOptions
+from understudy.training.plain_values import from_plain, to_plain
 from understudy.training.session import Session
 from understudy.training.state import TrainState
 from understudy.training.team import Order, Team

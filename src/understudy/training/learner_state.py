@@ -4,6 +4,7 @@
                  gan.… , code_discriminator.…     the networks that judge it
     optimiser    first.encoder.…, iterations, …   the swapper's
                  gan/first.in_conv.weight, …      those of the networks that judge, behind their names
+    ema          encoder.…, updates               the average of the swapper's weights, where one is kept
 
 A network that judges and is not in use at the moment keeps its tensors in every saved state, so that it goes on where
 it was when its power is turned up again.
@@ -43,12 +44,20 @@ def saved_tensors(learner: Learner, at_rest: AtRest) -> tuple[dict[str, Tensor],
     return weights, optimiser
 
 
+def saved_average(learner: Learner) -> dict[str, Tensor] | None:
+    """The average of the weights for a saved state; None where none is kept."""
+    return None if learner.ema is None else learner.ema.state_dict()
+
+
 def restore(learner: Learner, found: Checkpoint, report: Report = silent) -> AtRest:
     """Put a saved state into a learner, all but the swapper's own weights; what of it is not in use now.
 
     Raises CorruptCheckpoint for a moment of a wrong shape.
     """
     stored = found.optimiser or {}
+    learner.iteration = found.iteration
+    if learner.ema is not None and found.ema is not None:
+        learner.ema.load_state_dict(found.ema)
     if stored:
         _notes(learner.optimiser.load_state_dict({k: v for k, v in stored.items() if "/" not in k}), report)
     return restore_critics(learner, found.weights, stored, report)

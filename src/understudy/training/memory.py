@@ -152,6 +152,8 @@ class _ImaginedOptimiser:
 
     loss_scale = 1.0
     iterations = 0
+    length = None
+    device = torch.device("meta")
 
     def __init__(self, net: nn.Module, trained: Mapping[str, nn.Parameter], dtype: torch.dtype) -> None:
         self.parameters = dict(trained)

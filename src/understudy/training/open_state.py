@@ -25,7 +25,8 @@ from understudy.errors import CorruptCheckpoint
 from understudy.files import parse_json
 from understudy.networks.tensor_files import numpy_type
 from understudy.report import Report, silent
-from understudy.training.checkpoints import OPTIMISER, STATE, WEIGHTS, CheckpointStore, from_plain, read_manifest
+from understudy.training.checkpoints import OPTIMISER, STATE, WEIGHTS, CheckpointStore, read_manifest
+from understudy.training.plain_values import from_plain
 
 
 class OpenTensors:

@@ -5,16 +5,16 @@ The loop knows none of them: it asks for a batch, for a step and for pictures. A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from understudy.errors import IncompatibleModel
+from understudy.errors import IncompatibleModel, InvalidOption
 from understudy.networks import families
 from understudy.networks.amp import AmpConfig
 from understudy.networks.families import FAMILIES, Config, Family, Swapper
@@ -25,23 +25,16 @@ from understudy.training.optimisers import Optimiser, OptimiserKind, optimiser_n
 from understudy.training.options import LrDropout, TrainOptions
 from understudy.training.precision import Precision
 from understudy.training.preview import PreviewFaces, amp_previews, quick96_previews, saehd_previews
+from understudy.training.rates import Rates, with_options
+
+if TYPE_CHECKING:
+    from understudy.training.step import Learner
 
 Net = Swapper
 """The networks that can be trained."""
 
 Parameters = list[tuple[str, nn.Parameter]]
 Previews = Callable[[Any, PreviewFaces], dict[str, NDArray[np.uint8]]]
-
-
-@dataclass(frozen=True)
-class Rates:
-    """How an optimiser steps. dropout: share of the weights that a step changes. period: of the rate's swing, in
-    iterations; 0: none."""
-
-    kind: OptimiserKind
-    lr: float
-    dropout: float = 1.0
-    period: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,9 +94,35 @@ class Recipe:
 
     def tune(self, optimiser: Optimiser, options: TrainOptions) -> None:
         """Set everything about an optimiser that may change between two steps, in place."""
-        rates = self.rates(options)
-        optimiser.lr, optimiser.lr_dropout, optimiser.lr_period = rates.lr, rates.dropout, rates.period
-        optimiser.clip_norm = 1.0 if options.clipgrad else 0.0
+        self.rates(options).tune(optimiser)
+
+    def configure(self, learner: Learner, options: TrainOptions) -> None:
+        """Bring a learner to the options, all but its objective and the kind of its optimisers.
+
+        Raises InvalidOption for parts to freeze that the network does not have or of which nothing would be left.
+        """
+        learner.configure(
+            self.rates(options),
+            pieces=options.accumulate,
+            freeze=parts_to_freeze(learner.net, options, self.family.untrained),
+            recompute=options.checkpointing,
+            ema_decay=options.ema_decay,
+        )
+
+
+def parts_to_freeze(net: nn.Module, options: TrainOptions, untrained: Sequence[str] = ()) -> tuple[str, ...]:
+    """The parts of a network that options freeze, by name. Raises InvalidOption for names that are none of its own."""
+    named = tuple(dict.fromkeys(name.strip() for name in options.freeze.split(",") if name.strip()))
+    parts = [name for name, _ in net.named_children() if name not in untrained]
+    unknown = [name for name in named if name not in parts]
+    if unknown:
+        raise InvalidOption(
+            f"This network has no part {', '.join(unknown)} that could be frozen.",
+            hint=f"Its parts: {', '.join(parts)}.",
+        )
+    if named and set(named) == set(parts):
+        raise InvalidOption("With every part frozen nothing is trained.", hint="Leave one out of --freeze.")
+    return named
 
 
 def saehd_objective(config: SaehdConfig, options: TrainOptions, faithful: bool) -> Objective:
@@ -158,12 +177,15 @@ def detail_powers(options: TrainOptions) -> DetailPowers:
 def saehd_rates(options: TrainOptions) -> Rates:
     """5e-5, and with learning-rate dropout 30 % of the updates on a swing of 500 iterations."""
     kind: OptimiserKind = "adabelief" if options.adabelief else "rmsprop"
-    return Rates(kind, 5e-5) if options.lr_dropout is LrDropout.OFF else Rates(kind, 5e-5, dropout=0.3, period=500)
+    usual = Rates(kind, 5e-5)
+    if options.lr_dropout is not LrDropout.OFF:
+        usual = replace(usual, dropout=0.3, period=500)
+    return with_options(usual, options)
 
 
 def quick96_rates(options: TrainOptions) -> Rates:
     """2e-4, always with dropout and without a swing."""
-    return Rates("rmsprop", 2e-4, dropout=0.3)
+    return with_options(Rates("rmsprop", 2e-4, dropout=0.3), options)
 
 
 def _saehd_fixed(config: SaehdConfig) -> dict[str, Any]:

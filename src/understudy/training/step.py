@@ -4,13 +4,15 @@
            ├─ code discriminator      whose code is it?      with true_face_power, DF
            └─ patch discriminator     is this piece real?    with gan_power
 
-The judges learn from what the swapper draws after its update, as in the reference.
+The judges learn from what the swapper draws after its update, as in the reference. A batch may go in pieces: gradients
+are sums over samples, so those of the pieces add up to that of the whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from understudy.devices import keep_freed_memory
 from understudy.networks.amp import Amp, AmpConfig
 from understudy.records import CODE_DISCRIMINATOR, GAN
 from understudy.training.critics import Critic
+from understudy.training.ema import Ema
 from understudy.training.losses import (
     Losses,
     Objective,
@@ -37,7 +40,8 @@ from understudy.training.losses import (
 from understudy.training.optimisers import Optimiser
 from understudy.training.passes import CodePass, Redrawn, SrcFacePass, pass_through, random_channels
 from understudy.training.precision import Precision
-from understudy.training.samples import Batch
+from understudy.training.rates import Rates
+from understudy.training.samples import Batch, Sample
 
 CHANNELS = 2
 """The stream of random numbers that channels are drawn from; samples have those of their sides, 0 and 1."""
@@ -56,6 +60,18 @@ def prepare(net: nn.Module, precision: Precision, device: torch.device) -> None:
             torch.set_num_threads(precision.threads)
 
 
+class Piece(NamedTuple):
+    """Some samples of a batch: `rows` of the `whole` that a step learns from."""
+
+    batch: Batch
+    rows: slice
+    whole: int
+
+    @property
+    def share(self) -> float:
+        return len(self.batch.src.target) / self.whole
+
+
 @dataclass(eq=False)
 class Learner:
     """A swapper in training: the network, what it is judged by and how it is updated.
@@ -63,6 +79,14 @@ class Learner:
     optimiser: its parameters are trained, its constants are not; together they are all of `net`. critics: the networks
     that judge, by name. seed: of AMP's random channels, which are a function of it and of the optimiser's count, so
     that a resumed run draws what the uninterrupted one would have drawn.
+
+    May be changed between steps: rates: by which all optimisers step; None leaves them as they are. calm: how often
+    training went wrong and goes on more calmly (`Rates.calmed`). pieces: in how many pieces a batch is learned.
+    freeze: names of parts that stay as they are. recompute: whether activations are made again on the way back instead
+    of kept. reduce: called with the gradients before every update, to add up those of other processes in place.
+
+    iteration: steps before the next one. ema: the average of the weights, if one is kept. sample_losses: of each sample
+    of the last batch, weighted: `src` and `dst`, (B,), detached.
     """
 
     net: nn.Module
@@ -70,35 +94,117 @@ class Learner:
     objective: Objective
     critics: Mapping[str, Critic] = field(default_factory=dict)
     seed: int = 0
+    rates: Rates | None = None
+    calm: int = 0
+    pieces: int = 1
+    freeze: tuple[str, ...] = ()
+    recompute: bool = False
+    reduce: Callable[[Sequence[Tensor]], None] | None = None
+    iteration: int = 0
+    ema: Ema | None = None
+    sample_losses: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._pass, self._codes, self._src_face = pass_through(self.net), CodePass(self.net), SrcFacePass(self.net)
 
     def learn(self, batch: Batch) -> dict[str, Tensor]:
-        """Learn from one batch. Returns detached losses, means over the batch: `src` and `dst` weighted, the rest not.
+        """Learn from one batch. Returns detached losses, means over the batch: `src` and `dst` weighted, the rest not;
+        and `gradient_length`, the length of the swapper's gradient before it was clipped, where an option needs it.
 
         The gradient is that of the sum over the batch, as in the reference: with these optimisers only clipping and the
         size of ε beside it depend on that. Numbers stay on the device, so nothing waits until somebody reads them.
         """
-        targets = targets_of(batch, self.objective)
-        total, values = self.forward(batch, targets)
-        _update(self.optimiser, total)
+        self._tune()
+        pieces = list(_in_pieces(batch, self.pieces))
+        values = self._learn_to_redraw(pieces)
         if self.objective.true_face:
-            values[CODE_DISCRIMINATOR] = _taught(self.critics[CODE_DISCRIMINATOR], self.code_losses(batch))
+            losses = (self.code_losses(piece.batch) for piece in pieces)
+            values[CODE_DISCRIMINATOR] = self._teach(self.critics[CODE_DISCRIMINATOR], losses, len(batch.src.target))
         if self.objective.gan:
-            values[GAN] = _taught(self.critics[GAN], self.patch_losses(batch, targets))
+            losses = (self.patch_losses(piece.batch, piece=piece) for piece in pieces)
+            values[GAN] = self._teach(self.critics[GAN], losses, len(batch.src.target))
+        self.iteration += 1
+        if self.ema is not None:
+            self.ema.follow(self.net, self.iteration)
         return values
 
-    def forward(self, batch: Batch, targets: Targets | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is minimised, with a gradient, and the values that `learn` gives back for it."""
-        parts = self.losses(batch, targets or targets_of(batch, self.objective))
-        people = weighted_sums(parts, self.objective.weights)
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is minimised, with a gradient, and the losses that `learn` gives back for it."""
+        people, parts = self._weighed(batch)
         total = torch.stack(list(people.values())).sum()
         return total, {name: value.detach().mean() for name, value in (people | parts).items()}
 
-    def losses(self, batch: Batch, targets: Targets) -> Losses:
-        """Every loss of the swapper, unweighted, (B,), with a gradient."""
-        objective, redrawn = self.objective, self._redraw(batch)
+    def configure(
+        self,
+        rates: Rates,
+        *,
+        pieces: int = 1,
+        freeze: tuple[str, ...] = (),
+        recompute: bool = False,
+        ema_decay: float = 0.0,
+    ) -> None:
+        """Go on by other options from the next step on. Optimisers of another kind are the caller's to make.
+
+        An average of the weights that begins here begins with the weights as they are.
+        """
+        self.rates, self.pieces, self.freeze, self.recompute = rates, pieces, freeze, recompute
+        if not ema_decay:
+            self.ema = None
+        elif self.ema is None:
+            self.ema = Ema(self.net, ema_decay)
+        else:
+            self.ema.decay = ema_decay
+
+    def _tune(self) -> None:
+        """Bring the optimisers to the rates of this step."""
+        if self.rates is not None:
+            rates = self.rates.calmed(self.calm)
+            for optimiser in (self.optimiser, *(critic.optimiser for critic in self.critics.values())):
+                rates.tune(optimiser, self.iteration)
+
+    def _learn_to_redraw(self, pieces: Sequence[Piece]) -> dict[str, Tensor]:
+        """Update the swapper by all pieces; the losses."""
+        values: dict[str, Tensor] = {}
+        of_samples: dict[str, list[Tensor]] = {}
+        for piece in pieces:
+            people, parts = self._weighed(piece.batch, piece=piece)
+            self._backward(self.optimiser, torch.stack(list(people.values())).sum())
+            for name, value in (people | parts).items():
+                mean = value.detach().mean() * piece.share
+                values[name] = values[name] + mean if name in values else mean
+            for name, value in people.items():
+                of_samples.setdefault(name, []).append(value.detach())
+        self.sample_losses = {name: torch.cat(found) for name, found in of_samples.items()}
+        self._update(self.optimiser)
+        if self.optimiser.length is not None:
+            values["gradient_length"] = self.optimiser.length
+        return values
+
+    def _weighed(self, batch: Batch, *, piece: Piece | None = None) -> tuple[Losses, Losses]:
+        """Each person's weighted sum, and every loss unweighted, (B,), with a gradient."""
+        parts = self.losses(batch, targets_of(batch, self.objective), piece=piece)
+        return weighted_sums(parts, self.objective.weights), parts
+
+    def _teach(self, critic: Critic, losses: Iterator[Tensor], count: int) -> Tensor:
+        """Update a critic by its losses, (B,) of each piece of `count` samples; their mean."""
+        total = torch.zeros((), device=critic.optimiser.device)
+        for of_piece in losses:
+            self._backward(critic.optimiser, of_piece.sum())
+            total = total + of_piece.detach().sum()
+        self._update(critic.optimiser)
+        return total / count
+
+    def _backward(self, optimiser: Optimiser, total: Tensor) -> None:
+        (total * optimiser.loss_scale).backward()  # type: ignore[no-untyped-call]
+
+    def _update(self, optimiser: Optimiser) -> None:
+        if self.reduce is not None:
+            self.reduce(list(optimiser.gradients().values()))
+        optimiser.step()
+
+    def losses(self, batch: Batch, targets: Targets, *, piece: Piece | None = None) -> Losses:
+        """Every loss of the swapper, unweighted, (B,), with a gradient. piece: what of a step's batch this is."""
+        objective, redrawn = self.objective, self._redraw(batch, piece=piece)
         drawn = redrawn.drawn
         inside = drawn_inside(drawn, targets, objective)
         parts = drawing_losses(drawn, inside, targets, objective)
@@ -126,10 +232,11 @@ class Learner:
         of_dst, of_src = verdict.chunk(2)
         return (judged_as(of_dst, 1) + judged_as(of_src, 0)) / 2
 
-    def patch_losses(self, batch: Batch, targets: Targets) -> Tensor:
+    def patch_losses(self, batch: Batch, targets: Targets | None = None, *, piece: Piece | None = None) -> Tensor:
         """How badly the patch discriminator tells targets (1) from drawings (0), (B,), with a gradient for it alone."""
+        targets = targets or targets_of(batch, self.objective)
         with torch.no_grad():
-            real, drawn = self._for_the_judge(targets.inside), self._drawn_for_the_judge(batch, targets)
+            real, drawn = self._for_the_judge(targets.inside), self._drawn_for_the_judge(batch, targets, piece)
         verdicts = self.critics[GAN].judge(torch.cat([real, drawn]), learning=True)
         told = []
         for verdict in verdicts:
@@ -142,11 +249,13 @@ class Learner:
         chance = np.random.default_rng([self.seed, CHANNELS, self.optimiser.iterations, draw])
         return random_channels(count, config.inter_dims, config.src_channels, chance)
 
-    def _redraw(self, batch: Batch, *, draw: int = 0) -> Redrawn:
+    def _redraw(self, batch: Batch, *, draw: int = 0, piece: Piece | None = None) -> Redrawn:
         """One forward pass for both people. draw: which of a step's random channels to take (AMP)."""
         faces, objective = (batch.src.warped, batch.dst.warped), self.objective
         if isinstance(self.net, Amp):
-            how: tuple[object, ...] = (self.draw_channels(self.net.config, len(faces[0]), draw).to(faces[0].device),)
+            rows, count = (piece.rows, piece.whole) if piece else (slice(None), len(faces[0]))
+            channels = self.draw_channels(self.net.config, count, draw)[rows]
+            how: tuple[object, ...] = (channels.to(faces[0].device),)
         else:
             how = (bool(objective.bg_style), bool(objective.face_style))
         redrawn = self._pass.take(self._tensors(), *faces, *how)
@@ -157,16 +266,16 @@ class Learner:
         """Of pictures of src and dst, those that the patch discriminator looks at."""
         return both if self.objective.gan_on_dst else both.chunk(2)[0]
 
-    def _drawn_for_the_judge(self, batch: Batch, targets: Targets) -> Tensor:
+    def _drawn_for_the_judge(self, batch: Batch, targets: Targets, piece: Piece | None) -> Tensor:
         """What the swapper draws now, as the patch discriminator sees it."""
         if self.objective.gan_on_dst:
-            return drawn_inside(self._redraw(batch, draw=1).drawn, targets, self.objective)
+            return drawn_inside(self._redraw(batch, draw=1, piece=piece).drawn, targets, self.objective)
         face: Tensor = self._src_face.take(self._tensors(), batch.src.warped)
         return face * targets.soft.chunk(2)[0] if self.objective.masked else face
 
     def _tensors(self) -> dict[str, Tensor]:
         """The tensors to compute with, by name. Those that this step does not train have no gradient."""
-        trained, frozen = self.optimiser.parameters, self.objective.frozen
+        trained, frozen = self.optimiser.parameters, self.objective.frozen + tuple(f"{part}." for part in self.freeze)
         return {
             name: tensor if name in trained and not name.startswith(frozen) else tensor.detach()
             for name, tensor in self.optimiser.working().items()
@@ -178,12 +287,15 @@ def _by_sample(batch_size: int, values: list[Tensor]) -> Tensor:
     return torch.cat(values).view(-1, batch_size).sum(0)
 
 
-def _taught(critic: Critic, losses: Tensor) -> Tensor:
-    """Update a critic by its losses (B,); their mean."""
-    _update(critic.optimiser, losses.sum())
-    return losses.detach().mean()
+def _in_pieces(batch: Batch, count: int) -> Iterator[Piece]:
+    """A batch in so many pieces, or as many as it has samples, as equal as they can be."""
+    whole = len(batch.src.target)
+    count = min(count, whole)
+    for index in range(count):
+        rows = slice(index * whole // count, (index + 1) * whole // count)
+        src, dst = (Sample(*(_rows(part, rows) for part in side)) for side in (batch.src, batch.dst))
+        yield Piece(batch._replace(src=src, dst=dst), rows, whole)
 
 
-def _update(optimiser: Optimiser, total: Tensor) -> None:
-    (total * optimiser.loss_scale).backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
+def _rows(part: Tensor | None, rows: slice) -> Tensor | None:
+    return None if part is None else part[rows]

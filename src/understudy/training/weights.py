@@ -9,33 +9,39 @@ from torch import nn
 
 from understudy.errors import IncompatibleModel
 from understudy.networks.families import Family, config_from_plain, family_for
+from understudy.records import WeightsChoice
 from understudy.report import Report, silent
-from understudy.training.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.checkpoints import Checkpoint, CheckpointStore, load_for_use
 from understudy.training.models import read_record
 
 
 class Trained(NamedTuple):
-    """The network of a model, its config in `net.config`, as it was saved at an iteration."""
+    """The network of a model, its config in `net.config`, as it was saved at an iteration. averaged: whether its
+    weights are the slow average of the trained ones."""
 
     family: Family
     net: nn.Module
     iteration: int
+    averaged: bool = False
 
 
-def trained_network(model_folder: Path, report: Report = silent) -> Trained:
+def trained_network(
+    model_folder: Path, report: Report = silent, *, weights: WeightsChoice = WeightsChoice.AUTO
+) -> Trained:
     """The newest whole state of a model, float32 on the processor; a damaged one is passed over with a warning.
 
+    weights: which of them; auto takes the average where one was kept.
     Raises MissingModel when there is no model or it was never saved, CorruptCheckpoint when no saved state is whole,
-    IncompatibleModel when it does not fit model.json.
+    IncompatibleModel when it does not fit model.json or has no average where one is asked for.
     """
     record, store = read_record(model_folder), CheckpointStore(model_folder)
     family = family_for(record.model_class)
     net = family.bare(config_from_plain(family, record.config))
-    found = store.newest(report, optimiser=False)
+    found = store.first_whole(lambda folder: load_for_use(folder, weights), report)
     if found is None:
         raise store.never_saved()
     load_weights(net, found, assign=True)
-    return Trained(family, net, found.iteration)
+    return Trained(family, net, found.iteration, averaged=found.ema is not None)
 
 
 def load_weights(net: nn.Module, found: Checkpoint, *, assign: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", algorithm 2): every weight moves equally far.
+"""Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", algorithm 2): all weights move equally far.
 
     w ← w − lr·keep·(sign(β₁·m + (1−β₁)·g) + λ·w)        m ← β₂·m + (1−β₂)·g        λ: weight_decay
 
