@@ -11,7 +11,7 @@
 | mix | L by lct, a and b by sot, in 8 bit | mixed |
 
 Every function is pure: what chance decides comes in as seeds, one for each picture of the batch. `faithful` asks for
-the reference program's form with its habits; without it there are guards for flat channels, and the results lie in 0..1.
+the reference program's form with its habits; without it there are guards for flat channels.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ def interpolated(queries: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
     x0, x1 = xs.gather(-1, left), xs.gather(-1, left + 1)
     y0, y1 = ys.gather(-1, left), ys.gather(-1, left + 1)
     width = x1 - x0
-    share = torch.where(width > 0, (queries - x0) / torch.where(width > 0, width, 1), 1.0).clamp(0, 1)
-    return y0 + share * (y1 - y0)
+    share = torch.where(width > 0, (queries - x0) / torch.where(width > 0, width, 1), (queries >= x0).to(width))
+    return y0 + share.clamp(0, 1) * (y1 - y0)
 
 
 def looked_up(table: Tensor, bins: Tensor) -> Tensor:

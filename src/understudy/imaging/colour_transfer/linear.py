@@ -44,8 +44,8 @@ def mkl(
     """Means and covariances by the least movement of colours (Monge–Kantorovich, linear: Pitié and Kokaram, "The
     linear Monge-Kantorovitch linear colour mapping", 2007). Arguments and result as of `lct`.
 
-    faithful: the covariances are divided by one less than the number of pixels, and an axis along which a picture hardly
-    varies is stretched as far as the other's variance asks, its noise included.
+    faithful: the covariances are divided by one less than the number of pixels, and an axis along which a picture
+    hardly varies is stretched as far as the other's variance asks, its noise included.
     """
     mean, ours, count = covariance(pictures, inside)
     new_mean, theirs, new_count = covariance(references, inside_references)

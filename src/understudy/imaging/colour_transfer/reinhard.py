@@ -25,8 +25,8 @@ def rct(
     inside, inside_references: (B,1,H,W) bool of their picture, where is measured; None: everywhere. All pixels are
     changed. Channels that are flat in a picture are only shifted; without a pixel to measure it comes back as it is.
 
-    faithful: DeepFaceLab's form. Pixels outside a mask are not left out but count as Lab (0, 0, 0); a flat channel gives
-    infinities or NaN; Lab is OpenCV's table, which the results resemble within 1e-5.
+    faithful: DeepFaceLab's form. Pixels outside a mask are not left out but count as Lab (0, 0, 0); a flat channel
+    gives infinities or NaN; Lab is OpenCV's table, which the results resemble within 1e-5.
     """
     lab, lab_references = (lab_from_rgb(images, tabled=faithful) for images in (pictures, references))
     if faithful:

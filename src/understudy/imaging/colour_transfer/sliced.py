@@ -1,19 +1,23 @@
 """sot: distributions matched along random directions, and the change smoothed, so that detail stays as it was.
 
 After Rabin, Peyré, Delon and Bernot, "Wasserstein barycenter and its application to texture mixing", 2011. The exact
-form sorts the pixels along each direction. The usual one counts them in 1024 bins, whose mean moves are looked up: along
-one direction a pixel lands within a bin of where it should, and over 50 directions and a smoothed change that is far
+form sorts the pixels along each direction. The usual one counts them in 1024 bins, whose mean moves are looked up:
+along one direction a pixel lands within a bin of where it should, and over 50 directions and a smoothed change that is far
 below a level of 255.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from understudy.imaging.colour_transfer.histograms import counts, cumulated, interpolated, looked_up
 from understudy.imaging.colour_transfer.smoothing import bilateral, windowed_gaussian
 from understudy.imaging.colour_transfer.statistics import kept_where_empty
+
+Pixels = NDArray[np.float32]
 
 BINS = 1024
 MARGIN = 0.05
@@ -35,8 +39,8 @@ def sot(
     """(B,3,H,W) and (B,3,h,w) RGB 0..1, directions (B,steps,batch,3) of length 1 → (B,3,H,W), not clipped.
 
     All directions of a step see the same picture, whose pixels then make the mean of their moves. smoothed: with a
-    Gaussian of 16 pixels over the change. inside, inside_references: (B,1,H,W) bool of their picture, where is measured;
-    None: everywhere. All pixels are changed; without a pixel to measure a picture comes back as it is.
+    Gaussian of 16 pixels over the change. inside, inside_references: (B,1,H,W) bool of their picture, where is
+    measured; None: everywhere. All pixels are changed; without a pixel to measure a picture comes back as it is.
     """
     moved, theirs = pictures.flatten(2), references.flatten(2)
     where = None if inside is None else inside.flatten(2)
@@ -59,20 +63,31 @@ def sot(
 def sorted_sot(
     pictures: Tensor, references: Tensor, directions: Tensor, *, smoothed: bool = True, sigma_value: float = SIGMA_VALUE
 ) -> Tensor:
-    """The exact form of `sot`, as the reference has it: both pictures of one size, of any range, and everywhere.
+    """The exact form of `sot`, as the reference has it, on the processor: both pictures of one size, of any range, and
+    everywhere. smoothed: by a bilateral filter.
 
-    smoothed: by a bilateral filter on the processor. The order of equal values is that of torch's sort.
+    Equal values move as NumPy's sort happens to order them: with vector instructions otherwise than without.
     """
     if pictures.shape != references.shape:
         raise ValueError(f"sorted_sot needs pictures of one size, not {pictures.shape} and {references.shape}")
-    moved, theirs = pictures.flatten(2), references.flatten(2)
-    for step in directions.to(pictures).unbind(1):
-        along, along_theirs = step @ moved, step @ theirs
-        order = along.argsort(-1)
-        moves = torch.empty_like(along).scatter_(-1, order, along_theirs.sort(-1).values) - along
-        moved = moved + step.mT @ moves / step.shape[1]
-    change = moved.view_as(pictures) - pictures
+    flat, flat_references = (images.flatten(2).mT.cpu().numpy() for images in (pictures, references))
+    moved = np.stack([_sorted(*one) for one in zip(flat, flat_references, directions.numpy(), strict=True)])
+    change = torch.from_numpy(moved).mT.to(pictures).view_as(pictures) - pictures
     return pictures + (bilateral(change, SIGMA_SPACE, sigma_value) if smoothed else change)
+
+
+def _sorted(picture: Pixels, reference: Pixels, directions: Pixels) -> Pixels:
+    """One picture (N,3) by `directions` (steps,batch,3)."""
+    moved = np.ascontiguousarray(picture)
+    for step in directions:
+        moves = np.zeros_like(moved)
+        for direction in step:
+            along, along_reference = moved @ direction, reference @ direction
+            order = np.argsort(along)
+            distance = np.sort(along_reference) - along[order]
+            moves[order] += distance[:, None] * direction
+        moved = moved + moves / len(step)
+    return moved
 
 
 def _binned(values: Tensor, origin: Tensor, width: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Smoothing as OpenCV's bilateral filter does it: a Gaussian inside a disc of one and a half sigma, mirrored borders."""
+"""Smoothing as OpenCV's bilateral filter does it: a Gaussian inside a disc of 1.5 sigma, mirrored borders."""
 
 from __future__ import annotations
 

@@ -32,13 +32,13 @@ def covariance(pictures: Tensor, inside: Tensor | None = None) -> tuple[Tensor, 
     if inside is None:
         count = torch.full((len(pictures), 1, 1), flat.shape[2], dtype=torch.float64, device=flat.device)
         mean = flat.mean(2, keepdim=True)
-        centred = flat - mean
-        return mean, (centred @ centred.mT).double() / count, count
+        centred = (flat - mean).double()
+        return mean, centred @ centred.mT / count, count
     weight = _weights(inside, pictures).flatten(2)
     mean = (flat * weight).sum(2, keepdim=True)
-    centred = flat - mean
+    centred = (flat - mean).double()
     count = inside.flatten(2).sum(2, keepdim=True).double()
-    return mean, ((centred * weight) @ centred.mT).double(), count
+    return mean, (centred * weight) @ centred.mT, count
 
 
 def measurable(pictures: Tensor, *masks: Tensor | None) -> Tensor | None:
