@@ -1,0 +1,182 @@
+"""Several processes train one model: what they learn is what one would have learned, and none of them is missed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from small_faces import workspace_with_faces
+from understudy.errors import Interrupted, InvalidOption, ProcessLost
+from understudy.networks.amp import AmpConfig
+from understudy.networks.saehd import SaehdConfig
+from understudy.records import Archi, FaceType, PrecisionChoice
+from understudy.report import Event, Metrics, Note
+from understudy.stages.train import train
+from understudy.training.checkpoints import Checkpoint, CheckpointStore, load_generation
+from understudy.training.launching import devices_named, rank_by_torchrun, seat_by_torchrun
+from understudy.training.new import create_model
+from understudy.training.options import TrainOptions
+from understudy.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+FAST = TrainOptions(batch_size=4, precision=PrecisionChoice.FP32, threads=1, preview_every=0, device="cpu", hold_out=0.0)
+TWO = FAST.but(devices="2")
+NUMBERS: dict[str, Any] = {
+    "size": 64, "face_type": FaceType.WHOLE_FACE, "ae_dims": 16, "e_dims": 16, "d_dims": 16, "d_mask_dims": 16,
+}  # fmt: skip
+MODELS: dict[str, tuple[str, Any, dict[str, Any]]] = {
+    "saehd": (
+        "saehd",
+        SaehdConfig(archi=Archi.parse("df-ud"), **NUMBERS),
+        {"gan_power": 0.1, "gan_dims": 8, "true_face_power": 0.01, "clipgrad": True, "eyes_mouth_prio": True},
+    ),
+    "amp": ("amp", AmpConfig(inter_dims=24, **NUMBERS), {"gan_power": 0.1, "gan_dims": 8}),
+}
+
+
+def made(root: Path, kind: str, options: TrainOptions = FAST) -> tuple[Workspace, TrainOptions]:
+    workspace = workspace_with_faces(root)
+    model_class, config, more = MODELS[kind]
+    create_model(workspace.model("small"), model_class, config=config)
+    return workspace, options.but(**more)
+
+
+def newest(workspace: Workspace) -> Checkpoint:
+    found = CheckpointStore(workspace.model("small")).newest()
+    assert found is not None
+    return found
+
+
+def assert_same_weights(one: Checkpoint, other: Checkpoint) -> None:
+    """The swapper's to 1e-5, the judges' to 5e-5, a quarter of one update: sums in another order are all that differs,
+    and where a gradient is hardly more than rounding, an adaptive step follows the rounding."""
+    for name, weight in one.weights.items():
+        near = 5e-5 if name.startswith(("gan.", "code_discriminator.")) else 1e-5
+        torch.testing.assert_close(other.weights[name], weight, rtol=0, atol=near, msg=name)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_two_processes_learn_what_one_learns_with_the_same_batch(tmp_path: Path, kind: str) -> None:
+    """After one step the first moments are a tenth of the gradient: equal to 1e-5 of its largest value (the judges,
+    which learn from the swapper's new weights, 1e-4); after three the weights are equal too."""
+    one, options = made(tmp_path / "one", kind)
+    two, both = made(tmp_path / "two", kind, TWO)
+    for workspace, chosen in ((one, options), (two, both)):
+        train(workspace, "small", chosen.but(target_iter=3))
+    first, second = (load_generation(w.model("small") / "checkpoints" / "000000001") for w in (one, two))
+    assert first.optimiser is not None
+    assert second.optimiser is not None
+    for name, moment in first.optimiser.items():
+        if "first." in name:
+            near = (1e-4 if "/" in name else 1e-5) * float(moment.abs().max())
+            torch.testing.assert_close(second.optimiser[name], moment, rtol=0, atol=near + 1e-12, msg=name)
+    alone, together = newest(one), newest(two)
+    assert alone.state["batches"] == together.state["batches"]
+    assert_same_weights(alone, together)
+    histories = [(w.model("small") / "history.jsonl").read_text().splitlines() for w in (one, two)]
+    for mine, theirs in zip(*histories, strict=True):
+        assert json.loads(theirs) == pytest.approx(json.loads(mine), rel=1e-4)
+
+
+def test_a_run_goes_on_with_one_process_and_with_two_again(tmp_path: Path) -> None:
+    one, options = made(tmp_path / "one", "saehd")
+    some, _ = made(tmp_path / "some", "saehd")
+    train(one, "small", options.but(target_iter=3))
+    for target, devices in ((2, "2"), (3, "")):
+        train(some, "small", options.but(target_iter=target, devices=devices))
+    assert_same_weights(newest(one), newest(some))
+    assert newest(one).state["batches"] == newest(some).state["batches"]
+
+
+def running(workspace: Workspace, options: TrainOptions) -> subprocess.Popen[str]:
+    """The training as a process of its own, once it has trained two iterations."""
+    code = """
+import sys
+from pathlib import Path
+from understudy.errors import UnderstudyError
+from understudy.stages.train import train
+from understudy.training.options import TrainOptions
+from understudy.workspace import Workspace
+
+if __name__ == "__main__":
+    try:
+        train(Workspace.open(Path(sys.argv[1])), "small", TrainOptions.of(**eval(sys.argv[2])))
+    except UnderstudyError as error:
+        print(error.code, error.message, flush=True)
+        sys.exit(error.exit_code)
+"""
+    values = repr(options.model_dump(mode="json"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(workspace.root), values], stdout=subprocess.PIPE, text=True
+    )
+    wait_for(workspace, 2, process)
+    return process
+
+
+def wait_for(workspace: Workspace, lines: int, process: subprocess.Popen[str]) -> None:
+    history = workspace.model("small") / "history.jsonl"
+    deadline = time.monotonic() + 120
+    while not history.is_file() or history.read_bytes().count(b"\n") < lines:
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def assistant_of(process: subprocess.Popen[str]) -> psutil.Process:
+    (found,) = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "understudy.stages.train_assistant" in child.cmdline()
+    ]
+    return found
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_when_a_process_is_lost_the_others_say_so_and_the_model_goes_on(tmp_path: Path) -> None:
+    """With what the first process had learned by then: it was in the middle of no update."""
+    workspace, options = made(tmp_path, "saehd", TWO)
+    process = running(workspace, options)
+    assistant_of(process).kill()
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert told.startswith("process-lost The process on cpu (number 1) is gone")
+    reached = newest(workspace).iteration
+    assert reached >= 1
+    train(workspace, "small", TrainOptions(target_iter=reached + 2, devices=""))
+    assert newest(workspace).iteration == reached + 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_when_the_first_process_is_lost_the_others_leave(tmp_path: Path) -> None:
+    workspace, options = made(tmp_path, "saehd", TWO)
+    process = running(workspace, options)
+    assistant = assistant_of(process)
+    process.kill()
+    process.communicate()
+    psutil.wait_procs([assistant], timeout=30)
+    assert not assistant.is_running()
+    reached = newest(workspace).iteration
+    train(workspace, "small", TrainOptions(target_iter=reached + 1, devices=""))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can answer")
+def test_a_stop_asked_of_any_process_ends_the_training_with_everything_saved(tmp_path: Path) -> None:
+    workspace, options = made(tmp_path, "saehd", TWO)
+    process = running(workspace, options)
+    assistant_of(process).terminate()
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.startswith("interrupted ")
+    lines = (workspace.model("small") / "history.jsonl").read_text().splitlines()
+    assert newest(workspace).iteration == json.loads(lines[-1])["iteration"]
