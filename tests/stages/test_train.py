@@ -37,8 +37,9 @@ from understudy.networks.quick96 import Quick96
 from understudy.records import PrecisionChoice, Side
 from understudy.report import Event, Metrics, Note, Preview, Progress
 from understudy.stages.models import list_models
-from understudy.stages.train import kept_for_training, train
+from understudy.stages.train import train
 from understudy.training.checkpoints import MANIFEST, WEIGHTS, CheckpointStore
+from understudy.training.hold_out import held_out_split
 from understudy.training.models import read_record, write_record
 from understudy.training.new import adopt_model
 from understudy.training.options import TrainOptions
@@ -450,7 +451,7 @@ def test_the_last_faces_in_frame_order_can_be_held_out(workspace: Workspace) -> 
     from understudy.facesets import Catalog
 
     with Catalog.open(workspace.src.aligned) as catalog:
-        kept = kept_for_training(catalog.faces(), 0.4)
+        kept = held_out_split(catalog.faces(), 0.4).training
     assert [face.frame for face in kept] == ["00001", "00002", "00003"]
 
 

@@ -38,7 +38,9 @@ from understudy.stages.extract_frames import extract_frames
 from understudy.stages.init import init
 from understudy.stages.merge import merge
 from understudy.stages.result import StageResult
-from understudy.stages.train import kept_for_training, train
+from understudy.stages.train import train
+from understudy.training.hold_out import Stretches, held_out_split
+from understudy.training.models import read_record
 from understudy.training.options import ModelClass, TrainOptions
 from understudy.workspace import Workspace
 
@@ -203,8 +205,9 @@ def _held_out(workspace: Workspace) -> list[int]:
 
     with Catalog.open(workspace.dst.aligned, cache=workspace.catalogs) as catalog:
         faces = catalog.require_faces()
-    kept = {id(face) for face in kept_for_training(faces, HOLD_OUT)}
-    return sorted(int(Path(face.frame or face.name).stem.split("_")[0]) - 1 for face in faces if id(face) not in kept)
+    known = Stretches.from_json(read_record(workspace.model(MODEL)).held_out.get(str(Side.DST)))
+    held_out = held_out_split(faces, HOLD_OUT, known=known).held_out
+    return sorted(int(Path(face.frame or face.name).stem.split("_")[0]) - 1 for face in held_out)
 
 
 def _contact_sheet(workspace: Workspace, truth: Truth, held_out: list[int]) -> list[Path]:

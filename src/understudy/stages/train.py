@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from understudy.devices import device_named
 from understudy.errors import Interrupted, InvalidOption, UsageError
-from understudy.facesets import Catalog, FaceEntry
+from understudy.facesets import Catalog
 from understudy.interop.flat import find_flat_model
 from understudy.networks.families import config_to_plain
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.flat_import import import_flat
+from understudy.stages.held_out_faces import decided, evaluator_for, split_of
 from understudy.stages.model_start import pretrained_record, start_from_pretrained
 from understudy.stages.models import RESERVED_NAMES
 from understudy.stages.result import StageResult
@@ -24,16 +25,16 @@ from understudy.stages.train_team import shared_out, team_for
 from understudy.training.bank import FaceBank
 from understudy.training.changes import changed
 from understudy.training.commands import Commands
-from understudy.training.critics import require_patch_that_fits
 from understudy.training.following import send_state
 from understudy.training.loop import train_loop
 from understudy.training.model_config import new_config, require_same_config
-from understudy.training.models import ModelRecord, is_model, new_record, read_record, write_record
+from understudy.training.models import ModelRecord, is_model, new_record, newest_iteration, read_record, write_record
 from understudy.training.new import create_model
 from understudy.training.opening import open_session
 from understudy.training.options import NOT_YET, TrainOptions, flag_of
 from understudy.training.preview_choice import chosen_faces, known_names
 from understudy.training.recipes import config_from_plain, recipe_for
+from understudy.training.requirements import require_options_that_fit
 from understudy.training.session import Session
 from understudy.training.state import Ended
 from understudy.workspace import Workspace
@@ -71,7 +72,8 @@ def train(
         _say_what_is_left_out(record, report)
         recipe = recipe_for(record.model_class)
         config = config_from_plain(recipe, record.config)
-        require_patch_that_fits(config, resolved)
+        require_options_that_fit(config, resolved)
+        record = _holding_out(workspace, folder, record, resolved, report)
         fabric, team = running.enter_context(team_for(workspace, record, resolved))
         resolved = shared_out(resolved, team, report)
         faces = faces_for(workspace, record, resolved, report, stop)
@@ -79,8 +81,10 @@ def train(
             chosen_faces(options.preview_faces, known_names(faces.src, faces.dst))
         if not is_model(folder):
             _make(workspace, folder, record, resolved, report)
-            record = read_record(folder)
+            record = replace(read_record(folder), held_out=record.held_out)
         session = open_session(folder, record, resolved, faces.src, faces.dst, fabric=fabric, team=team, report=report)
+        if resolved.evaluate_every and not resolved.pretrain:
+            session.evaluator = evaluator_for(workspace, record, session, report, stop)
 
         def load_faces(wanted: TrainOptions) -> tuple[FaceBank, FaceBank]:
             found = faces_for(workspace, record, wanted, report)
@@ -185,12 +189,13 @@ class Faces:
     held_out: dict[str, int]
 
 
-def kept_for_training(faces: list[FaceEntry], hold_out: float) -> list[FaceEntry]:
-    """Faces without the last share of them in frame order; at least one stays."""
-    ordered = sorted(faces, key=lambda face: (face.frame or face.name, face.name))
-    count = len(ordered) - int(len(ordered) * hold_out)
-    kept = {id(face) for face in ordered[: max(1, count)]}
-    return [face for face in faces if id(face) in kept]
+def _holding_out(
+    workspace: Workspace, folder: Path, record: ModelRecord, options: TrainOptions, report: Report
+) -> ModelRecord:
+    """The record with what is held out of the facesets; of many people, in pretraining, nothing is."""
+    if options.pretrain:
+        return record
+    return decided(workspace, record, options, iteration=newest_iteration(folder) or 0, report=report)
 
 
 def faces_for(
@@ -212,9 +217,9 @@ def faces_for(
         folder = workspace.side(side).aligned
         with Catalog.open(folder, cache=workspace.catalogs, report=report, stop=stop) as catalog:
             faces = catalog.require_faces()
-            kept = kept_for_training(faces, options.hold_out)
+            split = split_of(side, faces, record, options)
             bank = FaceBank.load(
-                kept,
+                split.training,
                 size=config.size,
                 face_type=config.face_type,
                 eyes_mouth=objective.eyes_mouth,
@@ -222,7 +227,7 @@ def faces_for(
                 stop=stop,
             )
             skipped += [*catalog.skipped, *bank.skipped]
-        banks[side], held_out[str(side)] = bank, len(faces) - len(kept)
+        banks[side], held_out[str(side)] = bank, len(split.held_out)
     return Faces(banks[Side.SRC], banks[Side.DST], skipped, held_out)
 
 

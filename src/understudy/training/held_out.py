@@ -210,4 +210,4 @@ def _some(bank: FaceBank, most: int) -> FaceBank:
 
 def _taken(bank: FaceBank, indexes: list[int]) -> FaceBank:
     """Some faces of a bank, in memory of their own."""
-    return FaceBank.of(bank.take(np.array(indexes, np.int64)).numpy())
+    return FaceBank(bank.take(np.array(indexes, np.int64)).numpy())

@@ -34,7 +34,8 @@ class ModelRecord:
 
     started_from: of a model that took its first weights from a trained one, which (`model`), at which `iteration`, what
     began anew (`fresh`: names of networks), and from where (`folder`) if not from this workspace. events: what befell
-    the model besides training, oldest first: `at` (ISO time), `event` (a word), `text` (a sentence).
+    the model besides training, oldest first: `at` (ISO time), `event` (a word), `text` (a sentence). held_out: for src
+    and dst, the stretches of frames that are never trained on (training/hold_out.py).
     """
 
     model_class: str
@@ -44,6 +45,7 @@ class ModelRecord:
     imported_from: str = ""
     started_from: dict[str, Any] = field(default_factory=dict)
     events: tuple[dict[str, Any], ...] = ()
+    held_out: dict[str, Any] = field(default_factory=dict)
 
     @property
     def imported(self) -> bool:
@@ -165,6 +167,7 @@ def write_record(folder: Path, record: ModelRecord) -> None:
         "imported_from": record.imported_from,
         "started_from": record.started_from,
         "events": list(record.events),
+        "held_out": record.held_out,
     }
     write_json(folder / FILE_NAME, body)
 
@@ -274,6 +277,7 @@ def _record(body: Any, path: Path) -> ModelRecord:
         str(body.get("imported_from") or ""),
         _table(body.get("started_from")),
         tuple(event for event in _list(body.get("events")) if isinstance(event, dict)),
+        _table(body.get("held_out")),
     )
 
 

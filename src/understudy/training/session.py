@@ -16,6 +16,8 @@ from understudy.report import Note, Preview, Report, silent
 from understudy.training import applying
 from understudy.training.bank import FaceBank
 from understudy.training.checkpoints import CheckpointStore
+from understudy.training.evaluating import Evaluator
+from understudy.training.guard import Guard
 from understudy.training.history import CURVE_NAME, History, draw_curve
 from understudy.training.learner_state import AtRest, saved_average, saved_tensors
 from understudy.training.models import read_record, write_record
@@ -41,6 +43,7 @@ class Session:
     options: as they are now; `apply` changes them. imported: whether the model began in another program. Everything
     that options decide is derived from them by functions, in `applying.py`, so that it can change while training runs.
     load_faces: brings the banks of src and dst as options need them, where some are needed that are not here.
+    evaluator: what measures the model on held-out faces; None where nothing does. guard: watches for trouble.
     """
 
     folder: Path
@@ -61,6 +64,8 @@ class Session:
     state: TrainState
     is_new: bool
     load_faces: Callable[[TrainOptions], tuple[FaceBank, FaceBank]] | None = None
+    evaluator: Evaluator | None = None
+    guard: Guard = field(default_factory=Guard)
     _saved_at: int = -1
     _drawn_at: int = -1
     _recorded_at: int = -1
@@ -90,6 +95,7 @@ class Session:
             options = options.but(batch_size=self.team.shared(options.batch_size))
             self.team.order(Order.OPTIONS, options.model_dump(mode="json"))
         applying.apply(self, options, report)
+        self.guard.begin()
 
     def note_change(self, state: TrainState, told: str) -> None:
         """Keep the present options for the next run, and the sentence of what changed, in `model.json`."""
@@ -99,25 +105,41 @@ class Session:
 
     def reason_to_end(self, state: TrainState) -> Ended | None:
         """Why training is over at this point; None while it is not."""
-        return Ended.TARGET if state.reached(self.options.target_iter) else None
+        if state.reached(self.options.target_iter):
+            return Ended.TARGET
+        return Ended.PLATEAU if self.evaluator is not None and self.evaluator.at_plateau(self.options) else None
 
     def evaluation_due(self, state: TrainState) -> bool:
         """Whether the model is measured after this iteration."""
-        return False
+        return self.evaluator is not None and self.evaluator.due(state.iteration, self.options)
 
     def evaluate(self, state: TrainState, report: Report = silent) -> None:
         """Measure the model on faces that it never learns from."""
+        if self.evaluator is not None:
+            self.evaluator.evaluate(self, state.iteration, report)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Learn from one batch; its losses as scalars on the device."""
         with self.team.stepping():
             return self.team.mean(self.learner.learn(batch))
 
+    def watch(self, iteration: int, losses: Mapping[str, float]) -> None:
+        """Look at the losses of an iteration. Raises TrainingDiverged when the model has collapsed."""
+        if self.options.guard:
+            contrast = self.learner.contrast
+            self.guard.watch(iteration, losses["src"] + losses["dst"], None if contrast is None else float(contrast))
+
+    def go_back(self, state: TrainState) -> None:
+        """Go on at a state that is saved already."""
+        self.state, self._saved_at, self._drawn_at, self._recorded_at = state, state.iteration, -1, -1
+
     def save(self, state: TrainState, report: Report = silent) -> None:
         """Publish a checkpoint of this moment, with the history that belongs to it, unless that was done already."""
         if state.iteration == self._saved_at:
             return
         self.history.sync()
+        if self.evaluator is not None:
+            self.evaluator.evaluations.sync()
         weights, optimiser = self.tensors()
         average = saved_average(self.learner)
         generation = self.store.save(
@@ -125,6 +147,8 @@ class Session:
         )
         self._saved_at = state.iteration
         report(Note(f"Saved at iteration {state.iteration}.", "debug", item=generation.name))
+        if self.evaluator is not None:
+            self.evaluator.keep_best(self, generation, report)
         hours, waited = self.options.autobackup_hour, time.monotonic() - self._backup_clock
         if hours and waited >= hours * 3600:
             self.back_up(state, report)
@@ -143,6 +167,7 @@ class Session:
             "faces": dict(self.faces),
             "preview_faces": dict(self.preview_names),
             "history": len(self.history),
+            "guard": self.guard.state_dict(),
         }
 
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -6,6 +6,8 @@ The face is laid over the plate inside the drawn masks first, since outside of t
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +30,7 @@ from understudy.records import FaceType
 from understudy.training.bank import FaceBank
 from understudy.training.preview import spread
 
-LEARNED_FROM = 120
+LEARNED_FROM = 80
 """Training faces of each person that the judge of likeness learns from, spread over the faceset."""
 
 JUDGED_BY = 64
@@ -62,6 +64,7 @@ class SwapJudge:
     _learned: list[Picture8]
     _unseen: list[Picture8]
     _reader: LandmarkReader | None = None
+    _near: Floats | None = None
     _dst_landmarks: Floats | None = None
     _two_people: TwoPeople | None = None
     refused: str = field(default="")
@@ -113,9 +116,10 @@ class SwapJudge:
     def _expression(self, plates: NDArray[np.float32], swapped: NDArray[np.float32]) -> dict[str, float]:
         """Landmarks, openings and pose of the swap beside dst's, on the frames where both show a face."""
         small_plates, small_swapped = _small(_bytes(plates)), _small(_bytes(swapped))
-        if self._dst_landmarks is None:
-            self._dst_landmarks, _ = self._read(small_plates)
-        found, presence = self._reader_now().read(small_swapped, self._dst_landmarks)
+        if self._near is None or self._dst_landmarks is None:
+            self._near = self._places(small_plates)
+            self._dst_landmarks, _ = self._reader_now().read(small_plates, self._near)
+        found, presence = self._reader_now().read(small_swapped, self._near)  # looked at in the same squares
         seen = presence >= PRESENCE
         values = {"seen": float(seen.mean())}
         if seen.any():
@@ -131,7 +135,7 @@ class SwapJudge:
         return self._two_people
 
     def _made(self) -> TwoPeople | None:
-        known = [np.vstack([self._features(crops, blur) for blur in BLURS]) for crops in self._learned]
+        known = [self._features(crops, BLURS) for crops in self._learned]
         others = [self._features(crops) for crops in self._unseen]
         if min(map(len, [*known, *others])) < 2:
             self.refused = "there are too few faces to tell the two people apart"
@@ -141,28 +145,25 @@ class SwapJudge:
             self.refused = f"the two people cannot be told apart: {judge.accuracy:.0%} of unseen faces are told right"
         return judge
 
-    def _features(self, crops: Picture8, blur: float = 0.0) -> Floats:
+    def _features(self, crops: Picture8, blurs: Sequence[float] = (0.0,)) -> Floats:
         """How faces look without their colours, (N,D): edges on the frontal face. Faces that none is seen in are left
-        out."""
+        out. blurs: each face comes once for each of these sigmas, over its side."""
         if not len(crops):
             return np.empty((0, 1))
-        landmarks, presence = self._read(crops)
+        landmarks, presence = self._reader_now().read(crops, self._places(crops))
         rows = []
         for crop, points, sure in zip(crops, landmarks, presence, strict=True):
-            if sure < PRESENCE:
-                continue
-            shown = cv2.GaussianBlur(crop, (0, 0), blur * crop.shape[0]) if blur else crop
-            try:
-                rows.append(parts_of(Face(np.asarray(shown, np.uint8), FaceMeta(self.face_type, points))).edges.ravel())
-            except UnreadableFace:
-                continue
+            for blur in blurs if sure >= PRESENCE else ():
+                shown = cv2.GaussianBlur(crop, (0, 0), blur * crop.shape[0]) if blur else crop
+                with contextlib.suppress(UnreadableFace):
+                    rows.append(_edges(np.asarray(shown, np.uint8), self.face_type, points))
         return np.array(rows, np.float64) if rows else np.empty((0, 1))
 
-    def _read(self, crops: Picture8) -> tuple[Floats, Floats]:
-        """Landmarks of aligned faces: a look where faces usually lie, and one around what that found."""
+    def _places(self, crops: Picture8) -> Floats:
+        """About where aligned faces lie, (N,68,2): a look where they usually do."""
         usual = np.repeat(_usual_landmarks(self.face_type, crops.shape[1])[None], len(crops), 0)
         near, _ = self._reader_now().read(crops, usual)
-        return self._reader_now().read(crops, near)
+        return near
 
     def _reader_now(self) -> LandmarkReader:
         if self._reader is None:
@@ -184,6 +185,11 @@ def swaps(
         parts.append((pictures, (face * mask + pictures * (1 - mask)).clamp(0, 1), mask))
     plates, swapped, masks = (torch.cat(part).permute(0, 2, 3, 1).cpu().numpy() for part in zip(*parts, strict=True))
     return plates, swapped, masks[..., 0]
+
+
+def _edges(crop: Picture8, face_type: FaceType, landmarks: Floats) -> NDArray[np.float32]:
+    """Edges on the frontal face (D,). Raises UnreadableFace for landmarks in one point."""
+    return parts_of(Face(crop, FaceMeta(face_type, landmarks))).edges.ravel()
 
 
 def _crops(bank: FaceBank, most: int) -> Picture8:
