@@ -47,8 +47,8 @@ class FaceBank:
         persons: NDArray[np.int32] | None = None,
         who: tuple[str, ...] = (),
     ) -> None:
-        """crops: (N,S,S,4) uint8, RGB and the face mask (255: face), or (N,S,S,5) with the mask of eyes and mouth behind
-        it, not copied; or where they are kept, with the number there of each face (rows)."""
+        """crops: (N,S,S,4) uint8, RGB and the face mask (255: face), or (N,S,S,5) with the mask of eyes and mouth
+        behind it, not copied; or where they are kept, with the number there of each face (rows)."""
         self.crops = crops if isinstance(crops, Crops) else Crops.of(crops)
         self.rows = np.arange(len(crops)) if rows is None else rows
         self.names, self.yaws, self.skipped = names, yaws, skipped

@@ -16,14 +16,12 @@ import hashlib
 import shutil
 import sqlite3
 import struct
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
 from understudy.errors import Interrupted, WorkspaceError
 from understudy.facesets import FaceEntry

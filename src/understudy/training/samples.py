@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.training.bank import FaceBank
+from understudy.training.bank import FaceBank, parted
+from understudy.training.batch_plan import Drawing, Plan, Planner
 from understudy.training.colours import ColourDraw, draw_colour, shift_colours
-from understudy.training.samplers import Sampler, YawSampler, seed_of
+from understudy.training.fetching import Fetched, Fetcher
 from understudy.training.warp import Draw, Ranges, draw, pixel_maps, transform, warp
 
 __all__ = ["Augmentation", "Batch", "BatchSource", "FaceBank", "Sample", "augment", "draw_batch"]
@@ -70,7 +71,11 @@ class BatchSource:
 
     repeat_every: every so many iterations the previous batch comes again with its unwarped targets as inputs (Quick96:
     3, so that the network also sees undistorted faces; 0: never). uniform_yaw: faces that look every way come equally
-    often, where the banks know which way theirs look.
+    often, where the banks know which way theirs look; persons_equally: all persons do, where they know who theirs are.
+    replay: share of each batch that is drawn from the faces with the highest recent loss; tell them with `note`.
+
+    On a graphics card the faces of the next batch are fetched by a thread while the network learns; on a processor that
+    would take from the network what it gives (bench/feeding.py).
     """
 
     def __init__(
@@ -83,16 +88,21 @@ class BatchSource:
         augmentation: Augmentation | None = None,
         repeat_every: int = 3,
         uniform_yaw: bool = False,
+        persons_equally: bool = False,
+        replay: float = 0.0,
         device: torch.device | str = "cpu",
+        ahead: bool | None = None,
     ) -> None:
-        self.batch_size, self.seed, self.repeat_every = batch_size, seed, repeat_every
-        self.uniform_yaw = uniform_yaw
+        """ahead: whether to fetch the next batch meanwhile; None: as the device is better off."""
         self.augmentation = augmentation or Augmentation()
         self.device = torch.device(device)
-        self._banks = (src, dst)
         self.part: Callable[[int], slice] = slice
         """Which samples of a batch of so many are drawn here; the rest is drawn by other processes of a team."""
-        self._start()
+        self._banks = (src, dst)
+        self._drawing = Drawing(batch_size, repeat_every, uniform_yaw, persons_equally, replay)
+        self._planner = Planner(self._banks, self._drawing, seed)
+        self._newest: Plan | None = None
+        self._fetcher = Fetcher(self.device) if (self.device.type == "cuda" if ahead is None else ahead) else None
 
     def __iter__(self) -> BatchSource:
         return self
@@ -100,26 +110,51 @@ class BatchSource:
     def __next__(self) -> Batch:
         return self.next()
 
+    @property
+    def batch_size(self) -> int:
+        """Faces of each side in a batch, of all processes together."""
+        return self._drawing.batch_size
+
+    @property
+    def seed(self) -> int:
+        """Start of all random draws."""
+        return self._planner.seed
+
+    @property
+    def banks(self) -> tuple[FaceBank, FaceBank]:
+        """The faces of src and dst."""
+        return self._banks
+
+    @property
+    def wants_losses(self) -> bool:
+        """Whether `note` has any use."""
+        return self._drawing.replay > 0
+
     def next(self) -> Batch:
         """The batch of this iteration."""
-        again = bool(self.repeat_every and self.fresh and self.iteration % self.repeat_every == 0)
-        if not again:
-            self.fresh += 1
-            self.position += self.batch_size
-        self.iteration += 1
-        start = max(0, self.position - self.batch_size)
-        src, dst = (self._sample(side, start, warped=not again) for side in (0, 1))
+        fetched = self._fetcher.take() if self._fetcher else None
+        plan, crops = fetched or self._fetched(self._planner.plan())
+        self._planner.consume(plan)
+        self._newest = plan
+        if self._fetcher is not None:
+            self._fetcher.begin(lambda plan=self._planner.plan(): self._fetched(plan))  # type: ignore[misc]
+        src, dst = (self._sample(side, plan, crops[side]) for side in (0, 1))
         return Batch(src, dst)
 
-    def state_dict(self) -> dict[str, int]:
+    def note(self, losses: Mapping[str, Tensor]) -> None:
+        """Tell how hard the faces of the newest batch were: `src` and `dst`, (B,) each, of the whole batch of a team;
+        they may lie on the device and are not waited for."""
+        if self._newest is not None and self.wants_losses:
+            self._planner.note(self._newest, (losses["src"], losses["dst"]))
+
+    def state_dict(self) -> dict[str, Any]:
         """Whole numbers that say what was consumed; batches drawn ahead of that do not exist."""
-        return {"seed": self.seed, "iteration": self.iteration, "fresh": self.fresh, "position": self.position}
+        return self._planner.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
-        self.seed = int(state["seed"])
-        self._start()
-        self.iteration, self.fresh, self.position = (int(state[key]) for key in ("iteration", "fresh", "position"))
+        self._forget()
+        self._planner.load_state_dict(state)
 
     def configure(
         self,
@@ -128,35 +163,47 @@ class BatchSource:
         batch_size: int,
         repeat_every: int,
         uniform_yaw: bool,
+        persons_equally: bool = False,
+        replay: float = 0.0,
         banks: tuple[FaceBank, FaceBank] | None = None,
     ) -> None:
         """Draw otherwise from the next batch on, as a source made with these would from here. banks: src, dst."""
-        self.augmentation, self.batch_size, self.repeat_every = augmentation, batch_size, repeat_every
-        self._banks = banks or self._banks
-        if banks or uniform_yaw != self.uniform_yaw:
-            self.uniform_yaw = uniform_yaw
-            self._deal()
+        self.augmentation = augmentation
+        self._drawing = Drawing(batch_size, repeat_every, uniform_yaw, persons_equally, replay)
+        self._draw_from(banks or self._banks)
 
-    def _start(self) -> None:
-        self.iteration = self.fresh = self.position = 0
-        self._deal()
+    def replace_banks(self, src: FaceBank, dst: FaceBank) -> None:
+        """Draw from other faces from the next batch on. A side whose faces are others is dealt anew."""
+        self._draw_from((src, dst))
 
-    def _deal(self) -> None:
-        self._samplers = [self._sampler(bank, seed_of(self.seed, side)) for side, bank in enumerate(self._banks)]
+    def _draw_from(self, banks: tuple[FaceBank, FaceBank]) -> None:
+        self._forget()
+        self._planner.change(banks, self._drawing)
+        self._banks = banks
 
-    def _sampler(self, bank: FaceBank, seed: int) -> Sampler | YawSampler:
-        if self.uniform_yaw and bank.yaws is not None:
-            return YawSampler(bank.yaws, seed)
-        return Sampler(len(bank), seed)
+    def _forget(self) -> None:
+        """Let go of a batch that was fetched ahead: it may no longer be the one that comes next."""
+        if self._fetcher is not None:
+            self._fetcher.take()
 
-    def _sample(self, side: int, start: int, *, warped: bool) -> Sample:
-        bank, mine = self._banks[side], self.part(self.batch_size)
-        pictures, masks = bank.fetch(self._samplers[side].take(start, self.batch_size)[mine], self.device)
-        chance = np.random.default_rng([self.seed, side, 1, self.fresh])
-        draws = [draw(bank.size, self.augmentation.of_side(side), chance) for _ in range(self.batch_size)][mine]
+    def _fetched(self, plan: Plan) -> Fetched:
+        """The crops of a planned batch, this process's part of them, on the way to the device."""
+        mine = self.part(self.batch_size)
+        pinned = self.device.type == "cuda"
+        src, dst = (
+            bank.take(faces[mine], pinned=pinned).to(self.device, non_blocking=True)
+            for bank, faces in zip(self._banks, plan.faces, strict=True)
+        )
+        return Fetched(plan, (src, dst))
+
+    def _sample(self, side: int, plan: Plan, crops: Tensor) -> Sample:
+        mine, count = self.part(self.batch_size), self.batch_size
+        pictures, masks = parted(crops, self.device)
+        chance = np.random.default_rng([self.seed, side, 1, plan.counters.fresh])
+        draws = [draw(pictures.shape[-1], self.augmentation.of_side(side), chance) for _ in range(count)][mine]
         power = 0.0 if side else self.augmentation.hsv_power
-        colours = [draw_colour(power, chance) for _ in range(self.batch_size)][mine] if power else None
-        return augment(pictures, masks, draws, self.augmentation, warped=warped, colours=colours)
+        colours = [draw_colour(power, chance) for _ in range(count)][mine] if power else None
+        return augment(pictures, masks, draws, self.augmentation, warped=plan.warped, colours=colours)
 
 
 def draw_batch(
