@@ -40,6 +40,9 @@ class WeightsChoice(StrEnum):
     TRAINED = "trained"
 
 
+NEWEST, BEST = "newest", "best"
+"""The two saved states of a model that have a name: the last one, and the one that did best on held-out faces."""
+
 GAN, CODE_DISCRIMINATOR = "gan", "code_discriminator"
 """What the two discriminators are called in training, and what the names of their tensors begin with when saved."""
 

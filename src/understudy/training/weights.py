@@ -9,9 +9,10 @@ from torch import nn
 
 from understudy.errors import IncompatibleModel
 from understudy.networks.families import Family, config_from_plain, family_for
-from understudy.records import WeightsChoice
+from understudy.records import NEWEST, WeightsChoice
 from understudy.report import Report, silent
 from understudy.training.checkpoints import Checkpoint, CheckpointStore, load_for_use
+from understudy.training.choosing import read_state
 from understudy.training.models import read_record
 
 
@@ -26,20 +27,22 @@ class Trained(NamedTuple):
 
 
 def trained_network(
-    model_folder: Path, report: Report = silent, *, weights: WeightsChoice = WeightsChoice.AUTO
+    model_folder: Path,
+    report: Report = silent,
+    *,
+    weights: WeightsChoice = WeightsChoice.AUTO,
+    checkpoint: str = NEWEST,
 ) -> Trained:
-    """The newest whole state of a model, float32 on the processor; a damaged one is passed over with a warning.
+    """A saved state of a model, float32 on the processor; of the newest, damaged ones are passed over with a warning.
 
-    weights: which of them; auto takes the average where one was kept.
-    Raises MissingModel when there is no model or it was never saved, CorruptCheckpoint when no saved state is whole,
+    weights: which of them; auto takes the average where one was kept. checkpoint: newest, best or an iteration.
+    Raises MissingModel when there is no model or no such state, CorruptCheckpoint when no saved state is whole,
     IncompatibleModel when it does not fit model.json or has no average where one is asked for.
     """
     record, store = read_record(model_folder), CheckpointStore(model_folder)
     family = family_for(record.model_class)
     net = family.bare(config_from_plain(family, record.config))
-    found = store.first_whole(lambda folder: load_for_use(folder, weights), report)
-    if found is None:
-        raise store.never_saved()
+    found = read_state(store, checkpoint, lambda folder: load_for_use(folder, weights), report)
     load_weights(net, found, assign=True)
     return Trained(family, net, found.iteration, averaged=found.ema is not None)
 
