@@ -51,6 +51,9 @@ class Note:
     item: str = ""
 
 
+PAUSED = "Paused"
+"""The step that a training reports while it pauses."""
+
 Event = Progress | Metrics | Preview | Note
 Report = Callable[[Event], None]
 Stop = Callable[[], bool]

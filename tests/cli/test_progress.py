@@ -74,7 +74,7 @@ def test_bars_show_count_rate_time_left_and_losses(tmp_path: object) -> None:
         (task,) = bars.tasks
     assert task.completed == 10
     assert task.total == 100
-    assert task.fields["pace"] == "2.0/s, 45 s left"
+    assert task.fields["pace"] == "500 ms, 45 s left"
     assert task.fields["metrics"] == "src 0.5000 dst 0.2500"
     assert "Something [odd] happened." in page.getvalue(), "brackets in a message are not markup"
     assert "Training [x]" in page.getvalue()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.jobs.events import EventLog, EventTail, decode, encode, last_progress
+from understudy.jobs.events import EventLog, EventTail, decode, encode, last_event
 from understudy.report import Event, Metrics, Note, Preview, Progress
 
 EVENTS: list[Event] = [
@@ -87,5 +87,5 @@ def test_the_newest_progress_is_found_from_the_end_of_a_long_log(tmp_path: Path)
     log(Note("done"))
     log.close()
     assert path.stat().st_size > 65536
-    assert last_progress(path) == Progress("Merging", 2999, 3000)
-    assert last_progress(tmp_path / "none.jsonl") is None
+    assert last_event(path, Progress) == Progress("Merging", 2999, 3000)
+    assert last_event(tmp_path / "none.jsonl", Progress) is None

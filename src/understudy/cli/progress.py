@@ -54,16 +54,18 @@ class BarView:
             self._bars.console.print(f"[yellow]{escape(line)}[/]" if warning else escape(line))
 
     def _advance(self, event: Progress) -> None:
-        if event.step not in self._tasks:
+        if event.unit == "iterations" and self._learning is not None:
+            self._tasks[event.step] = self._learning  # one bar, whether it trains or pauses
+            self._bars.update(self._learning, description=escape(event.step))
+        elif event.step not in self._tasks:
             self._tasks[event.step] = self._bars.add_task(escape(event.step), total=event.total, pace="", metrics="")
+            self._learning = self._tasks[event.step] if event.unit == "iterations" else self._learning
         self._bars.update(
             self._tasks[event.step],
             completed=event.done,
             total=event.total,
             pace=pace_text(event),
         )
-        if event.unit == "iterations":
-            self._learning = self._tasks[event.step]
 
 
 class PlainLines:
@@ -100,7 +102,7 @@ def pace_text(event: Progress) -> str:
     """Rate and time left, as far as they are known."""
     if not event.rate:
         return ""
-    pace = rate_text(event.rate)
+    pace = step_text(event.rate) if event.unit == "iterations" else rate_text(event.rate)
     if event.total is None or event.done >= event.total:
         return pace
     return f"{pace}, {duration_text((event.total - event.done) / event.rate)} left"
@@ -109,6 +111,11 @@ def pace_text(event: Progress) -> str:
 def rate_text(rate: float) -> str:
     """Items per second; slow work reads better in seconds per item."""
     return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
+
+
+def step_text(rate: float) -> str:
+    """How long an iteration takes, which is how people compare trainings: `412 ms`, `2.35 s`."""
+    return f"{1000 / rate:.0f} ms" if rate > 1 else f"{1 / rate:.2f} s"
 
 
 def duration_text(secs: float) -> str:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from understudy.cli.progress import pace_text
 from understudy.jobs import JobState
-from understudy.report import Progress
+from understudy.report import PAUSED, Progress
 from understudy.stages.status import JobStatus, SideStatus, WorkspaceStatus
 
 
@@ -59,11 +59,13 @@ def footage_words(side: SideStatus) -> str:
 
 def job_line(job: JobStatus) -> str:
     """Such as `Faces of src: running, 120 of 318 frames, 61.2/s, 3 s left (20261122-140102-ab12-extract)`."""
-    parts = [f"{job.title}: {job.state}"]
+    paused = job.state.active and job.step == PAUSED
+    parts = [f"{job.title}: {'paused' if paused else job.state}"]
     if job.done is not None:
         total = f" of {job.total}" if job.total is not None else ""
-        parts.append(f"{job.done}{total} {job.unit}")
+        parts.append(f"iteration {job.done}{total}" if job.unit == "iterations" else f"{job.done}{total} {job.unit}")
         pace = pace_text(Progress(job.step, job.done, job.total, job.unit, job.rate))
         parts += [pace] if pace and job.state.active else []
+    parts += [" ".join(f"{name} {value:.4f}" for name, value in job.losses.items())] if job.losses else []
     parts += [job.message] if job.message else []
     return f"{', '.join(parts)} ({job.id})"

@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from understudy.files import parse_json
 from understudy.report import Event, Metrics, Note, Preview, Progress
@@ -119,8 +119,11 @@ class EventTail:
         return events
 
 
-def last_progress(path: Path, *, tail_bytes: int = 65536) -> Progress | None:
-    """The newest progress in a log, found from its end, so that a long log costs nothing."""
+Kind = TypeVar("Kind", bound=Event)
+
+
+def last_event(path: Path, kind: type[Kind], *, tail_bytes: int = 65536) -> Kind | None:
+    """The newest event of a kind in a log, found from its end, so that a long log costs nothing."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -132,6 +135,6 @@ def last_progress(path: Path, *, tail_bytes: int = 65536) -> Progress | None:
         with contextlib.suppress(ValueError):
             body = parse_json(line)
             event = decode(body) if isinstance(body, dict) else None
-            if isinstance(event, Progress):
+            if isinstance(event, kind):
                 return event
     return None

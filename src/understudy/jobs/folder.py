@@ -27,8 +27,8 @@ from typing import Any
 from understudy import __version__
 from understudy.errors import UsageError
 from understudy.files import os_errors, parse_json, write_json
-from understudy.jobs.events import last_progress
-from understudy.report import Progress
+from understudy.jobs.events import last_event
+from understudy.report import Metrics, Progress
 
 SCHEMA, VERSION = "understudy.job", 1
 KEPT_JOBS = 100
@@ -122,7 +122,12 @@ class Job:
 
     @property
     def progress(self) -> Progress | None:
-        return last_progress(self.events)
+        return last_event(self.events, Progress)
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What a training measured last; None for other jobs."""
+        return last_event(self.events, Metrics)
 
     @property
     def state(self) -> JobState:

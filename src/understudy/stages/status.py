@@ -69,7 +69,7 @@ class SideStatus:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """One job as others see it. done and total count what its last progress counted."""
+    """One job as others see it. done and total count what its last progress counted. losses: of a training, by name."""
 
     id: str
     title: str
@@ -80,6 +80,7 @@ class JobStatus:
     unit: str = ""
     rate: float | None = None
     message: str = ""
+    losses: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,14 @@ def _job(job: Job) -> JobStatus:
     if progress is None:
         return JobStatus(job.id, job.title, state, message=message)
     counts = (progress.step, progress.done, progress.total, progress.unit, progress.rate)
-    return JobStatus(job.id, job.title, state, *counts, message)
+    losses = _losses(job) if state.active and progress.unit == "iterations" else {}
+    return JobStatus(job.id, job.title, state, *counts, message, losses)
+
+
+def _losses(job: Job) -> dict[str, float]:
+    """The losses of both people that a training reported last."""
+    metrics = job.metrics
+    return {} if metrics is None else {side: metrics.values[side] for side in ("src", "dst") if side in metrics.values}
 
 
 def _next(
@@ -317,4 +325,4 @@ def _side_json(found: SideStatus) -> dict[str, Any]:
 
 def _job_json(job: JobStatus) -> dict[str, Any]:
     body = {name: getattr(job, name) for name in ("id", "title", "step", "done", "total", "unit", "rate", "message")}
-    return {**body, "state": str(job.state)}
+    return {**body, "state": str(job.state), **({"losses": job.losses} if job.losses else {})}

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from understudy.errors import UnderstudyError
-from understudy.report import Note, Progress, Report
+from understudy.report import PAUSED, Note, Progress, Report
 from understudy.training.commands import Command, CommandKind, Commands, differences
 from understudy.training.session import Session
 from understudy.training.state import TrainState
 from understudy.training.team import Order
-
-PAUSED = "Paused"
-"""The step that a training which pauses reports."""
 
 NAP_SECS = 0.5
 """How long a paused training sleeps before it looks whether it should stop; a command wakes it at once."""
