@@ -84,19 +84,37 @@ class Grow(nn.ConvTranspose2d):
 
     Of the 2h+1 rows that stride 2 gives, the last falls away, and so the last column. PyTorch's own way to an even
     size (`padding=1, output_padding=1`) drops the first ones instead: a picture one pixel off.
+
+    In bfloat16 a processor has no quick way to do that. There it is an ordinary convolution with a 2×2 kernel for each
+    corner of a 2×2 block, which is the same sum of products: on one core a doubling of (8,64,64,64) to 16 channels
+    takes 7 ms instead of 51. In float32 both take as long, and a graphics card has kernels for both.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 2) -> None:
         super().__init__(inputs, outputs, 3, stride=stride, padding=2 - stride)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if self.stride[0] == 2 and x.dtype is torch.bfloat16 and x.device.type == "cpu":
+            return self._by_corners(x)
         grown: Tensor = super().forward(x)
         return grown[..., : self.stride[0] * x.shape[2], : self.stride[1] * x.shape[3]]
 
+    def _by_corners(self, x: Tensor) -> Tensor:
+        """Row 2h is the last tap over row h−1 and the first over row h; row 2h+1 is the middle tap over row h alone."""
+        inputs, outputs = self.weight.shape[:2]
+        taps = F.pad(self.weight, (0, 1, 0, 1)).view(inputs, outputs, 2, 2, 2, 2).flip(2, 4)  # …, from, to, from, to
+        corners = taps.permute(3, 5, 1, 0, 2, 4).reshape(4 * outputs, inputs, 2, 2)
+        biases = None if self.bias is None else self.bias.repeat(4)
+        kernel = corners.contiguous(memory_format=torch.channels_last)
+        return depth_to_space(F.conv2d(F.pad(x, (1, 0, 1, 0)), kernel, biases))
 
-def activate(x: Tensor, slope: float, *, cosine: bool = False) -> Tensor:
-    """Leaky ReLU in place, or x·cos(x), whatever the slope."""
-    return x * torch.cos(x) if cosine else F.leaky_relu(x, slope, inplace=True)
+
+def activate(x: Tensor, slope: float, *, cosine: bool = False, in_place: bool = True) -> Tensor:
+    """Leaky ReLU, or x·cos(x), whatever the slope.
+
+    in_place: x is overwritten. Not for a view of something larger, whose gradient would then be written out whole.
+    """
+    return x * torch.cos(x) if cosine else F.leaky_relu(x, slope, inplace=in_place)
 
 
 def depth_to_space(x: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class UnetPatchDiscriminator(nn.Module):
         center: Tensor = self.center_out(x).float()
         x = activate(self.center_conv(x), 0.2)
         for i in range(layers):
-            x = torch.cat([beside.pop(), activate(getattr(self, f"upconvs_{i}")(x), 0.2)], 1)
+            x = torch.cat([beside.pop(), activate(getattr(self, f"upconvs_{i}")(x), 0.2, in_place=False)], 1)
         full: Tensor = self.out_conv(x).float()
         return center, full
 

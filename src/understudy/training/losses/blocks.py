@@ -28,8 +28,10 @@ def dssim(target: Tensor, drawn: Tensor, filter_size: int) -> Tensor:
 
 def dssim_over(target: Tensor, drawn: Tensor, filter_sizes: Sequence[int]) -> Tensor:
     """The mean of `dssim` over several filter sizes: (B,C)."""
-    maps = _moments(target, drawn)
-    values = [_dssim(_separable(maps, max(1, taps), 1.5, padding=0)) for taps in filter_sizes]
+    values = [
+        (1 - (luminance * contrast).mean((-2, -1))) / 2
+        for luminance, contrast in _similarities(target, drawn, filter_sizes)
+    ]
     return values[0] if len(values) == 1 else torch.stack(values).mean(0)
 
 
@@ -38,25 +40,21 @@ def similarity(target: Tensor, drawn: Tensor, filter_size: int) -> tuple[Tensor,
 
     (B,C,H,W) pictures in 0..1 → (B,C,h,w) each, with h = H − filter_size + 1. The window is that of `dssim`.
     """
-    return _similarity(_separable(_moments(target, drawn), filter_size, 1.5, padding=0))
+    (found,) = _similarities(target, drawn, [filter_size])
+    return found
 
 
-def _moments(target: Tensor, drawn: Tensor) -> Tensor:
-    """(4,B,C,H,W): both pictures, their product and the sum of their squares."""
-    return torch.stack([target, drawn, target * drawn, target * target + drawn * drawn])
-
-
-def _similarity(filtered: Tensor) -> tuple[Tensor, Tensor]:
-    """Filtered `_moments` (4,B,C,h,w) → brightness, contrast and structure."""
-    mean_target, mean_drawn, product, squares = filtered.unbind(0)
-    means, powers = 2 * mean_target * mean_drawn, mean_target.square() + mean_drawn.square()
-    return (means + 1e-4) / (powers + 1e-4), (2 * product - means + 9e-4) / (squares - powers + 9e-4)
-
-
-def _dssim(filtered: Tensor) -> Tensor:
-    """Filtered `_moments` (4,B,C,h,w) → (B,C)."""
-    luminance, contrast = _similarity(filtered)
-    return (1 - (luminance * contrast).mean((-2, -1))) / 2
+def _similarities(target: Tensor, drawn: Tensor, filter_sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+    """`similarity` at several filter sizes. The target is filtered by itself, since it has no gradient as a rule."""
+    moments = torch.stack([drawn, target * drawn, target * target + drawn * drawn])
+    found = []
+    for taps in filter_sizes:
+        mean_target = _separable(target, max(1, taps), 1.5, padding=0)
+        mean_drawn, product, squares = _separable(moments, max(1, taps), 1.5, padding=0)
+        means, powers = 2 * mean_target * mean_drawn, mean_target.square() + mean_drawn.square()
+        luminance = (means + 1e-4) / (powers + 1e-4)
+        found.append((luminance, (2 * product - means + 9e-4) / (squares - powers + 9e-4)))
+    return found
 
 
 def mean_square(difference: Tensor) -> Tensor:
@@ -121,10 +119,12 @@ def _deviation(image: Tensor) -> Tensor:
 
 def _separable(maps: Tensor, taps: int, sigma: float, *, padding: int) -> Tensor:
     """Filter the last two axes: rows from the left, columns from the right."""
-    height, width = maps.shape[-2:]
+    *batch, height, width = maps.shape
     columns = _band(width, taps, sigma, padding, maps.device)
     rows = columns if height == width else _band(height, taps, sigma, padding, maps.device)
-    return torch.matmul(rows.mT, torch.matmul(maps, columns))
+    planes = maps.reshape(-1, height, width)
+    filtered = rows.mT @ torch.bmm(planes, columns.expand(len(planes), -1, -1))  # one long product is a third slower
+    return filtered.view(*batch, *filtered.shape[1:])
 
 
 @lru_cache(maxsize=64)
