@@ -140,6 +140,11 @@ class Workspace:
         """What is known of every faceset, for `Catalog.open(…, cache=…)`: quick to make again, slow to do without."""
         return self.private / "catalogs"
 
+    @property
+    def crops(self) -> Path:
+        """Faces as networks are trained on them, kept between runs: quick to start with, made again where missing."""
+        return self.private / "crops"
+
     def changes(self, side: Side) -> Path:
         """The records by which `facesets.changes` undoes what was renamed and moved in a faceset."""
         return self.private / "changes" / str(side)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from understudy.devices import device_named
 from understudy.errors import Interrupted, InvalidOption, UsageError
-from understudy.facesets import Catalog
 from understudy.interop.flat import find_flat_model
 from understudy.networks.families import config_to_plain
-from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.flat_import import import_flat
-from understudy.stages.held_out_faces import decided, evaluator_for, split_of
+from understudy.stages.held_out_faces import decided, evaluator_for
 from understudy.stages.model_start import pretrained_record, start_from_pretrained
 from understudy.stages.models import RESERVED_NAMES
 from understudy.stages.result import StageResult
+from understudy.stages.train_faces import Faces, FaceSupply
+from understudy.stages.train_memory import cuts_for_memory
 from understudy.stages.train_team import shared_out, team_for
 from understudy.training.bank import FaceBank
 from understudy.training.changes import changed
@@ -76,21 +76,25 @@ def train(
         record = _holding_out(workspace, folder, record, resolved, report)
         fabric, team = running.enter_context(team_for(workspace, record, resolved))
         resolved = shared_out(resolved, team, report)
-        faces = faces_for(workspace, record, resolved, report, stop)
+        supply = running.enter_context(FaceSupply(workspace, record))
+        faces = supply.load(resolved, report, stop)
         if "preview_faces" in options.model_fields_set:
             chosen_faces(options.preview_faces, known_names(faces.src, faces.dst))
         if not is_model(folder):
             _make(workspace, folder, record, resolved, report)
             record = replace(read_record(folder), held_out=record.held_out)
+        cuts = cuts_for_memory(record, resolved, str(fabric.device), processes=team.size, report=report)
         session = open_session(folder, record, resolved, faces.src, faces.dst, fabric=fabric, team=team, report=report)
         if resolved.evaluate_every and not resolved.pretrain:
             session.evaluator = evaluator_for(workspace, record, session, report, stop)
 
         def load_faces(wanted: TrainOptions) -> tuple[FaceBank, FaceBank]:
-            found = faces_for(workspace, record, wanted, report)
+            found = supply.load(wanted, report)
             return found.src, found.dst
 
         session.load_faces = load_faces
+        session.look_again = lambda: supply.look_again(session.options, report)
+        session.learner.cuts = max(cuts, session.learner.cuts)
         # Now that they have proved to work here; what is not known here is kept for the way back.
         write_record(folder, record.with_options({**record.options, **resolved.stored()}))
         send_state(session, session.state)
@@ -179,16 +183,6 @@ def on_this_machine(record: ModelRecord, resolved: TrainOptions, typed: TrainOpt
     return resolved
 
 
-@dataclass(frozen=True, eq=False)
-class Faces:
-    """Both sides, ready to be drawn from."""
-
-    src: FaceBank
-    dst: FaceBank
-    skipped: list[Skipped]
-    held_out: dict[str, int]
-
-
 def _holding_out(
     workspace: Workspace, folder: Path, record: ModelRecord, options: TrainOptions, report: Report
 ) -> ModelRecord:
@@ -196,39 +190,6 @@ def _holding_out(
     if options.pretrain:
         return record
     return decided(workspace, record, options, iteration=newest_iteration(folder) or 0, report=report)
-
-
-def faces_for(
-    workspace: Workspace,
-    record: ModelRecord,
-    options: TrainOptions,
-    report: Report = silent,
-    stop: Stop = never,
-) -> Faces:
-    """The faces of both sides as a model is trained on them with these options. Raises EmptyFaceset, Interrupted."""
-    recipe = recipe_for(record.model_class)
-    config = config_from_plain(recipe, record.config)
-    faithful = record.imported if options.faithful is None else options.faithful
-    objective = recipe.objective(config, options, faithful)
-    banks: dict[Side, FaceBank] = {}
-    skipped: list[Skipped] = []
-    held_out = {}
-    for side in (Side.SRC, Side.DST):
-        folder = workspace.side(side).aligned
-        with Catalog.open(folder, cache=workspace.catalogs, report=report, stop=stop) as catalog:
-            faces = catalog.require_faces()
-            split = split_of(side, faces, record, options)
-            bank = FaceBank.load(
-                split.training,
-                size=config.size,
-                face_type=config.face_type,
-                eyes_mouth=objective.eyes_mouth,
-                report=report,
-                stop=stop,
-            )
-            skipped += [*catalog.skipped, *bank.skipped]
-        banks[side], held_out[str(side)] = bank, len(split.held_out)
-    return Faces(banks[Side.SRC], banks[Side.DST], skipped, held_out)
 
 
 def _existing(workspace: Workspace, folder: Path, typed: TrainOptions, report: Report) -> ModelRecord:

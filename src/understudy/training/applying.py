@@ -77,12 +77,13 @@ def critics_of(
 def apply(session: Session, options: TrainOptions, report: Report = silent) -> None:
     """Bring a session to other options, from its next iteration on. What no option changed stays as it is."""
     before, session.options = session.options, options
+    was_in_force, in_force = before.in_force, options.in_force
     had_eyes = session.learner.objective.eyes_mouth
-    session.learner.objective = session.recipe.objective(session.config, options, session.faithful)
-    session.recipe.configure(session.learner, options)
+    session.learner.objective = session.recipe.objective(session.config, in_force, session.faithful)
+    session.recipe.configure(session.learner, in_force)
     recomputed = _compute_as(session, report) if _arithmetic(before) != _arithmetic(options) else False
     _optimise_as(session, report, anew=recomputed)
-    if critic_sizes(session.config, before) != critic_sizes(session.config, options):
+    if critic_sizes(session.config, was_in_force) != critic_sizes(session.config, in_force):
         _judge_as(session, report)
     _draw_samples_as(session, other_faces=session.learner.objective.eyes_mouth and not had_eyes)
     if options.preview_faces != before.preview_faces:
@@ -117,7 +118,7 @@ def _optimiser_as(
     session: Session, optimiser: Optimiser, net: nn.Module, seed: int, report: Report, *, anew: bool
 ) -> Optimiser:
     """An optimiser as the options want it: the same one, or another of its kind or elsewhere, with its state."""
-    recipe, options = session.recipe, session.options
+    recipe, options = session.recipe, session.options.in_force
     beside = options.models_opt_on_gpu or session.fabric.device.type == "cpu"
     if not anew and optimiser.kind == recipe.rates(options).kind and beside is not optimiser.moves_state:
         recipe.tune(optimiser, options)
@@ -131,7 +132,7 @@ def _optimiser_as(
 def _judge_as(session: Session, report: Report) -> None:
     """The networks that judge: one whose power was turned on goes on where it rested, or begins; one whose power is 0
     rests; one of another size begins anew."""
-    learner, options, device = session.learner, session.options, session.fabric.device
+    learner, options, device = session.learner, session.options.in_force, session.fabric.device
     weights, moments = saved_tensors(learner, session.at_rest)
     learner.critics = critics_of(session.recipe, session.config, options, session.precision, device, seed=options.seed)
     session.at_rest = restore_critics(learner, weights, moments, report)
@@ -140,11 +141,13 @@ def _judge_as(session: Session, report: Report) -> None:
 def _draw_samples_as(session: Session, *, other_faces: bool) -> None:
     """What is drawn from the facesets, and how it is varied. other_faces: the facesets are to be loaded once more,
     because what is in them now is not all that these options need."""
-    options = session.options
+    options = session.options.in_force
     session.batches.configure(
         augmentation=augmentation_of(session.recipe, options, session.faithful),
         batch_size=options.batch_size * options.accumulate,
         repeat_every=repeat_every_of(session.recipe, options),
         uniform_yaw=options.uniform_yaw,
-        banks=session.load_faces(options) if other_faces and session.load_faces is not None else None,
+        persons_equally=options.persons_equally,
+        replay=options.replay,
+        banks=session.load_faces(session.options) if other_faces and session.load_faces is not None else None,
     )

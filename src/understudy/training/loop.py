@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -15,9 +15,12 @@ from understudy.training.checkpoints import DIVERGED_HINT
 from understudy.training.clock import Clock
 from understudy.training.commands import Commands
 from understudy.training.desk import Desk
+from understudy.training.following import send_state
 from understudy.training.history import History
 from understudy.training.session import Session
 from understudy.training.state import Ended, TrainState
+from understudy.training.step import GRADIENT_LENGTH
+from understudy.training.way_back import roll_back
 
 STEP_NAME = "Training"
 PROGRESS_SECS = 0.2
@@ -31,10 +34,11 @@ def train_loop(
     """Train until the target iteration, a plateau or until `stop()`, and leave everything saved.
 
     Returns where training is then, and why it ended. `commands`: what people ask meanwhile.
-    Raises TrainingDiverged when a loss is no finite number; the saved states are those from before.
+    What goes wrong on the way is gone back from (`guard.py`). Raises TrainingDiverged where that is not wanted or does
+    not help; the saved states are those from before.
     """
     state, saving = session.state, SaveClock(first=session.is_new)
-    clock, journal, desk = Clock(), Journal(session.history), Desk(session, commands, report)
+    clock, journal, desk = Clock(), Journal(session.history, session.watch), Desk(session, commands, report)
     progress = ProgressClock(state.iteration, report)
     ended: Ended | None = None
 
@@ -42,7 +46,7 @@ def train_loop(
         if not desk.paused:
             with clock.data():
                 batch = next(session.batches)
-            losses = session.step(batch)  # {"src": (), "dst": (), …}: still on the device
+            losses = session.step(batch, report)  # {"src": (), "dst": (), …}: still on the device
             state = state.after(session.batch_size)
             journal.note(state.iteration, losses)
             progress.advance(state.iteration, session.options.target_iter)
@@ -52,20 +56,27 @@ def train_loop(
         drawing = desk.draw or state.due(session.options.preview_every)
         recording = session.recording_due(state)
         keeping = desk.save or saving.due(session.options.save_minutes)
-        if journal and (state.due(session.log_every) or evaluating or drawing or recording or keeping):
-            values = journal.read()  # the one place where the device and Python wait for each other
-            report(Metrics(state.iteration, {**values, **clock.read()}))
-        if evaluating:
-            session.evaluate(state, report)
-        if drawing:
-            session.draw(state, report, again=desk.draw)
-        if recording:
-            session.record(state)
-        if keeping:
-            session.save(state, report)
-            saving.done()
-        if desk.back_up:
-            session.back_up(state, report)
+        reading = state.due(session.log_every) or session.reason_to_end(state) is not None
+        try:
+            if journal and (reading or evaluating or drawing or recording or keeping):
+                values = journal.read()  # the one place where the device and Python wait for each other
+                report(Metrics(state.iteration, {**values, **clock.read()}))
+            if evaluating:
+                session.evaluate(state, report)
+            if drawing:
+                session.draw(state, report, again=desk.draw)
+            if recording:
+                session.record(state)
+            if keeping:
+                session.save(state, report)
+                if session.refresh(state):
+                    send_state(session, state)
+                saving.done()
+            if desk.back_up:
+                session.back_up(state, report)
+        except TrainingDiverged as trouble:
+            journal.forget()
+            state = roll_back(session, trouble, report)
         if evaluating or drawing or recording or keeping or desk.paused:
             clock.skip()
 
@@ -79,8 +90,9 @@ def train_loop(
 class Journal:
     """Losses on their way from the device to the history, read in blocks so that a GPU seldom waits."""
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    def __init__(self, history: History, watch: Callable[[int, Mapping[str, float]], None]) -> None:
+        """watch: looks at the losses of each iteration that was read, and may raise TrainingDiverged."""
+        self._history, self._watch = history, watch
         self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
 
     def __len__(self) -> int:
@@ -90,11 +102,16 @@ class Journal:
         """Remember the losses of an iteration; each is a scalar tensor."""
         self._pending.append((iteration, losses))
 
+    def forget(self) -> None:
+        """Drop what is pending."""
+        self._pending = []
+
     def read(self) -> dict[str, float]:
         """Write what is pending to the history; the mean of each loss over it. Raises TrainingDiverged."""
         if not self._pending:
             return {}
-        names = list(self._pending[-1][1])
+        newest = self._pending[-1][1]
+        names = [name for name in newest if all(name in losses for _, losses in self._pending)]  # options may change
         rows = torch.stack([torch.stack([losses[name] for name in names]) for _, losses in self._pending])
         table = rows.double().cpu().tolist()
         entries = [
@@ -106,6 +123,8 @@ class Journal:
             require_finite(losses, iteration)
         kept = [(iteration, {name: losses[name] for name in HISTORY_LOSSES}) for iteration, losses in entries]
         self._history.append(kept)
+        for iteration, losses in entries:
+            self._watch(iteration, losses)
         return {name: sum(losses[name] for _, losses in entries) / len(entries) for name in names}
 
 
@@ -113,8 +132,9 @@ def require_finite(losses: Mapping[str, float], iteration: int) -> None:
     """Raise TrainingDiverged when a loss is no finite number."""
     for name, value in losses.items():
         if not math.isfinite(value):
+            what = "The length of the gradient" if name == GRADIENT_LENGTH else f"The loss {name}"
             raise TrainingDiverged(
-                f"The loss {name} became {value} at iteration {iteration}. Nothing of it was saved.",
+                f"{what} became {value} at iteration {iteration}. Nothing of it was saved.",
                 hint=DIVERGED_HINT,
                 iteration=iteration,
             )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from understudy.report import Note, Report, silent
 from understudy.training.applying import augmentation_of, critics_of, precision_of, repeat_every_of, say_of_precision
 from understudy.training.bank import FaceBank
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.guard import Guard
 from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.history import History
 from understudy.training.learner_state import AtRest, restore
@@ -77,7 +77,7 @@ def join_session(
     Raises UsageError when this process has other faces than the first.
     """
     for side, bank in (("src", src), ("dst", dst)):
-        if found.state["faces"][side] != _fingerprint(bank.names):
+        if found.state["faces"][side] != bank.digest:
             raise UsageError(
                 f"The {side} faces here are not those of the first process.",
                 hint="Every machine needs the same facesets: a shared disk, or copies of one state.",
@@ -104,16 +104,21 @@ def _put_together(
     folder, recipe = store.model_folder, recipe_for(record.model_class)
     config = config_from_plain(recipe, record.config)
     faithful = record.imported if options.faithful is None else options.faithful
-    learner = _learner(recipe, config, options, found, precision, fabric.device, faithful=faithful)
+    in_force = options.in_force
+    learner = _learner(recipe, config, in_force, found, precision, fabric.device, faithful=faithful)
     at_rest = AtRest() if found is None else restore(learner, found, report)
     if team.leads:
         _warn_of_a_small_disk(folder, learner.net, report)
     learner.reduce = None if team.alone else team.reduce
-    batches = _batches(recipe, options, faithful, src, dst, fabric.device)
+    learner.member, learner.members = team.rank, team.size
+    learner.cuts = 1 if found is None else int(found.state.get("cuts", 1))
+    batches = _batches(recipe, in_force, faithful, src, dst, fabric.device)
     batches.part = team.part
-    faces = {"src": _fingerprint(src.names), "dst": _fingerprint(dst.names)}
+    faces = {"src": src.digest, "dst": dst.digest}
     state = TrainState() if found is None else _restore_batches(found, batches, faces, report)
-    learner.seed = batches.seed
+    learner.seed, guard = batches.seed, Guard()
+    guard.load_state_dict({} if found is None else found.state.get("guard", {}))
+    learner.calm, learner.calm_until = guard.calm, guard.calm_until
     names = _names_to_show(found, options, src, dst, report)
     return Session(
         folder,
@@ -136,6 +141,7 @@ def _put_together(
         _saved_at=-1 if found is None else state.iteration,
         _drawn_at=-1 if found is None else state.iteration,
         team=team,
+        guard=guard,
     )
 
 
@@ -177,6 +183,8 @@ def _batches(
         augmentation=augmentation_of(recipe, options, faithful),
         repeat_every=repeat_every_of(recipe, options),
         uniform_yaw=options.uniform_yaw,
+        persons_equally=options.persons_equally,
+        replay=options.replay,
         device=device,
     )
 
@@ -244,6 +252,3 @@ def _names_to_show(
     before = state.get("preview_faces", {}) if asked_before == options.preview_faces else {}
     return preview_names(options.preview_faces, before, known_names(src, dst), rows_for(src.size), report)
 
-
-def _fingerprint(names: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()

@@ -42,7 +42,8 @@ class Session:
 
     options: as they are now; `apply` changes them. imported: whether the model began in another program. Everything
     that options decide is derived from them by functions, in `applying.py`, so that it can change while training runs.
-    load_faces: brings the banks of src and dst as options need them, where some are needed that are not here.
+    load_faces: brings the banks of src and dst as options need them, where some are needed that are not here;
+    look_again: those of the facesets as they are by now, None where nothing changed.
     evaluator: what measures the model on held-out faces; None where nothing does. guard: watches for trouble.
     """
 
@@ -64,6 +65,7 @@ class Session:
     state: TrainState
     is_new: bool
     load_faces: Callable[[TrainOptions], tuple[FaceBank, FaceBank]] | None = None
+    look_again: Callable[[], tuple[FaceBank, FaceBank] | None] | None = None
     evaluator: Evaluator | None = None
     guard: Guard = field(default_factory=Guard)
     _saved_at: int = -1
@@ -118,10 +120,25 @@ class Session:
         if self.evaluator is not None:
             self.evaluator.evaluate(self, state.iteration, report)
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
+    def step(self, batch: Batch, report: Report = silent) -> dict[str, Tensor]:
         """Learn from one batch; its losses as scalars on the device."""
+        cuts = self.learner.cuts
         with self.team.stepping():
-            return self.team.mean(self.learner.learn(batch))
+            values = self.team.mean(self.learner.learn(batch))
+            self.learner.sample_losses = {n: self.team.whole(part) for n, part in self.learner.sample_losses.items()}
+        self.batches.note(self.learner.sample_losses)
+        if self.learner.cuts > cuts and self.team.leads:
+            self._note_shortage(report)
+        return values
+
+    def _note_shortage(self, report: Report) -> None:
+        """Say, and keep in the model's record, that memory ran out and that batches go in parts from now on."""
+        text = (
+            f"Memory ran out: each batch goes in {self.learner.cuts} parts from here on, which learn the same and take "
+            "a little longer."
+        )
+        report(Note(text, "warning"))
+        write_record(self.folder, read_record(self.folder).with_event("memory", text))
 
     def watch(self, iteration: int, losses: Mapping[str, float]) -> None:
         """Look at the losses of an iteration. Raises TrainingDiverged when the model has collapsed."""
@@ -154,6 +171,23 @@ class Session:
             self.back_up(state, report)
             self._backup_clock += 3600 * hours * int(waited / (3600 * hours))  # keeps its beat, however late a save is
 
+    def refresh(self, state: TrainState) -> bool:
+        """Train on what is in the facesets by now, right after a save, so that a resumed run does the same; whether it
+        is something else than before."""
+        banks = None if self.look_again is None else self.look_again()
+        if banks is None:
+            return False
+        if not self.team.alone:
+            self.team.order(Order.FACES)
+        self.batches.replace_banks(*banks)
+        src, dst = banks
+        self.faces = {"src": src.digest, "dst": dst.digest}
+        self.preview_names = preview_names(
+            self.options.preview_faces, self.preview_names, known_names(src, dst), rows_for(src.size)
+        )
+        self.preview_faces = faces_to_show(src, dst, self.preview_names, self.fabric.device)
+        return True
+
     def body(self, state: TrainState) -> dict[str, Any]:
         """What a saved state of this moment says beside its tensors."""
         return {
@@ -167,6 +201,7 @@ class Session:
             "faces": dict(self.faces),
             "preview_faces": dict(self.preview_names),
             "history": len(self.history),
+            "cuts": self.learner.cuts,
             "guard": self.guard.state_dict(),
         }
 
