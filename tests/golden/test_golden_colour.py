@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from understudy.imaging.colour_transfer import idt, lct, match_histograms, mix, mkl, rct
+from understudy.imaging.colour_transfer import Where, idt, lct, match_histograms, mix, mkl, rct
 from understudy.imaging.colour_transfer.draws import directions, rotations
 from understudy.imaging.colour_transfer.sliced import sorted_sot, sot
 
@@ -33,7 +34,7 @@ BY_MEAN = {"idt_m": (4e-3, 1e-2), "sot_noreg": (1e-3, 0.1), "mix_m": (LEVEL / 2,
 """Mean and greatest difference of the three that hang on equal values."""
 
 
-def batch(bgr: NDArray[np.generic], *, eight_bit: bool = True) -> Tensor:
+def batch(bgr: NDArray[Any], *, eight_bit: bool = True) -> Tensor:
     """(H,W,3) BGR as (1,3,H,W) RGB."""
     rgb = np.ascontiguousarray(bgr[..., ::-1], np.float32)
     return torch.from_numpy(rgb / 255 if eight_bit else rgb).permute(2, 0, 1)[None]
@@ -44,7 +45,7 @@ def like_stored(result: Tensor) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def stored(golden: Path) -> Mapping[str, NDArray[np.generic]]:
+def stored(golden: Path) -> Mapping[str, NDArray[Any]]:
     file = golden / "color" / "color_transfer.npz"
     if not file.is_file():
         pytest.skip("this golden set has no colour transfers")
@@ -52,7 +53,7 @@ def stored(golden: Path) -> Mapping[str, NDArray[np.generic]]:
         return {name: arrays[name] for name in arrays}
 
 
-def forms(stored: Mapping[str, NDArray[np.generic]]) -> dict[str, Callable[[], Tensor]]:
+def forms(stored: Mapping[str, NDArray[Any]]) -> dict[str, Callable[[], Tensor]]:
     """Our form of each stored picture."""
     x, t, small = (batch(stored[name]) for name in ("src_u8", "trg_u8", "trg_other_size_u8"))
     mask, mask_source = (
@@ -65,7 +66,7 @@ def forms(stored: Mapping[str, NDArray[np.generic]]) -> dict[str, Callable[[], T
     return {
         "ct_rct": lambda: rct(x, t, faithful=True),
         "rct_othersize": lambda: rct(x, small, faithful=True),
-        "rct_masked": lambda: rct(x, t, inside=mask >= 0.5, inside_references=mask_source >= 0.5, faithful=True),
+        "rct_masked": lambda: rct(x, t, Where(mask >= 0.5, mask_source >= 0.5), faithful=True),
         "ct_lct": lambda: lct(x, t),
         "lct_othersize": lambda: lct(x, small),
         "ct_mkl": lambda: mkl(x, t, faithful=True),
@@ -84,7 +85,7 @@ def forms(stored: Mapping[str, NDArray[np.generic]]) -> dict[str, Callable[[], T
     }
 
 
-def test_every_stored_picture_is_ours(stored: Mapping[str, NDArray[np.generic]]) -> None:
+def test_every_stored_picture_is_ours(stored: Mapping[str, NDArray[Any]]) -> None:
     ours = forms(stored)
     beginnings = ("ct_", "rct_", "lct_", "mkl_", "idt_", "sot_", "mix_", "histmatch_")
     others = {"idt_rotations", "lct_chol", "lct_sym"}  # no pictures, and two bases of lct that nobody can choose
@@ -98,13 +99,13 @@ def test_every_stored_picture_is_ours(stored: Mapping[str, NDArray[np.generic]])
         assert difference.max() <= at_most, (name, difference.max())
 
 
-def test_rotations_are_drawn_as_the_reference_draws_them(stored: Mapping[str, NDArray[np.generic]]) -> None:
+def test_rotations_are_drawn_as_the_reference_draws_them(stored: Mapping[str, NDArray[Any]]) -> None:
     np.testing.assert_allclose(rotations([SEED])[0].flip(-1), stored["idt_rotations"], atol=1e-6)
 
 
 @pytest.mark.parametrize("pair", [("src_u8", "trg_u8"), ("trg_u8", "src_u8")])
 def test_the_binned_transport_is_within_a_level_of_the_sorted_one(
-    stored: Mapping[str, NDArray[np.generic]], pair: tuple[str, str]
+    stored: Mapping[str, NDArray[Any]], pair: tuple[str, str]
 ) -> None:
     x, t = (batch(stored[name]) for name in pair)
     for seed in range(5):
@@ -114,7 +115,7 @@ def test_the_binned_transport_is_within_a_level_of_the_sorted_one(
         assert (exact - fast).abs().mean() <= LEVEL / 10
 
 
-def pattern(x_step: int, y_step: int, c_step: int, modulus: int, more: int = 0) -> NDArray[np.float32]:
+def pattern(x_step: int, y_step: int, c_step: int, modulus: int, more: int = 0) -> NDArray[np.int64]:
     y, x, c = np.meshgrid(np.arange(32), np.arange(32), np.arange(3), indexing="ij")
     return (x_step * x + y_step * y + c_step * c + more) % modulus
 
@@ -138,7 +139,7 @@ conforms("rct", 0.383584, 0.550815, 0.556445, 0.312607, 0.590342, 0.681109, 0.55
 )
 conforms(
     "rct masked", 0.465111, 0.536349, 0.548012, 0.375612, 0.585193, 0.709246, 0.681701, 0.416339, 0.510510, atol=2e-4
-)(lambda x, t: rct(x, t, inside=BLOCK, inside_references=BLOCK, faithful=True))
+)(lambda x, t: rct(x, t, Where(BLOCK, BLOCK), faithful=True))
 conforms("lct", 0.386040, 0.552207, 0.550956, 0.316651, 0.605206, 0.734472, 0.555469, 0.517340, 0.604295, atol=1e-5)(
     lct
 )

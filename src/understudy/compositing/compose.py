@@ -20,7 +20,7 @@ from understudy.compositing.layers import Layer, over, union
 from understudy.compositing.mask import FAINTEST, MASKS, FaceMasks, on_grid, shaped, without_faint
 from understudy.compositing.options import MergeMode, MergeOptions
 from understudy.compositing.placement import Placement
-from understudy.compositing.transfers import TRANSFERS, TRANSFERS_WITH_QUIRKS
+from understudy.compositing.transfers import in_colours_of
 from understudy.geometry import affine
 from understudy.imaging.types import AnyPlate, Box, Image, Mask, as_float
 from understudy.imaging.warp import Border, box_of, gather, resize
@@ -229,10 +229,12 @@ def _in_plate_colours(scene: Scene) -> Image:
     drawn, placement, options = scene.drawn, scene.placement, scene.options
     mask = resize(scene.grid, placement.size, smooth=len(scene.grid) < placement.grid_size)
     if options.keeps_quirks:
-        mask = quirks.positive_to_one(mask)
-        return TRANSFERS_WITH_QUIRKS[options.color_transfer_mode](drawn.face, drawn.crop, mask, mask)
-    clean = (mask >= FAINTEST).astype(np.float32)
-    return TRANSFERS[options.color_transfer_mode](drawn.face, drawn.crop, clean, _mask_on_crop(clean, placement))
+        mask = on_crop = quirks.positive_to_one(mask)
+    else:
+        mask = (mask >= FAINTEST).astype(np.float32)
+        on_crop = _mask_on_crop(mask, placement)
+    how = options.color_transfer_mode
+    return in_colours_of(drawn.face, drawn.crop, how, mask=mask, mask_on_dst=on_crop, faithful=options.keeps_quirks)
 
 
 def _mask_on_crop(mask: Mask, placement: Placement) -> Mask:

@@ -7,7 +7,7 @@ from typing import Any
 
 from understudy.media.options import VideoFormat
 from understudy.options import Options, option
-from understudy.records import FaceType, FootageFrom, PrecisionChoice
+from understudy.records import FaceType, FootageFrom, PrecisionChoice, WeightsChoice
 
 
 class MergeMode(StrEnum):
@@ -34,6 +34,9 @@ class ColorTransfer(StrEnum):
 
     NONE = "none"
     RCT = "rct"
+    LCT = "lct"
+    MKL = "mkl"
+    IDT = "idt"
 
 
 class MergeOptions(Options):
@@ -56,7 +59,11 @@ class MergeOptions(Options):
         le=1,
     )
     color_transfer_mode: ColorTransfer = option(
-        ColorTransfer.RCT, "How the new face takes on the colours of the plate.", group="Face", live=True
+        ColorTransfer.RCT,
+        "How the new face takes on the colours of the plate: rct matches light, contrast and tint, lct and mkl also "
+        "how they go together, idt the whole distribution.",
+        group="Face",
+        live=True,
     )
     mask_mode: MaskMode = option(
         MaskMode.LEARNED_PRD_TIMES_DST,
@@ -95,6 +102,12 @@ class MergeOptions(Options):
         PrecisionChoice.FP32,
         "Arithmetic of the network. fp32 draws finest; bf16 and fp16 may be faster and differ a little; auto takes "
         "what suits this machine.",
+        group="Machine",
+    )
+    weights: WeightsChoice = option(
+        WeightsChoice.AUTO,
+        "Which weights of the model to draw with: auto takes their slow average where training kept one (--ema-decay), "
+        "trained the weights themselves.",
         group="Machine",
     )
     workers: int = option(0, "Threads that lay faces over frames; 0: one per core.", group="Machine", ge=0, le=256)

@@ -1,6 +1,6 @@
 """DeepFaceLab's habits that a faithful merge keeps; docs/faithful.md says what each changes in the picture.
 
-Two more live beside the functions they differ from: `imaging.colour.rct_counting_outside_as_black` and
+Two more live beside the functions they differ from: `imaging.colour_transfer.rct(…, faithful=True)` and
 `imaging.warp.gather_on_32nds`.
 """
 

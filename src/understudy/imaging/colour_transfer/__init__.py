@@ -24,11 +24,14 @@ from understudy.imaging.colour_transfer.matching import match_histograms
 from understudy.imaging.colour_transfer.mixed import mix
 from understudy.imaging.colour_transfer.reinhard import rct
 from understudy.imaging.colour_transfer.sliced import sot
+from understudy.imaging.colour_transfer.statistics import EVERYWHERE, Where
 
 __all__ = [
+    "EVERYWHERE",
     "MODES",
     "RANDOM_MODES",
     "Mode",
+    "Where",
     "idt",
     "lab_from_rgb",
     "lct",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from understudy.imaging.colour_transfer.histograms import counts, interpolated, looked_up, shares
-from understudy.imaging.colour_transfer.statistics import kept_where_empty
+from understudy.imaging.colour_transfer.statistics import EVERYWHERE, Where
 
 BINS = 256
 RELAXATION = 1 / 20
@@ -20,22 +20,17 @@ def idt(
     pictures: Tensor,
     references: Tensor,
     rotations: Tensor,
+    where: Where = EVERYWHERE,
     *,
-    inside: Tensor | None = None,
-    inside_references: Tensor | None = None,
     faithful: bool = False,
 ) -> Tensor:
     """(B,3,H,W) and (B,3,h,w) RGB 0..1, rotations (B,steps,3,3) → (B,3,H,W) in 0..1.
-
-    inside, inside_references: (B,1,H,W) bool of their picture, where is measured; None: everywhere. All pixels are
-    changed; without a pixel to measure a picture comes back as it is.
 
     faithful: pixels in the lowest of the 256 bins of an axis go towards the value 0 of that axis, wherever that lies,
     as the reference's do. Otherwise they go where their bin belongs.
     """
     moved, theirs = pictures.flatten(2), references.flatten(2)
-    where = None if inside is None else inside.flatten(2)
-    where_theirs = None if inside_references is None else inside_references.flatten(2)
+    inside, inside_theirs = where.flat
     for rotation in rotations.to(pictures).unbind(1):
         axes, axes_theirs = rotation @ moved, rotation @ theirs
         low = torch.minimum(axes.amin(2, keepdim=True), axes_theirs.amin(2, keepdim=True))
@@ -44,12 +39,11 @@ def idt(
         places = (axes - low) / width
         bins = places.to(torch.int32).clamp_max_(BINS - 1)
         bins_theirs = ((axes_theirs - low) / width).to(torch.int32).clamp_max_(BINS - 1)
-        ours = counts(bins, BINS, where)
-        start, slope = _moves(ours, counts(bins_theirs, BINS, where_theirs), -low / width, faithful=faithful)
+        ours = counts(bins, BINS, inside)
+        start, slope = _moves(ours, counts(bins_theirs, BINS, inside_theirs), -low / width, faithful=faithful)
         moves = looked_up(start, bins) + looked_up(slope, bins) * places
         moved = moved + RELAXATION * (rotation.mT @ (moves * width))
-    changed = moved.view_as(pictures).clamp(0, 1)
-    return kept_where_empty(changed, pictures, inside, inside_references)
+    return where.kept_where_empty(moved.view_as(pictures).clamp(0, 1), pictures)
 
 
 def _moves(ours: Tensor, theirs: Tensor, zero: Tensor, *, faithful: bool) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from understudy.imaging.colour_transfer.statistics import covariance, kept_where_empty
+from understudy.imaging.colour_transfer.statistics import EVERYWHERE, Where, covariance
 
 LCT_RIDGE = 1e-5
 """Added to the variances of both pictures."""
@@ -17,51 +17,37 @@ NOISE = (0.5 / 255) ** 2
 """A variance of the order that rounding to 8 bit leaves: axes that vary less are not stretched any further for it."""
 
 
-def lct(
-    pictures: Tensor, references: Tensor, *, inside: Tensor | None = None, inside_references: Tensor | None = None
-) -> Tensor:
-    """Means and covariances by symmetric square roots, √C_t · √C_x⁻¹. (B,3,H,W) and (B,3,h,w) RGB → (B,3,H,W) in 0..1.
-
-    inside, inside_references: (B,1,H,W) bool of their picture, where is measured; None: everywhere. All pixels are
-    changed; without a pixel to measure a picture comes back as it is.
-    """
-    mean, ours, _ = covariance(pictures, inside)
-    new_mean, theirs, _ = covariance(references, inside_references)
+def lct(pictures: Tensor, references: Tensor, where: Where = EVERYWHERE) -> Tensor:
+    """Means and covariances by symmetric square roots, √C_t · √C_x⁻¹: (B,3,H,W), (B,3,h,w) RGB → (B,3,H,W) in 0..1."""
+    mean, ours, _ = covariance(pictures, where.pictures)
+    new_mean, theirs, _ = covariance(references, where.references)
     ridge = LCT_RIDGE * torch.eye(ours.shape[-1], dtype=ours.dtype, device=ours.device)
     matrix = _power(theirs + ridge, 0.5) @ _power(ours + ridge, -0.5)
-    changed = _moved(pictures, matrix, mean, new_mean)
-    return kept_where_empty(changed, pictures, inside, inside_references)
+    return where.kept_where_empty(_moved(pictures, matrix, mean, new_mean), pictures)
 
 
-def mkl(
-    pictures: Tensor,
-    references: Tensor,
-    *,
-    inside: Tensor | None = None,
-    inside_references: Tensor | None = None,
-    faithful: bool = False,
-) -> Tensor:
+def mkl(pictures: Tensor, references: Tensor, where: Where = EVERYWHERE, *, faithful: bool = False) -> Tensor:
     """Means and covariances by the least movement of colours (Monge–Kantorovich, linear: Pitié and Kokaram, "The
     linear Monge-Kantorovitch linear colour mapping", 2007). Arguments and result as of `lct`.
 
     faithful: the covariances are divided by one less than the number of pixels, and an axis along which a picture
     hardly varies is stretched as far as the other's variance asks, its noise included.
     """
-    mean, ours, count = covariance(pictures, inside)
-    new_mean, theirs, new_count = covariance(references, inside_references)
+    mean, ours, count = covariance(pictures, where.pictures)
+    new_mean, theirs, new_count = covariance(references, where.references)
     if faithful:
         ours, theirs = ours * count / (count - 1), theirs * new_count / (new_count - 1)
     least = MKL_FLOOR if faithful else NOISE
     root, back = (_power(ours, exponent, least=least) for exponent in (0.5, -0.5))
     matrix = back @ _power(root @ theirs @ root, 0.5, least=MKL_FLOOR) @ back
-    changed = _moved(pictures, matrix, mean, new_mean)
-    return kept_where_empty(changed, pictures, inside, inside_references)
+    return where.kept_where_empty(_moved(pictures, matrix, mean, new_mean), pictures)
 
 
 def _power(symmetric: Tensor, exponent: float, *, least: float = 0.0) -> Tensor:
     """A power of symmetric matrices (B,3,3) with eigenvalues of at least `least`."""
     values, vectors = torch.linalg.eigh(symmetric)
-    return vectors * values.clamp_min(least)[:, None] ** exponent @ vectors.mT
+    powered: Tensor = vectors * values.clamp_min(least)[:, None] ** exponent @ vectors.mT
+    return powered
 
 
 def _moved(pictures: Tensor, matrix: Tensor, mean: Tensor, new_mean: Tensor) -> Tensor:

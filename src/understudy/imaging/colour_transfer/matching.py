@@ -22,10 +22,11 @@ def match_histograms(pictures: Tensor, references: Tensor, *, threshold: float =
 
 def _matched(ours: Tensor, theirs: Tensor, threshold: float) -> Tensor:
     """One channel (H,W)."""
-    _, place, count = ours.unique(return_inverse=True, return_counts=True)
-    levels, count_theirs = theirs.unique(return_counts=True)
+    _, place, count = torch.unique(ours, return_inverse=True, return_counts=True)
+    levels, count_theirs = torch.unique(theirs, return_counts=True)
     ranks = threshold * count.cumsum(0).double() / ours.numel()
     ranks_theirs = 255 * count_theirs.cumsum(0).double() / theirs.numel()
     if len(levels) == 1:
         return levels.expand_as(ours)
-    return interpolated(ranks, ranks_theirs, levels.double())[place].to(ours.dtype)
+    targets = interpolated(ranks, ranks_theirs, levels.double()).to(ours.dtype)
+    return targets.index_select(0, place.flatten()).view_as(ours)

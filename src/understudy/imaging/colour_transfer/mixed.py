@@ -36,8 +36,8 @@ def _mixed(picture: Pixels, reference: Pixels, directions: Tensor) -> Pixels:
     lab, lab_reference = (_converted(image, cv2.COLOR_RGB2Lab) for image in (picture, reference))
     light = _planes(lct(_light(lab), _light(lab_reference)) * 255)[..., 0]
     lab[..., 0] = lab_reference[..., 0] = HELD_LIGHT
-    tints = [_batched(_converted(image, cv2.COLOR_Lab2RGB)[None]) for image in (lab, lab_reference)]
-    tinted = _converted(_planes(sorted_sot(*tints, directions)), cv2.COLOR_RGB2Lab)
+    tint, tint_reference = (_batched(_converted(image, cv2.COLOR_Lab2RGB)[None]) for image in (lab, lab_reference))
+    tinted = _converted(_planes(sorted_sot(tint, tint_reference, directions)), cv2.COLOR_RGB2Lab)
     tinted[..., 0] = light
     return _converted(tinted, cv2.COLOR_Lab2RGB)
 

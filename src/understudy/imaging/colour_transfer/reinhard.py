@@ -6,36 +6,28 @@ import torch
 from torch import Tensor
 
 from understudy.imaging.colour_transfer.lab import lab_from_rgb, rgb_from_lab
-from understudy.imaging.colour_transfer.statistics import Moments, kept_where_empty, moments
+from understudy.imaging.colour_transfer.statistics import EVERYWHERE, Moments, Where, moments
 
 FLAT = 1e-3
 """Lab deviation below which a channel counts as flat: its contrast is then left as it is."""
 
 
-def rct(
-    pictures: Tensor,
-    references: Tensor,
-    *,
-    inside: Tensor | None = None,
-    inside_references: Tensor | None = None,
-    faithful: bool = False,
-) -> Tensor:
+def rct(pictures: Tensor, references: Tensor, where: Where = EVERYWHERE, *, faithful: bool = False) -> Tensor:
     """Give `pictures` (B,3,H,W) RGB 0..1 the Lab means and deviations of `references` (B,3,h,w).
 
-    inside, inside_references: (B,1,H,W) bool of their picture, where is measured; None: everywhere. All pixels are
-    changed. Channels that are flat in a picture are only shifted; without a pixel to measure it comes back as it is.
+    Channels that are flat in a picture are only shifted. The result lies in 0..1.
 
     faithful: DeepFaceLab's form. Pixels outside a mask are not left out but count as Lab (0, 0, 0); a flat channel
     gives infinities or NaN; Lab is OpenCV's table, which the results resemble within 1e-5.
     """
     lab, lab_references = (lab_from_rgb(images, tabled=faithful) for images in (pictures, references))
     if faithful:
-        ours, theirs = moments(_blackened(lab, inside)), moments(_blackened(lab_references, inside_references))
+        ours, theirs = (moments(_blackened(one, mask)) for one, mask in zip((lab, lab_references), where, strict=True))
         return rgb_from_lab(_matched(lab, ours, theirs.deviation / ours.deviation, theirs.mean))
-    ours, theirs = moments(lab, inside), moments(lab_references, inside_references)
+    ours, theirs = moments(lab, where.pictures), moments(lab_references, where.references)
     gain = torch.where(ours.deviation > FLAT, theirs.deviation / ours.deviation.clamp_min(FLAT), 1.0)
     changed = rgb_from_lab(_matched(lab, ours, gain, theirs.mean))
-    return kept_where_empty(changed, pictures, inside, inside_references)
+    return where.kept_where_empty(changed, pictures)
 
 
 def _blackened(lab: Tensor, inside: Tensor | None) -> Tensor:
@@ -44,6 +36,7 @@ def _blackened(lab: Tensor, inside: Tensor | None) -> Tensor:
 
 def _matched(lab: Tensor, ours: Moments, gain: Tensor, mean: Tensor) -> Tensor:
     """(lab − its mean) · gain + mean, clamped to the range of Lab."""
-    shifted = (lab - ours.mean) * gain + mean
-    light, colour = shifted[:, :1].clamp(0, 100), shifted[:, 1:].clamp(-127, 127)
-    return torch.cat([light, colour], 1)
+    shifted = torch.addcmul(mean - ours.mean * gain, lab, gain)
+    shifted[:, :1].clamp_(0, 100)
+    shifted[:, 1:].clamp_(-127, 127)
+    return shifted

@@ -2,8 +2,8 @@
 
 After Rabin, Peyré, Delon and Bernot, "Wasserstein barycenter and its application to texture mixing", 2011. The exact
 form sorts the pixels along each direction. The usual one counts them in 1024 bins, whose mean moves are looked up:
-along one direction a pixel lands within a bin of where it should, and over 50 directions and a smoothed change that is far
-below a level of 255.
+along one direction a pixel lands within a bin of where it should; over 50 directions, smoothed, that comes to less
+than a level of 255.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from understudy.imaging.colour_transfer.histograms import counts, cumulated, interpolated, looked_up
 from understudy.imaging.colour_transfer.smoothing import bilateral, windowed_gaussian
-from understudy.imaging.colour_transfer.statistics import kept_where_empty
+from understudy.imaging.colour_transfer.statistics import EVERYWHERE, Where
 
 Pixels = NDArray[np.float32]
 
@@ -31,20 +31,17 @@ def sot(
     pictures: Tensor,
     references: Tensor,
     directions: Tensor,
+    where: Where = EVERYWHERE,
     *,
-    inside: Tensor | None = None,
-    inside_references: Tensor | None = None,
     smoothed: bool = True,
 ) -> Tensor:
     """(B,3,H,W) and (B,3,h,w) RGB 0..1, directions (B,steps,batch,3) of length 1 → (B,3,H,W), not clipped.
 
     All directions of a step see the same picture, whose pixels then make the mean of their moves. smoothed: with a
-    Gaussian of 16 pixels over the change. inside, inside_references: (B,1,H,W) bool of their picture, where is
-    measured; None: everywhere. All pixels are changed; without a pixel to measure a picture comes back as it is.
+    Gaussian of 16 pixels over the change.
     """
     moved, theirs = pictures.flatten(2), references.flatten(2)
-    where = None if inside is None else inside.flatten(2)
-    where_theirs = None if inside_references is None else inside_references.flatten(2)
+    inside, inside_theirs = where.flat
     for step in directions.to(pictures).unbind(1):
         low = step.clamp_max(0).sum(2, keepdim=True)
         high = step.clamp_min(0).sum(2, keepdim=True)
@@ -52,12 +49,12 @@ def sot(
         origin = low - MARGIN * (high - low)
         bins = _binned(step @ moved, origin, width)
         bins_theirs = _binned(step @ theirs, origin, width)
-        moves = _moves(counts(bins, BINS, where), counts(bins_theirs, BINS, where_theirs))
+        moves = _moves(counts(bins, BINS, inside), counts(bins_theirs, BINS, inside_theirs))
         moved = moved + step.mT @ (looked_up(moves * width, bins) / step.shape[1])
     change = moved.view_as(pictures) - pictures
     if smoothed:
         change = windowed_gaussian(change, SIGMA_SPACE)
-    return kept_where_empty(pictures + change, pictures, inside, inside_references)
+    return where.kept_where_empty(pictures + change, pictures)
 
 
 def sorted_sot(
@@ -86,7 +83,7 @@ def _sorted(picture: Pixels, reference: Pixels, directions: Pixels) -> Pixels:
             order = np.argsort(along)
             distance = np.sort(along_reference) - along[order]
             moves[order] += distance[:, None] * direction
-        moved = moved + moves / len(step)
+        moved = moved + moves / np.float32(len(step))
     return moved
 
 

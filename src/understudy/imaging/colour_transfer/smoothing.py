@@ -17,7 +17,7 @@ def windowed_gaussian(pictures: Tensor, sigma: float) -> Tensor:
     rows, columns = (_mirrored(side, radius, pictures.device) for side in (height, width))
     padded = pictures.index_select(2, rows).index_select(3, columns)
     spectrum = torch.fft.rfft2(padded) * _transfer(len(rows), len(columns), sigma, pictures.device)
-    smooth = torch.fft.irfft2(spectrum, s=padded.shape[2:])
+    smooth: Tensor = torch.fft.irfft2(spectrum, s=padded.shape[2:])
     return smooth[..., radius : radius + height, radius : radius + width]
 
 
@@ -48,4 +48,5 @@ def _transfer(height: int, width: int, sigma: float, device: torch.device) -> Te
     kernel = torch.where(squared <= radius**2, torch.exp(-squared / (2 * sigma**2)), 0)
     grid = torch.zeros(max(height, 2 * radius + 1), max(width, 2 * radius + 1), dtype=torch.float64)
     grid[: 2 * radius + 1, : 2 * radius + 1] = kernel / kernel.sum()
-    return torch.fft.rfft2(grid.roll((-radius, -radius), (0, 1))).real.float().to(device)
+    spectrum: Tensor = torch.fft.rfft2(grid.roll((-radius, -radius), (0, 1)))
+    return spectrum.real.float().to(device)

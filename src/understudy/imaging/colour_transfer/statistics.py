@@ -8,6 +8,32 @@ import torch
 from torch import Tensor
 
 
+class Where(NamedTuple):
+    """Where colours are measured: (B,1,H,W) bool of the pictures and (B,1,h,w) of the references; None: everywhere.
+
+    What is measured there changes all pixels. A picture whose mask, or whose reference's, is empty comes back as it is.
+    """
+
+    pictures: Tensor | None = None
+    references: Tensor | None = None
+
+    @property
+    def flat(self) -> tuple[Tensor | None, Tensor | None]:
+        """(B,1,N) each."""
+        ours, theirs = self
+        return None if ours is None else ours.flatten(2), None if theirs is None else theirs.flatten(2)
+
+    def kept_where_empty(self, changed: Tensor, pictures: Tensor) -> Tensor:
+        """`changed`, but the picture itself where there is nothing to match."""
+        filled = [mask.flatten(1).any(1) for mask in self if mask is not None]
+        if not filled:
+            return changed
+        return torch.where(torch.stack(filled).all(0)[:, None, None, None], changed, pictures)
+
+
+EVERYWHERE = Where()
+
+
 class Moments(NamedTuple):
     """mean and deviation (B,3,1,1) of each channel, the deviation that of all pixels (divided by their number)."""
 
@@ -18,8 +44,8 @@ class Moments(NamedTuple):
 def moments(pictures: Tensor, inside: Tensor | None = None) -> Moments:
     """Of pictures (B,3,H,W), where `inside` (B,1,H,W) bool is true; 0 where it is nowhere."""
     if inside is None:
-        variance, mean = torch.var_mean(pictures, (2, 3), correction=0, keepdim=True)
-        return Moments(mean, variance.sqrt())
+        mean = pictures.mean((2, 3), keepdim=True)
+        return Moments(mean, (pictures - mean).square().mean((2, 3), keepdim=True).sqrt())
     weight = _weights(inside, pictures)
     mean = (pictures * weight).sum((2, 3), keepdim=True)
     variance = ((pictures - mean).square() * weight).sum((2, 3), keepdim=True)
@@ -39,20 +65,6 @@ def covariance(pictures: Tensor, inside: Tensor | None = None) -> tuple[Tensor, 
     centred = (flat - mean).double()
     count = inside.flatten(2).sum(2, keepdim=True).double()
     return mean, (centred * weight) @ centred.mT, count
-
-
-def measurable(pictures: Tensor, *masks: Tensor | None) -> Tensor | None:
-    """(B,1,1,1) bool: whether every mask given holds a pixel of its picture; None where no mask is given."""
-    given = [mask.flatten(1).any(1) for mask in masks if mask is not None]
-    if not given:
-        return None
-    return torch.stack(given).all(0)[:, None, None, None].to(pictures.device)
-
-
-def kept_where_empty(changed: Tensor, pictures: Tensor, *masks: Tensor | None) -> Tensor:
-    """`changed`, but the picture itself where one of its masks is empty: there is nothing to match then."""
-    enough = measurable(pictures, *masks)
-    return changed if enough is None else torch.where(enough, changed, pictures)
 
 
 def _weights(inside: Tensor, pictures: Tensor) -> Tensor:
