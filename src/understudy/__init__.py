@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from understudy.stages.merge import merge
     from understudy.stages.meta_backup import restore_meta, save_meta
     from understudy.stages.model_copy import copy_model
+    from understudy.stages.model_evaluate import evaluate_model
     from understudy.stages.model_import import import_models
     from understudy.stages.model_manage import delete_model, rename_model, restore_model
     from understudy.stages.model_show import show_model
@@ -117,6 +118,7 @@ __all__ = [
     "draw_landmarks",
     "encode",
     "enhance",
+    "evaluate_model",
     "export_dfl",
     "export_dfm",
     "export_masks",
@@ -195,6 +197,7 @@ HOMES = {  # the module that defines each name
     "draw_landmarks": "stages.draw_landmarks",
     "encode": "stages.encode",
     "enhance": "stages.enhance",
+    "evaluate_model": "stages.model_evaluate",
     "export_dfl": "stages.export_dfl",
     "export_dfm": "stages.export_dfm",
     "export_masks": "stages.export_masks",

@@ -43,7 +43,8 @@ def train(
     if schedule is not None:
         train_by_schedule(context, name, schedule, set_ or [], options)
         return
-    run_stage(context.obj, "stages.train:train", f"Training of {name}", name=name, options=options)
+    onward = ("train", name)  # the model keeps its options, also those changed while it trained
+    run_stage(context.obj, "stages.train:train", f"Training of {name}", onward=onward, name=name, options=options)
 
 
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model, as `model list` names it.")]
@@ -156,3 +157,29 @@ def copy(
     with context.obj.progress() as report:
         result = copy_model(context.obj.workspace, name, new, fresh=fresh, model_class=model, report=report)
     context.obj.finish(result.as_json(), copied_text(result.notes))
+
+
+def evaluate(
+    context: typer.Context,
+    name: ModelArgument,
+    checkpoint: Annotated[
+        str,
+        typer.Option("--checkpoint", help="Saved state to measure: newest, best, or an iteration that is still kept."),
+    ] = "newest",
+    device: Annotated[str, typer.Option("--device", help="Where the network runs: auto, cpu, cuda:0, mps.")] = "auto",
+    faces: Annotated[
+        int, typer.Option("--faces", min=2, max=4096, help="Faces of each side to measure at most.")
+    ] = 256,
+) -> None:
+    """Measure a model on the faces that it never learned from.
+
+    Losses, sharpness and masks of both people redrawn, and of the swap likeness, expression, pose and flicker.
+    """
+    from understudy.cli.evaluation_tables import evaluation_text
+    from understudy.stages.model_evaluate import evaluate_model
+
+    with context.obj.progress() as report:
+        result = evaluate_model(
+            context.obj.workspace, name, checkpoint=checkpoint, device=device, most=faces, report=report
+        )
+    context.obj.finish(result.as_json(), evaluation_text(result.notes))

@@ -92,6 +92,12 @@ class MergeOptions(Options):
         "whole face for a .dfm that says nothing.",
         group="Input",
     )
+    checkpoint: str = option(
+        "newest",
+        "Which saved state of the model draws: newest, best (on the faces that training held out), or an iteration that "
+        "is still kept.",
+        group="Input",
+    )
     from_: FootageFrom | None = option(
         None,
         "Read the dst frames from the video or from the folder; by default the folder wins if it has frames.",

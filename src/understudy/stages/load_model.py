@@ -13,7 +13,7 @@ from understudy.interop.flat_reading import read_flat_model
 from understudy.networks.dfm import DFM_SUFFIX, DfmNetwork
 from understudy.networks.families import config_from_plain, family_for
 from understudy.networks.predictor import Drawn, Floats, Predictor
-from understudy.records import PrecisionChoice
+from understudy.records import NEWEST, PrecisionChoice, WeightsChoice
 from understudy.report import Report, silent
 from understudy.training.models import is_model
 from understudy.training.predictor import load_predictor, predictor_of
@@ -24,6 +24,8 @@ def load_model(
     device: str = "auto",
     precision: PrecisionChoice | str = PrecisionChoice.AUTO,
     *,
+    checkpoint: str | int = NEWEST,
+    weights: WeightsChoice | str = WeightsChoice.AUTO,
     compiled: bool = False,
     report: Report = silent,
 ) -> Predictor:
@@ -32,9 +34,11 @@ def load_model(
     path: the folder of a model; a `.dfm` file; flat files of the reference, by one of them (`new_SAEHD_data.dat`), by
     what their names begin with (`model/new` or `model/new_SAEHD`), or by their folder where there is one model in it.
     A mask network (XSeg) gives faces back as they are, with its masks. device: auto, cpu, cuda:0, mps. precision: auto,
-    fp32, bf16, fp16; auto takes what this machine is measured to be fast in. compiled: through torch.compile, which
-    gains on graphics cards only and takes half a minute at the first face; where it fails, as without it, with a note.
-    A `.dfm` computes as its file says, whatever precision and compiled are.
+    fp32, bf16, fp16; auto takes what this machine is measured to be fast in. weights: of a model of ours; auto takes
+    their slow average where training kept one, ema only that, trained the weights themselves. compiled: through
+    torch.compile, which gains on graphics cards only and takes half a minute at the first face; where it fails, as
+    without it, with a note. A `.dfm` computes as its file says, whatever precision and compiled are. checkpoint: of a
+    model of ours: newest, best (on the faces that its training held out), or an iteration that is still kept.
 
     Raises MissingModel when there is none or it was never saved, CorruptCheckpoint, IncompatibleModel or UnsafeFile for
     files that are damaged or no such thing, InvalidOption for a device or precision that is not there, UsageError where
@@ -45,7 +49,9 @@ def load_model(
     if place.suffix.lower() == DFM_SUFFIX:
         return load_dfm(place, device)
     if is_model(place):
-        return load_predictor(place, device, choice, compiled=compiled, report=report)
+        which = _weights(weights)
+        state = str(checkpoint)
+        return load_predictor(place, device, choice, checkpoint=state, weights=which, compiled=compiled, report=report)
     return _load_flat(_flat_model_at(place), device, choice, compiled=compiled, report=report)
 
 
@@ -79,6 +85,15 @@ def _precision(given: PrecisionChoice | str) -> PrecisionChoice:
     except ValueError:
         raise InvalidOption(
             f"There is no precision {given!r}.", hint=f"Choose one of {', '.join(PrecisionChoice)}."
+        ) from None
+
+
+def _weights(given: WeightsChoice | str) -> WeightsChoice:
+    try:
+        return WeightsChoice(given)
+    except ValueError:
+        raise InvalidOption(
+            f"There are no weights {given!r}.", hint=f"Choose one of {', '.join(WeightsChoice)}."
         ) from None
 
 

@@ -38,14 +38,21 @@ class Model:
 
     @classmethod
     def load(cls, workspace: Workspace, name: str, options: MergeOptions, report: Report) -> Model:
-        """The newest whole state of the model, flat files of that name imported first; or a `.dfm` file."""
+        """The state of the model that is asked for, flat files of that name imported first; or a `.dfm` file."""
         dfm = dfm_named(workspace, name)
         if dfm is not None:
             predictor = load_dfm(dfm, options.device)
             name, origin, imported = dfm.name, _hash_of(dfm), predictor.iteration is None
         else:
             folder = open_model(workspace, name, report=report)
-            predictor = load_predictor(folder, options.device, options.precision, report=report)
+            predictor = load_predictor(
+                folder,
+                options.device,
+                options.precision,
+                checkpoint=options.checkpoint,
+                weights=options.weights,
+                report=report,
+            )
             record = read_record(folder)
             origin, imported = record.created, record.imported
         _require_swapper(name, predictor)
@@ -61,6 +68,8 @@ class Model:
         """Everything about model and settings that a picture depends on."""
         model = [self.name, self.origin, self.predictor.iteration, self.predictor.dtype]
         chosen: dict[str, Any] = {} if self.morph is None else {"morph": self.morph}
+        if self.predictor.averaged:
+            chosen["weights"] = "ema"
         if self.face_type is not self.predictor.face_type:
             chosen["face_type"] = str(self.face_type)
         return {"model": model, "settings": self.options.look, **chosen}

@@ -1,4 +1,4 @@
-"""The newest saved state of a model as a predictor (`networks/predictor.py`)."""
+"""A saved state of a model as a predictor (`networks/predictor.py`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from understudy.devices import device_named
 from understudy.networks.families import Family
 from understudy.networks.inference import prepared
 from understudy.networks.predictor import Drawn, Floats, Predictor
-from understudy.records import PrecisionChoice
+from understudy.records import NEWEST, PrecisionChoice, WeightsChoice
 from understudy.report import Note, Report, silent
 from understudy.training.precision import choose
 from understudy.training.weights import trained_network
@@ -24,17 +24,27 @@ def load_predictor(
     device: str = "cpu",
     precision: PrecisionChoice = PrecisionChoice.AUTO,
     *,
+    checkpoint: str = NEWEST,
+    weights: WeightsChoice = WeightsChoice.AUTO,
     compiled: bool = False,
     report: Report = silent,
 ) -> Predictor:
-    """The newest whole state of a model of ours, ready to draw; arguments as `predictor_of`.
+    """A saved state of a model of ours, ready to draw; arguments as `trained_network` and `predictor_of`.
 
-    A damaged state is passed over with a warning in `report`. Raises MissingModel when there is no model or it was
-    never saved, CorruptCheckpoint when no saved state is whole, IncompatibleModel when it does not fit model.json.
+    A damaged state is passed over with a warning in `report` where the newest is asked for. Raises MissingModel when
+    there is no model or no such state, CorruptCheckpoint when none is whole, IncompatibleModel when it does not fit
+    model.json.
     """
-    family, net, iteration = trained_network(model_folder, report)
+    found = trained_network(model_folder, report, weights=weights, checkpoint=checkpoint)
     return predictor_of(
-        family, net, iteration=iteration, device=device, precision=precision, compiled=compiled, report=report
+        found.family,
+        found.net,
+        iteration=found.iteration,
+        averaged=found.averaged,
+        device=device,
+        precision=precision,
+        compiled=compiled,
+        report=report,
     )
 
 
@@ -43,6 +53,7 @@ def predictor_of(
     net: nn.Module,
     *,
     iteration: int,
+    averaged: bool = False,
     device: str = "cpu",
     precision: PrecisionChoice = PrecisionChoice.AUTO,
     compiled: bool = False,
@@ -69,6 +80,7 @@ def predictor_of(
         where,
         has_morph=hasattr(config, "morph_factor"),
         can_swap=family.can_swap,
+        averaged=averaged,
     )
     return Predictor(network.swap if family.can_swap else network.masks, facts)
 
