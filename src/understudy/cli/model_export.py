@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from understudy.cli.jobs import run_stage, summary
+from understudy.records import WeightsChoice
 
 
 def export_dfl(
@@ -24,6 +25,10 @@ def export_dfl(
     replace: Annotated[
         bool, typer.Option("--replace", help="Move files of a model of that name to the trash first.")
     ] = False,
+    weights: Annotated[
+        WeightsChoice,
+        typer.Option("--weights", help="auto: their slow average where training kept one; trained: the weights."),
+    ] = WeightsChoice.AUTO,
 ) -> None:
     """Write a model as DeepFaceLab's files, so that it loads them and trains on.
 
@@ -39,6 +44,7 @@ def export_dfl(
         output=output.absolute() if output is not None else None,
         as_name=as_name,
         replace=replace,
+        weights=weights,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import model_validator
 
 from understudy.options import Options, option
+from understudy.records import WeightsChoice
 
 
 class DfmOptions(Options):
@@ -22,6 +23,11 @@ class DfmOptions(Options):
         None, "File to write, named .dfm, or a folder for it; else NAME_CLASS_model.dfm in model/.", group="File"
     )
     replace: bool = option(False, "Move a file that is there to the trash.", group="File")
+    weights: WeightsChoice = option(
+        WeightsChoice.AUTO,
+        "Which weights of the model: auto takes their slow average where training kept one, trained the weights.",
+        group="File",
+    )
     check_faces: int = option(
         8, "How many faces of the dst the file is tried on before it is delivered.", group="Check", ge=1, le=256
     )

@@ -48,7 +48,8 @@ class Drawn:
 
     size: side of its square faces in px. face_type: how much of the head they cover; None where nobody says. iteration:
     how far it was trained; None where nobody says. dtype: what it computes in, such as "float32". has_morph: whether it
-    mixes the two people (AMP). can_swap: False for the mask network, which leaves faces as they are.
+    mixes the two people (AMP). can_swap: False for the mask network, which leaves faces as they are. averaged: whether
+    its weights are the slow average of the trained ones.
     """
 
     model_class: str
@@ -59,12 +60,14 @@ class Drawn:
     device: str = "cpu"
     has_morph: bool = False
     can_swap: bool = True
+    averaged: bool = False
 
 
 class Predictor:
     """Redraws dst faces as src. May be used by several threads at once.
 
-    size, face_type, iteration, model_class, dtype, device, has_morph, can_swap: see `Drawn`.
+    size, face_type, iteration, model_class, dtype, device, has_morph, can_swap, averaged: see
+    `Drawn`.
     """
 
     def __init__(self, draw: Draw, facts: Drawn) -> None:
@@ -77,6 +80,7 @@ class Predictor:
         self.device = facts.device
         self.has_morph = facts.has_morph
         self.can_swap = facts.can_swap
+        self.averaged = facts.averaged
 
     def __repr__(self) -> str:
         return f"<Predictor {self.model_class}, {self.size} px, {self.dtype} on {self.device}>"

@@ -18,6 +18,7 @@ from understudy.interop import flat_writing, reference_record
 from understudy.interop.flat_names import DATA, DEFAULT_OPTIONS, SUMMARY
 from understudy.interop.flat_writing import PlannedFile
 from understudy.interop.reference_record import loss_names
+from understudy.records import WeightsChoice
 from understudy.report import Pace, Report, Stop, never, silent
 from understudy.stages.export_plan import ExportPlan, plan_export
 from understudy.stages.models import open_model
@@ -27,7 +28,7 @@ from understudy.training.checkpoints import CheckpointStore
 from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.history import History
 from understudy.training.models import read_record
-from understudy.training.open_state import OpenTensors, open_newest
+from understudy.training.open_state import AveragedTensors, OpenTensors, open_newest
 from understudy.workspace import Workspace
 
 Losses = NDArray[np.float64]
@@ -46,6 +47,7 @@ def export_dfl(
     output: Path | None = None,
     as_name: str | None = None,
     replace: bool = False,
+    weights: WeightsChoice = WeightsChoice.AUTO,
     report: Report = silent,
     stop: Stop = never,
 ) -> StageResult:
@@ -53,7 +55,8 @@ def export_dfl(
 
     output: the folder for them; None: the workspace's `model/`, where DeepFaceLab looks. as_name: what DeepFaceLab is
     to call the model. replace: whether files of a model of that name may move to the trash. A model that is being
-    trained is exported as it was saved last, and goes on. The notes hold model, class, iteration, left_out (options and
+    trained is exported as it was saved last, and goes on. weights: auto writes their slow average where there is one,
+    beside the optimiser's state of the trained ones. The notes hold model, class, iteration, left_out (options and
     tensors that DeepFaceLab has no place for), and trash.
     Raises MissingModel, UsageError when files of that name are there, CorruptCheckpoint, IncompatibleModel,
     Interrupted, DiskFull, ReadOnlyWorkspace and Busy; nothing in the folder has changed then.
@@ -64,7 +67,7 @@ def export_dfl(
     target = Path(output).absolute() if output is not None else workspace.models
     with (
         workspace.writing(f"export-{name}"),
-        open_newest(CheckpointStore(folder), report) as saved,
+        open_newest(CheckpointStore(folder), report, weights=weights) as saved,
     ):
         export = plan_export(name, record, kept, saved, as_name)
         finish_publishing(target, export.label)
@@ -124,7 +127,8 @@ def _require_room(target: Path, export: ExportPlan) -> None:
 def _write(made: Path, export: ExportPlan, losses: Losses, report: Report, stop: Stop) -> None:
     """Write every file of the model into the folder `made`."""
     saved, kept = export.saved, export.kept
-    parts: list[tuple[PlannedFile, OpenTensors]] = [(file, saved.weights) for file in export.networks.files]
+    parts: list[tuple[PlannedFile, OpenTensors | AveragedTensors]] = []
+    parts += [(file, saved.weights) for file in export.networks.files]
     if saved.optimiser is not None:
         parts += [(file, saved.optimiser) for file in export.optimisers.files]
     pace = Pace("Exporting", sum(len(file.entries) for file, _ in parts), report, unit="tensors")

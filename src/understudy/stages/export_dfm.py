@@ -27,7 +27,7 @@ from understudy.networks.dfm import DfmMetadata, DfmNetwork
 from understudy.networks.onnx_files import OnnxNetwork
 from understudy.networks.onnx_inspection import library
 from understudy.networks.xseg import XSeg
-from understudy.records import FaceType
+from understudy.records import FaceType, WeightsChoice
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.dfm_check import MORPHS, Agreement, Draw, Floats, Tolerance, compare, drawing, faces_to_try
 from understudy.stages.models import open_model
@@ -68,7 +68,7 @@ def export_dfm(
         library(module)
     folder = open_model(workspace, name, report=report)
     with workspace.writing(f"export-{name}"):
-        model = load(folder, report)
+        model = load(folder, report, weights=options.weights)
         if not model.can_swap and (options.quantize or options.int8):
             raise UsageError(f"{name} draws masks; such a network is written in single precision only.")
         path = _place(workspace, options, model)
@@ -105,9 +105,9 @@ class Loaded:
     can_swap: bool
 
 
-def load(folder: Path, report: Report = silent) -> Loaded:
+def load(folder: Path, report: Report = silent, *, weights: WeightsChoice = WeightsChoice.AUTO) -> Loaded:
     """The newest whole saved state of a model. Raises MissingModel, CorruptCheckpoint, IncompatibleModel."""
-    family, net, iteration = trained_network(folder, report)
+    family, net, iteration, _ = trained_network(folder, report, weights=weights)
     config: Any = net.config
     archi = getattr(config, "archi", None)
     metadata = DfmMetadata(

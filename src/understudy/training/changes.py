@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 from understudy.errors import InvalidOption
 from understudy.networks.families import Config
 from understudy.options import limits_of, meta_of
-from understudy.training.critics import require_patch_that_fits
 from understudy.training.options import CONFIG_OPTIONS, TrainOptions, flag_of
+from understudy.training.requirements import require_options_that_fit
 
 LOCKED: Mapping[str, str] = {
     **dict.fromkeys(CONFIG_OPTIONS, "a trained network keeps the architecture that it was made with"),
@@ -39,7 +39,7 @@ def changed(options: TrainOptions, given: Mapping[str, Any], fixed: Mapping[str,
     for name in values:
         if name in fixed and getattr(after, name) != fixed[name]:
             raise InvalidOption(f"{name} cannot change: models like this one always train with {fixed[name]}.")
-    require_patch_that_fits(config, after)
+    require_options_that_fit(config, after)
     return after
 
 

@@ -253,17 +253,22 @@ def load_for_use(folder: Path, choice: WeightsChoice = WeightsChoice.AUTO) -> Ch
 
     Raises CorruptCheckpoint as `load_generation`, IncompatibleModel when there is no average and one is asked for.
     """
+    if not takes_average(folder, choice):
+        return _load(folder, (WEIGHTS,), "cpu")
+    found = _load(folder, (EMA,), "cpu")
+    assert found.ema is not None
+    return replace(found, weights=found.ema)
+
+
+def takes_average(folder: Path, choice: WeightsChoice) -> bool:
+    """Whether a choice means the average of a generation. Raises IncompatibleModel when it has none and must."""
     averaged = EMA in read_manifest(folder)["files"]
     if choice is WeightsChoice.EMA and not averaged:
         raise IncompatibleModel(
             f"The saved state {folder.name} has no average of the weights.",
             hint="Train with --ema-decay 0.999 to have one, or leave --weights out.",
         )
-    if not averaged or choice is WeightsChoice.TRAINED:
-        return _load(folder, (WEIGHTS,), "cpu")
-    found = _load(folder, (EMA,), "cpu")
-    assert found.ema is not None
-    return replace(found, weights=found.ema)
+    return averaged and choice is not WeightsChoice.TRAINED
 
 
 def _load(folder: Path, files: Sequence[str], device: str) -> Checkpoint:

@@ -79,6 +79,11 @@ class History:
             with self.path.open("ab") as handle:
                 handle.write("".join(lines).encode())
 
+    def cut(self, until: int) -> None:
+        """Forget everything after iteration `until`, here and in the file."""
+        fresh = History.open(self.path, until=until)
+        self.iterations, self.losses = fresh.iterations, fresh.losses
+
     def sync(self) -> None:
         """Make what was appended survive a power cut; called before a checkpoint that relies on it is published."""
         if self.path.is_file():

@@ -24,8 +24,17 @@ from numpy.typing import NDArray
 from understudy.errors import CorruptCheckpoint
 from understudy.files import parse_json
 from understudy.networks.tensor_files import numpy_type
+from understudy.records import WeightsChoice
 from understudy.report import Report, silent
-from understudy.training.checkpoints import OPTIMISER, STATE, WEIGHTS, CheckpointStore, read_manifest
+from understudy.training.checkpoints import (
+    EMA,
+    OPTIMISER,
+    STATE,
+    WEIGHTS,
+    CheckpointStore,
+    read_manifest,
+    takes_average,
+)
 from understudy.training.plain_values import from_plain
 
 
@@ -57,12 +66,30 @@ class OpenTensors:
         return array
 
 
+class AveragedTensors:
+    """Weights of which those that have an average are read from it; the networks that judge have none."""
+
+    def __init__(self, average: OpenTensors, trained: OpenTensors) -> None:
+        self._average, self._trained = average, trained
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return self._trained.shapes
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._trained
+
+    def read(self, name: str) -> NDArray[Any]:
+        """As `OpenTensors.read`."""
+        return (self._average if name in self._average else self._trained).read(name)
+
+
 @dataclass(frozen=True, eq=False)
 class OpenState:
     """One saved state, held open. optimiser None: training starts fresh moments. `state` is what was saved with it."""
 
     iteration: int
-    weights: OpenTensors
+    weights: OpenTensors | AveragedTensors
     optimiser: OpenTensors | None
     state: dict[str, Any]
     folder: Path
@@ -75,19 +102,22 @@ class OpenState:
 
 
 @contextlib.contextmanager
-def open_newest(store: CheckpointStore, report: Report = silent) -> Iterator[OpenState]:
-    """Hold the newest state that is whole, each one passed over named in a warning.
+def open_newest(
+    store: CheckpointStore, report: Report = silent, *, weights: WeightsChoice = WeightsChoice.TRAINED
+) -> Iterator[OpenState]:
+    """Hold the newest state that is whole, each one passed over named in a warning. weights: which of them it gives.
 
-    Raises MissingModel when nothing was ever saved, CorruptCheckpoint when no state is whole.
+    Raises MissingModel when nothing was ever saved, CorruptCheckpoint when no state is whole, IncompatibleModel when an
+    average of the weights is asked for and it has none.
     """
     with contextlib.ExitStack() as files:
-        opened = store.first_whole(lambda folder: _opened(folder, files), report)
+        opened = store.first_whole(lambda folder: _opened(folder, files, weights), report)
         if opened is None:
             raise store.never_saved()
         yield opened
 
 
-def _opened(folder: Path, files: contextlib.ExitStack) -> OpenState:
+def _opened(folder: Path, files: contextlib.ExitStack, choice: WeightsChoice) -> OpenState:
     """Open the files of a generation, check them against its manifest, and read what is small."""
     manifest = read_manifest(folder)
     expected: Mapping[str, Any] = manifest["files"]
@@ -95,7 +125,9 @@ def _opened(folder: Path, files: contextlib.ExitStack) -> OpenState:
         handles = {name: own.enter_context(_checked(folder / name, expected[name])) for name in expected}
         try:
             state = from_plain(parse_json(handles[STATE].read()))
-            weights = OpenTensors(handles[WEIGHTS])
+            weights: OpenTensors | AveragedTensors = OpenTensors(handles[WEIGHTS])
+            if takes_average(folder, choice):
+                weights = AveragedTensors(OpenTensors(handles[EMA]), OpenTensors(handles[WEIGHTS]))
             optimiser = OpenTensors(handles[OPTIMISER]) if OPTIMISER in handles else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptCheckpoint(f"The saved state {folder.name} cannot be read: {error}", folder=folder) from error

@@ -5,7 +5,7 @@ The loop knows none of them: it asks for a batch, for a step and for pictures. A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,15 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from understudy.errors import IncompatibleModel, InvalidOption
+from understudy.errors import IncompatibleModel
 from understudy.networks import families
 from understudy.networks.amp import AmpConfig
 from understudy.networks.families import FAMILIES, Config, Family, Swapper
 from understudy.networks.quick96 import Quick96Config
 from understudy.networks.saehd import SaehdConfig
+from understudy.training.frozen import frozen_parts
 from understudy.training.losses import DetailPowers, Objective, structure_filters
 from understudy.training.optimisers import Optimiser, OptimiserKind, optimiser_named
 from understudy.training.options import LrDropout, TrainOptions
+from understudy.training.options.samples import ColourMode
 from understudy.training.precision import Precision
 from understudy.training.preview import PreviewFaces, amp_previews, quick96_previews, saehd_previews
 from understudy.training.rates import Rates, with_options
@@ -97,44 +99,29 @@ class Recipe:
         self.rates(options).tune(optimiser)
 
     def configure(self, learner: Learner, options: TrainOptions) -> None:
-        """Bring a learner to the options, all but its objective and the kind of its optimisers.
-
-        Raises InvalidOption for parts to freeze that the network does not have or of which nothing would be left.
-        """
+        """Bring a learner to the options, all but its objective and the kind of its optimisers."""
         learner.configure(
             self.rates(options),
             pieces=options.accumulate,
-            freeze=parts_to_freeze(learner.net, options, self.family.untrained),
+            freeze=frozen_parts(cast(Config, learner.net.config), options),
             recompute=options.checkpointing,
             ema_decay=options.ema_decay,
         )
 
 
-def parts_to_freeze(net: nn.Module, options: TrainOptions, untrained: Sequence[str] = ()) -> tuple[str, ...]:
-    """The parts of a network that options freeze, by name. Raises InvalidOption for names that are none of its own."""
-    named = tuple(dict.fromkeys(name.strip() for name in options.freeze.split(",") if name.strip()))
-    parts = [name for name, _ in net.named_children() if name not in untrained]
-    unknown = [name for name in named if name not in parts]
-    if unknown:
-        raise InvalidOption(
-            f"This network has no part {', '.join(unknown)} that could be frozen.",
-            hint=f"Its parts: {', '.join(parts)}.",
-        )
-    if named and set(named) == set(parts):
-        raise InvalidOption("With every part frozen nothing is trained.", hint="Leave one out of --freeze.")
-    return named
-
-
 def saehd_objective(config: SaehdConfig, options: TrainOptions, faithful: bool) -> Objective:
     """DSSIM at two sizes from 256 px on. Without random warp, LIAE's inter_AB stays as it is: it has learned by then
-    what both people have in common, and would go on to learn what they have not."""
+    what both people have in common, and would go on to learn what they have not. In pretraining the reference goes on
+    to pull codes as a discriminator says that no longer learns."""
+    has_judge = not config.archi.is_liae and (faithful or not options.pretrain)
     return Objective(
         filter_sizes=structure_filters(config.size, both=config.size >= 256),
         masked=options.masked_training,
         blur_out=options.blur_out_mask,
         eyes_mouth=options.eyes_mouth_prio,
         gan=options.gan_power,
-        true_face=0.0 if config.archi.is_liae else options.true_face_power,
+        true_face=options.true_face_power if has_judge else 0.0,
+        code_judge_learns=not options.pretrain,
         face_style=options.face_style_power,
         bg_style=options.bg_style_power,
         frozen=() if options.random_warp or not config.archi.is_liae else ("inter_AB.",),
@@ -192,7 +179,13 @@ def _saehd_fixed(config: SaehdConfig) -> dict[str, Any]:
     return {"true_face_power": 0.0} if config.archi.is_liae else {}
 
 
-_SAEHD_ONLY = {"true_face_power": 0.0, "face_style_power": 0.0, "bg_style_power": 0.0, "random_hsv_power": 0.0}
+_SAEHD_ONLY = {
+    "pretrain": False,
+    "true_face_power": 0.0,
+    "face_style_power": 0.0,
+    "bg_style_power": 0.0,
+    "random_hsv_power": 0.0,
+}
 
 RECIPES = {
     "saehd": Recipe(
@@ -229,6 +222,7 @@ RECIPES = {
             "lr_dropout": LrDropout.ON,
             "clipgrad": False,
             "uniform_yaw": False,
+            "ct_mode": ColourMode.NONE,
             **_SAEHD_ONLY,
         },
         repeat_every=3,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +42,12 @@ from understudy.training.passes import CodePass, Redrawn, SrcFacePass, pass_thro
 from understudy.training.precision import Precision
 from understudy.training.rates import Rates
 from understudy.training.samples import Batch, Sample
+from understudy.training.shortage import in_memory
+
+GRADIENT_LENGTH = "gradient_length"
+"""The length of the swapper's gradient among the values of a step."""
+
+Done = TypeVar("Done")
 
 CHANNELS = 2
 """The stream of random numbers that channels are drawn from; samples have those of their sides, 0 and 1."""
@@ -80,13 +86,16 @@ class Learner:
     that judge, by name. seed: of AMP's random channels, which are a function of it and of the optimiser's count, so
     that a resumed run draws what the uninterrupted one would have drawn.
 
-    May be changed between steps: rates: by which all optimisers step; None leaves them as they are. calm: how often
-    training went wrong and goes on more calmly (`Rates.calmed`). pieces: in how many pieces a batch is learned.
-    freeze: names of parts that stay as they are. recompute: whether activations are made again on the way back instead
-    of kept. reduce: called with the gradients before every update, to add up those of other processes in place.
+    May be changed between steps: rates: by which all optimisers step; None leaves them as they are. calm: how much
+    more calmly than those training goes (`Rates.calmed`) up to iteration `calm_until`. pieces: in how many pieces a
+    batch is learned. freeze: names of parts that stay as they are. recompute: whether activations are made again on the
+    way back instead of kept. cuts: in how many parts each piece goes, for memory's sake; it grows when memory runs out.
+    reduce: called with the gradients before every update, to add up those of other processes in place. member: which of
+    the `members` this is that have a part of each batch.
 
     iteration: steps before the next one. ema: the average of the weights, if one is kept. sample_losses: of each sample
-    of the last batch, weighted: `src` and `dst`, (B,), detached.
+    of the last batch, weighted: `src` and `dst`, (B,), detached. contrast: how varied the last src faces were that were
+    drawn, as a share of their targets', (); None where nobody guards against drawing nothing.
     """
 
     net: nn.Module
@@ -96,13 +105,18 @@ class Learner:
     seed: int = 0
     rates: Rates | None = None
     calm: int = 0
+    calm_until: int = 0
     pieces: int = 1
+    cuts: int = 1
     freeze: tuple[str, ...] = ()
     recompute: bool = False
     reduce: Callable[[Sequence[Tensor]], None] | None = None
+    member: int = 0
+    members: int = 1
     iteration: int = 0
     ema: Ema | None = None
     sample_losses: dict[str, Tensor] = field(default_factory=dict)
+    contrast: Tensor | None = None
 
     def __post_init__(self) -> None:
         self._pass, self._codes, self._src_face = pass_through(self.net), CodePass(self.net), SrcFacePass(self.net)
@@ -115,14 +129,13 @@ class Learner:
         size of ε beside it depend on that. Numbers stay on the device, so nothing waits until somebody reads them.
         """
         self._tune()
-        pieces = list(_in_pieces(batch, self.pieces))
-        values = self._learn_to_redraw(pieces)
-        if self.objective.true_face:
-            losses = (self.code_losses(piece.batch) for piece in pieces)
-            values[CODE_DISCRIMINATOR] = self._teach(self.critics[CODE_DISCRIMINATOR], losses, len(batch.src.target))
+        values = self._within_memory(self.optimiser, batch, self._learn_to_redraw)
+        if self.objective.true_face and self.objective.code_judge_learns:
+            critic = self.critics[CODE_DISCRIMINATOR]
+            values[CODE_DISCRIMINATOR] = self._within_memory(critic.optimiser, batch, self._teach_codes)
         if self.objective.gan:
-            losses = (self.patch_losses(piece.batch, piece=piece) for piece in pieces)
-            values[GAN] = self._teach(self.critics[GAN], losses, len(batch.src.target))
+            critic = self.critics[GAN]
+            values[GAN] = self._within_memory(critic.optimiser, batch, self._teach_patches)
         self.iteration += 1
         if self.ema is not None:
             self.ema.follow(self.net, self.iteration)
@@ -158,9 +171,26 @@ class Learner:
     def _tune(self) -> None:
         """Bring the optimisers to the rates of this step."""
         if self.rates is not None:
-            rates = self.rates.calmed(self.calm)
+            rates = self.rates.calmed(self.calm if self.iteration < self.calm_until else 0)
             for optimiser in (self.optimiser, *(critic.optimiser for critic in self.critics.values())):
                 rates.tune(optimiser, self.iteration)
+
+    def _within_memory(self, optimiser: Optimiser, batch: Batch, work: Callable[[Sequence[Piece]], Done]) -> Done:
+        """A phase of the step over the pieces of a batch, in more of them when memory runs out."""
+
+        def cut(cuts: int) -> Done:
+            return work(list(_in_pieces(batch, self.pieces * cuts)))
+
+        done, self.cuts = in_memory(optimiser, cut, self.cuts, -(-len(batch.src.target) // self.pieces))
+        return done
+
+    def _teach_codes(self, pieces: Sequence[Piece]) -> Tensor:
+        losses = (self.code_losses(piece.batch) for piece in pieces)
+        return self._teach(self.critics[CODE_DISCRIMINATOR], losses, pieces[0].whole)
+
+    def _teach_patches(self, pieces: Sequence[Piece]) -> Tensor:
+        losses = (self.patch_losses(piece.batch, piece=piece) for piece in pieces)
+        return self._teach(self.critics[GAN], losses, pieces[0].whole)
 
     def _learn_to_redraw(self, pieces: Sequence[Piece]) -> dict[str, Tensor]:
         """Update the swapper by all pieces; the losses."""
@@ -177,7 +207,7 @@ class Learner:
         self.sample_losses = {name: torch.cat(found) for name, found in of_samples.items()}
         self._update(self.optimiser)
         if self.optimiser.length is not None:
-            values["gradient_length"] = self.optimiser.length
+            values[GRADIENT_LENGTH] = self.optimiser.length
         return values
 
     def _weighed(self, batch: Batch, *, piece: Piece | None = None) -> tuple[Losses, Losses]:
@@ -206,6 +236,8 @@ class Learner:
         """Every loss of the swapper, unweighted, (B,), with a gradient. piece: what of a step's batch this is."""
         objective, redrawn = self.objective, self._redraw(batch, piece=piece)
         drawn = redrawn.drawn
+        if self.rates is not None and self.rates.guarded:
+            self.contrast = drawn.src_src.detach().std() / batch.src.target.std().clamp_min(1e-3)
         inside = drawn_inside(drawn, targets, objective)
         parts = drawing_losses(drawn, inside, targets, objective)
         if redrawn.restyled is not None:
@@ -254,7 +286,8 @@ class Learner:
         faces, objective = (batch.src.warped, batch.dst.warped), self.objective
         if isinstance(self.net, Amp):
             rows, count = (piece.rows, piece.whole) if piece else (slice(None), len(faces[0]))
-            channels = self.draw_channels(self.net.config, count, draw)[rows]
+            every = self.draw_channels(self.net.config, count * self.members, draw)
+            channels = every[self.member * count : (self.member + 1) * count][rows]
             how: tuple[object, ...] = (channels.to(faces[0].device),)
         else:
             how = (bool(objective.bg_style), bool(objective.face_style))

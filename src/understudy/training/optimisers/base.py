@@ -285,11 +285,13 @@ class Optimiser(ABC):
 
         Clipping as the reference does it: from a length equal to the limit on.
         """
-        self.length = None
+        measured = bool(self.clip_norm or self.autoclip or self.guarded)
         if self._compute is torch.float16 and self._overflowed(gradients):
-            self.length = torch.tensor(math.inf) if self.loss_scale == 1 else None  # no overflow then, but a fault
+            if measured and (self.length is None or self.loss_scale == 1):  # at a scale of 1 it is a fault
+                self.length = torch.full((), math.inf if self.loss_scale == 1 else 0.0, device=self.device)
             return None
-        if not (self.clip_norm or self.autoclip or self.guarded):
+        if not measured:
+            self.length = None
             return 1 / self.loss_scale
         self.length = length_of(gradients) / self.loss_scale
         if self.in_pieces:

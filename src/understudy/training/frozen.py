@@ -1,0 +1,33 @@
+"""Which parts of a network stay as they are."""
+
+from __future__ import annotations
+
+from understudy.errors import InvalidOption
+from understudy.networks.amp import AmpConfig
+from understudy.networks.families import Config
+from understudy.training.options import TrainOptions
+
+
+def trained_parts(config: Config) -> tuple[str, ...]:
+    """The parts of a network that training changes, by name, in the order that a face goes through them."""
+    if isinstance(config, AmpConfig):
+        return ("encoder", "decoder")  # the inters keep the random numbers they began with
+    archi = getattr(config, "archi", None)
+    if archi is not None and archi.is_liae:
+        return ("encoder", "inter_AB", "inter_B", "decoder")
+    return ("encoder", "inter", "decoder_src", "decoder_dst")
+
+
+def frozen_parts(config: Config, options: TrainOptions) -> tuple[str, ...]:
+    """The parts that options freeze. Raises InvalidOption for names that are none, and when nothing would be left."""
+    named = tuple(dict.fromkeys(name.strip() for name in options.freeze.split(",") if name.strip()))
+    parts = trained_parts(config)
+    unknown = [name for name in named if name not in parts]
+    if unknown:
+        raise InvalidOption(
+            f"This network has no part {', '.join(unknown)} that could be frozen.",
+            hint=f"Its parts: {', '.join(parts)}.",
+        )
+    if set(named) == set(parts):
+        raise InvalidOption("With every part frozen nothing is trained.", hint="Leave one out of --freeze.")
+    return named

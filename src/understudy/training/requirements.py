@@ -1,0 +1,17 @@
+"""What options must fulfil together, and with the network that they are for."""
+
+from __future__ import annotations
+
+from understudy.networks.families import Config
+from understudy.training.critics import require_patch_that_fits
+from understudy.training.frozen import frozen_parts
+from understudy.training.options import TrainOptions
+from understudy.training.rates import require_end_for_schedule
+
+
+def require_options_that_fit(config: Config, options: TrainOptions) -> None:
+    """Raise InvalidOption for a GAN patch that the resolution cannot have, parts to freeze that are none, and a
+    learning rate that falls towards a target that is not set."""
+    require_patch_that_fits(config, options)
+    frozen_parts(config, options)
+    require_end_for_schedule(options)

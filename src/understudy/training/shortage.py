@@ -1,0 +1,64 @@
+"""What to do when memory runs out in the middle of a step: the same work again, in smaller pieces.
+
+A step is made of phases: the swapper, then each network that judges. Every phase adds up gradients over the pieces of
+the batch and then updates its network once. Memory runs out while gradients are made, where most of it is needed: then
+they are dropped, and the phase begins again with pieces of half the size. The result is the same but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from understudy.errors import OutOfMemory
+from understudy.training.optimisers import Optimiser
+
+Result = TypeVar("Result")
+
+WORDS = ("out of memory", "not enough memory", "allocate memory", "bad_alloc", "ALLOC_FAILED", "bad allocation")
+"""How libraries say it that have no error of its own for it."""
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error says that memory is full, on whatever device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS)
+
+
+def in_memory(optimiser: Optimiser, work: Callable[[int], Result], cuts: int, most: int) -> tuple[Result, int]:
+    """What `work(cuts)` gives, or with twice as many cuts each time that memory runs out; and with how many it went.
+
+    work: makes gradients in that many pieces for each that was asked for, and updates `optimiser` by them. most: cuts
+    at which a piece is a single sample. Raises OutOfMemory when that does not help, or when memory ran out within the
+    update, which leaves weights that must not be saved.
+    """
+    while True:
+        updates = optimiser.iterations
+        try:
+            return work(cuts), cuts
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+            said = str(error).partition("\n")[0]
+        # Here and not above: the error holds on to everything that the step had made.
+        if optimiser.iterations != updates:
+            raise OutOfMemory(
+                "Memory ran out while weights were updated. Nothing of that was saved.",
+                hint="Run the same command again: it goes on from the last saved state. Less memory: half the "
+                "--batch-size with --accumulate 2, --checkpointing, or --optimiser rmsprop.",
+                said=said,
+            )
+        if cuts >= most:
+            raise OutOfMemory(
+                "Memory is full even with a single face at a time.",
+                hint="Everything up to the last saved state is kept. End other programs, train with --checkpointing or "
+                "--precision bf16, or a model of smaller numbers.",
+                said=said,
+            )
+        optimiser.drop_gradients()
+        if optimiser.device.type == "cuda":
+            torch.cuda.empty_cache()
+        cuts = min(2 * cuts, most)

@@ -1,0 +1,191 @@
+"""The guard: what it takes for trouble, and where it leads back to, on a real model brought to ruin by real means."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from small_faces import small_model
+from understudy.errors import TrainingDiverged
+from understudy.report import Event, Metrics, Note
+from understudy.training.bank import FaceBank
+from understudy.training.checkpoints import CheckpointStore
+from understudy.training.guard import ARMED, HEALED, RUN, Guard
+from understudy.training.launching import launch
+from understudy.training.loop import train_loop
+from understudy.training.models import read_record
+from understudy.training.opening import open_session
+from understudy.training.options import TrainOptions
+from understudy.training.session import Session
+from understudy.training.way_back import MOST
+from understudy.workspace import Workspace
+
+FAST = TrainOptions(model="quick96", batch_size=2, precision="fp32", threads=1, preview_every=0, evaluate_every=0)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A small model, trained for three iterations."""
+    made = Workspace.create(tmp_path / "shot")
+    small_model(made)
+    train_loop(session_of(made, FAST.but(target_iter=3), lambda event: None))
+    return made
+
+
+@functools.cache
+def bank(seed: int) -> FaceBank:
+    """Four faces of soft blobs in a round mask."""
+    rng = np.random.default_rng(seed)
+    crops = rng.integers(0, 256, (4, 8, 8, 4)).astype(np.uint8).repeat(4, 1).repeat(4, 2)
+    y, x = np.mgrid[0:32, 0:32]
+    crops[..., 3] = 255 * ((x - 16) ** 2 + (y - 16) ** 2 < 144)
+    return FaceBank(crops, tuple(f"{seed}{index}.jpg" for index in range(4)))
+
+
+def session_of(workspace: Workspace, options: TrainOptions, report: Callable[[Event], None]) -> Session:
+    folder = workspace.model("small")
+    fabric = launch("cpu")
+    return open_session(folder, read_record(folder), options, bank(1), bank(2), fabric=fabric, report=report)
+
+
+class Saboteur:
+    """Does something to a session before iterations of some numbers, each time they come round."""
+
+    def __init__(self, workspace: Workspace, options: TrainOptions, deed: Callable[[Session], None], *at: int) -> None:
+        self.events: list[Event] = []
+        self.session = session_of(workspace, options, self.events.append)
+        self.deed, self.at = deed, at
+        self.iteration = self.session.state.iteration
+
+    def run(self, times: int = 1) -> None:
+        left = times
+
+        def look() -> bool:
+            nonlocal left
+            if self.session.learner.iteration in self.at and left:
+                left -= 1
+                self.deed(self.session)
+            return False
+
+        train_loop(self.session, report=self.events.append, stop=look)
+
+    @property
+    def told(self) -> list[str]:
+        return [event.message for event in self.events if isinstance(event, Note) and event.level == "warning"]
+
+
+@torch.no_grad()
+def corrupt(session: Session) -> None:
+    """As a fault of the memory would."""
+    session.learner.net.get_parameter("decoder_src.out_conv.bias").fill_(math.nan)
+
+
+@torch.no_grad()
+def overflow(session: Session) -> None:
+    session.learner.net.get_parameter("inter.dense1.weight").fill_(3e38)
+
+
+@torch.no_grad()
+def go_grey(session: Session) -> None:
+    """Draws nothing any more, and learns hardly anything of it."""
+    for name in ("out_conv", "out_conv1", "out_conv2", "out_conv3"):
+        convolution = session.learner.net.get_submodule(f"decoder_src.{name}")
+        for parameter in convolution.parameters():
+            parameter.zero_()
+
+
+@pytest.mark.parametrize("deed", [corrupt, overflow])
+def test_after_a_fault_training_goes_on_from_the_last_saved_state_and_says_so(
+    workspace: Workspace, deed: Callable[[Session], None]
+) -> None:
+    run = Saboteur(workspace, FAST.but(target_iter=8), deed, 5)
+    run.run()
+    (told,) = run.told
+    assert "became" in told
+    assert "Back to iteration 3 and on from there with other random draws." in told
+    record, store = read_record(workspace.model("small")), CheckpointStore(workspace.model("small"))
+    assert [event["event"] for event in record.events] == ["rolled-back"]
+    found = store.newest()
+    assert found is not None
+    assert found.iteration == 8
+    assert all(tensor.isfinite().all() for tensor in found.weights.values())
+    assert found.state["batches"]["seed"] != 0
+    assert list(run.session.history.iterations) == list(range(1, 9))
+
+
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(workspace: Workspace) -> None:
+    session = session_of(workspace, FAST.but(target_iter=8), lambda event: None)
+    corrupt(session)
+    before = {name: tensor.clone() for name, tensor in session.learner.net.state_dict().items()}
+    values = session.step(next(session.batches))
+    assert not values["gradient_length"].isfinite()
+    for name, tensor in session.learner.net.state_dict().items():
+        assert torch.equal(tensor, before[name]) or "out_conv.bias" in name, name
+
+
+def test_a_model_that_draws_nothing_any_more_is_caught(workspace: Workspace) -> None:
+    run = Saboteur(workspace, FAST.but(target_iter=ARMED + 2 * RUN, learning_rate=1e-6), go_grey, ARMED + RUN - 2)
+    run.run()
+    assert any("have been all alike" in told and "Back to iteration 3 " in told for told in run.told), run.told
+
+
+def test_from_the_second_time_on_it_goes_more_calmly_and_in_the_end_it_gives_up(workspace: Workspace) -> None:
+    run = Saboteur(workspace, FAST.but(target_iter=8, optimiser="adam", learning_rate=1e-3), corrupt, 4, 5)
+    with pytest.raises(TrainingDiverged, match=f"Going back has not helped {MOST} times"):
+        run.run(times=MOST + 1)
+    assert len([told for told in run.told if "Back to iteration" in told]) == MOST
+    assert "1/2 and clipped gradients" in [told for told in run.told if "Back to" in told][1]
+    optimiser = run.session.learner.optimiser
+    assert optimiser.lr == pytest.approx(1e-3 / 2 ** (MOST - 1))
+    assert optimiser.clip_norm == 1
+
+
+def test_how_calm_it_is_survives_a_restart(workspace: Workspace) -> None:
+    run = Saboteur(workspace, FAST.but(target_iter=8), corrupt, 4)
+    run.run(times=2)
+    again = session_of(workspace, FAST.but(target_iter=9), lambda event: None)
+    assert (again.guard.times, again.learner.calm) == (2, 1)
+    again.step(next(again.batches))
+    assert again.learner.optimiser.clip_norm == 1
+
+
+def test_without_the_guard_a_fault_ends_training_as_an_error(workspace: Workspace) -> None:
+    run = Saboteur(workspace, FAST.but(target_iter=8, guard=False), corrupt, 4)
+    with pytest.raises(TrainingDiverged, match="Nothing of it was saved"):
+        run.run()
+    assert CheckpointStore(workspace.model("small")).newest_iteration() == 3
+
+
+def test_the_length_of_the_gradient_is_reported(workspace: Workspace) -> None:
+    events: list[Event] = []
+    train_loop(session_of(workspace, FAST.but(target_iter=5), events.append), report=events.append)
+    lengths = [event.values["gradient_length"] for event in events if isinstance(event, Metrics)]
+    assert len(lengths) == 2
+    assert min(lengths) > 0
+
+
+def test_a_loss_counts_as_collapsed_when_it_stays_far_above_its_median() -> None:
+    guard = Guard()
+    for iteration in range(200):
+        guard.watch(iteration, 10.0 if iteration % 7 else 40.0, 0.5)  # single bad batches are none
+    with pytest.raises(TrainingDiverged, match="above 3 times its usual 10") as caught:
+        for iteration in range(200, 260):
+            guard.watch(iteration, 31.0, 0.5)
+    assert caught.value.context["began"] == caught.value.context["iteration"] - RUN
+    guard.begin()
+    for iteration in range(260, 400):  # what counts differently since an option changed
+        guard.watch(iteration, 310.0, 0.5)
+
+
+def test_what_went_wrong_is_forgotten_after_a_while() -> None:
+    guard = Guard(times=2, trouble_at=50)
+    guard.watch(50 + HEALED - 1, 1.0, None)
+    assert guard.calm == 1
+    guard.watch(50 + HEALED, 1.0, None)
+    assert guard.calm == 0
