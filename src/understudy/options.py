@@ -79,8 +79,8 @@ def limits_of(field: FieldInfo) -> str:
     words = {"ge": "{} or more", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
     ends = {key: getattr(item, key) for item in field.metadata for key in words if getattr(item, key, None) is not None}
     if {"ge", "le"} <= set(ends):
-        return f"{ends['ge']} to {ends['le']}"
-    return ", ".join(words[key].format(end) for key, end in ends.items())
+        return f"{ends['ge']:g} to {ends['le']:g}"
+    return ", ".join(words[key].format(f"{end:g}") for key, end in ends.items())
 
 
 def _readable(error: ValidationError) -> str:

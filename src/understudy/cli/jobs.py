@@ -27,19 +27,21 @@ def run_stage(
     *,
     shown: Shown | None = None,
     anew: tuple[str, ...] = ("--replace",),
+    onward: tuple[str, ...] = (),
     **arguments: Any,
 ) -> None:
     """Run a stage of the door's workspace as a job, show its progress and how it ended.
 
     stage: "module:function" inside the package. shown: turns the result into text. anew: flags of the command that
-    begin anew, and so are left out of the line that goes on. arguments: the stage's, by name.
+    begin anew, and so are left out of the line that goes on. onward: the words of the command that goes on, where the
+    stage keeps its options itself and repeating them would undo later changes. arguments: the stage's, by name.
     """
     workspace = door.workspace
     values = {name: as_json(value) for name, value in arguments.items()}
     job = start(workspace.private / "jobs", Request(f"understudy.{stage}", workspace.root, title, values))
     with door.progress() as report:
         result = listen(door, job, report)
-    show(door, job, result, shown or functools.partial(summary, title), anew)
+    show(door, job, result, shown or functools.partial(summary, title), anew, onward)
 
 
 def listen(door: Door, job: Job, report: Report) -> JobResult:
@@ -61,7 +63,14 @@ def listen(door: Door, job: Job, report: Report) -> JobResult:
     return result
 
 
-def show(door: Door, job: Job, result: JobResult, shown: Shown, anew: tuple[str, ...] = ("--replace",)) -> None:
+def show(
+    door: Door,
+    job: Job,
+    result: JobResult,
+    shown: Shown,
+    anew: tuple[str, ...] = ("--replace",),
+    onward: tuple[str, ...] = (),
+) -> None:
     """Print how a job ended, as JSON or for a person, and end the command with its exit code."""
     body = result.body
     if result.ok:
@@ -69,7 +78,7 @@ def show(door: Door, job: Job, result: JobResult, shown: Shown, anew: tuple[str,
         return
     error = body["error"]
     if result.exit_code == 130:
-        error = {**error, "hint": f"{error['hint']} To go on: {resume_line(anew)}".strip()}
+        error = {**error, "hint": f"{error['hint']} To go on: {resume_line(anew, onward)}".strip()}
     elif error["code"] == "internal-error" and not error["hint"]:
         error = {**error, "hint": f"This is a fault of the program; its traceback is in {job.log}."}
     print(error["message"], file=sys.stderr)
@@ -78,10 +87,16 @@ def show(door: Door, job: Job, result: JobResult, shown: Shown, anew: tuple[str,
     door.finish({**body, "error": error, "job": job.id}, exit_code=result.exit_code)
 
 
-def resume_line(anew: tuple[str, ...] = ("--replace",)) -> str:
-    """The command line as it was typed, without the flags that would begin anew."""
+def resume_line(anew: tuple[str, ...] = ("--replace",), onward: tuple[str, ...] = ()) -> str:
+    """The command line as it was typed, without the flags that would begin anew.
+
+    onward: the words of a shorter command that does; only what was typed before the first of them is kept then.
+    """
     import shlex
 
+    if onward and onward[0] in sys.argv:
+        before = sys.argv[1 : sys.argv.index(onward[0])]
+        return shlex.join(["understudy", *before, *onward])
     return shlex.join(["understudy", *(word for word in sys.argv[1:] if word not in anew)])
 
 

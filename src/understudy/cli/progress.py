@@ -15,6 +15,8 @@ from rich.progress import Progress as Bars
 from understudy.report import Event, Metrics, Note, Preview, Progress, Report
 
 PLAIN_LINE_SECS = 10.0
+SUMS = ("src", "dst")
+"""The losses of both people, which stand for all others on a line."""
 
 
 @contextmanager
@@ -131,8 +133,12 @@ def duration_text(secs: float) -> str:
 
 
 def metrics_text(event: Metrics) -> str:
-    """The losses that sum up the others, such as `src 2.9011 dst 3.1860`; parts and timings stay in the history."""
-    whole = {name: value for name, value in event.values.items() if "_" not in name and name != "seconds"}
+    """The losses that sum up the others: `src 2.9011 dst 3.1860`, and of any other measure what has a plain name.
+
+    Parts, timings and what judges think stay in the events.
+    """
+    sums = [name for name in SUMS if name in event.values]
+    whole = {name: event.values[name] for name in sums or event.values if "_" not in name and name != "seconds"}
     return " ".join(f"{name} {value:.4f}" for name, value in whole.items())
 
 

@@ -82,9 +82,8 @@ def training_of(running: list[Job], name: str) -> Job:
             return job
         trained += [model] if model else []
     if trained:
-        raise UsageError(
-            f"{name} is not in training; {' and '.join(sorted(trained))} is.", hint="See: understudy status"
-        )
+        others = ", ".join(sorted(trained))
+        raise UsageError(f"{name} is not in training. In training: {others}.", hint="See: understudy status")
     raise UsageError(f"{name} is not in training.", hint=f"Start it with: understudy train {name}")
 
 
