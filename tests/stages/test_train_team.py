@@ -69,7 +69,7 @@ def assert_same_weights(one: Checkpoint, other: Checkpoint) -> None:
 @pytest.mark.parametrize("kind", MODELS)
 def test_two_processes_learn_what_one_learns_with_the_same_batch(tmp_path: Path, kind: str) -> None:
     """After one step the first moments are a tenth of the gradient: equal to 1e-5 of its largest value (the judges,
-    which learn from the swapper's new weights, 1e-4); after three the weights are equal too."""
+    which learn from the swapper's new weights, 1e-3); after three the weights are equal too."""
     one, options = made(tmp_path / "one", kind)
     two, both = made(tmp_path / "two", kind, TWO)
     for workspace, chosen in ((one, options), (two, both)):
@@ -79,7 +79,7 @@ def test_two_processes_learn_what_one_learns_with_the_same_batch(tmp_path: Path,
     assert second.optimiser is not None
     for name, moment in first.optimiser.items():
         if "first." in name:
-            near = (1e-4 if "/" in name else 1e-5) * float(moment.abs().max())
+            near = (1e-3 if "/" in name else 1e-5) * float(moment.abs().max())
             torch.testing.assert_close(second.optimiser[name], moment, rtol=0, atol=near + 1e-12, msg=name)
     alone, together = newest(one), newest(two)
     assert alone.state["batches"] == together.state["batches"]

@@ -167,8 +167,14 @@ def _start(workspace: Workspace, seat: Seat, options: TrainOptions) -> subproces
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONUTF8": "1"},
-        creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
+        creationflags=_without_a_window(),
     )
+
+
+def _without_a_window() -> int:
+    if sys.platform == "win32":
+        return subprocess.CREATE_NO_WINDOW
+    return 0
 
 
 def _read(line: bytes) -> dict[str, Any]:

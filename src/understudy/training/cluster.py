@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lightning_fabric.plugins.environments import ClusterEnvironment
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 from understudy.training.launching import Seat
 

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from understudy.training.checkpoints import Checkpoint
+from understudy.training.learner_state import saved_average
 from understudy.training.options import TrainOptions
 from understudy.training.plain_values import from_plain, to_plain
 from understudy.training.session import Session
 from understudy.training.state import TrainState
 from understudy.training.team import Order, Team
 
-WEIGHT, MOMENT = "w:", "m:"
+WEIGHT, MOMENT, AVERAGE = "w:", "m:", "e:"
 
 
 def send_state(session: Session, state: TrainState) -> None:
@@ -37,9 +38,12 @@ def received_state(team: Team, told: Mapping[str, Any], folder: Path) -> Checkpo
     """What `send_state` sent, after its order was heard; `folder` is the model's, which is not looked into."""
     body = from_plain(dict(told))
     tensors = team.receive()
-    weights = {name.removeprefix(WEIGHT): tensor for name, tensor in tensors.items() if name.startswith(WEIGHT)}
-    moments = {name.removeprefix(MOMENT): tensor for name, tensor in tensors.items() if name.startswith(MOMENT)}
-    return Checkpoint(int(body["iteration"]), weights, moments, body, folder)
+    parts = {
+        kind: {name.removeprefix(kind): tensor for name, tensor in tensors.items() if name.startswith(kind)}
+        for kind in (WEIGHT, MOMENT, AVERAGE)
+    }
+    average = parts[AVERAGE] or None
+    return Checkpoint(int(body["iteration"]), parts[WEIGHT], parts[MOMENT], body, folder, ema=average)
 
 
 def follow(session: Session) -> tuple[Order, dict[str, Any]]:
@@ -78,9 +82,8 @@ def keep_in_line(session: Session, state: TrainState) -> bool:
 
 def _named(session: Session) -> dict[str, Tensor]:
     weights, moments = session.tensors()
-    return {f"{WEIGHT}{name}": tensor for name, tensor in weights.items()} | {
-        f"{MOMENT}{name}": tensor for name, tensor in moments.items()
-    }
+    parts = {WEIGHT: weights, MOMENT: moments, AVERAGE: saved_average(session.learner) or {}}
+    return {f"{kind}{name}": tensor for kind, part in parts.items() for name, tensor in part.items()}
 
 
 def _sum_of_bits(session: Session) -> int:

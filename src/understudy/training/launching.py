@@ -156,7 +156,7 @@ def seated(seat: Seat, *, timeout_mins: float = 10.0) -> Iterator[tuple[Fabric, 
 
 def _fabric(seat: Seat, timeout: timedelta) -> Fabric:
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     from understudy.training.cluster import Cluster
 
@@ -187,8 +187,9 @@ def _meet(seat: Seat, kind: str, timeout: timedelta) -> None:
     if seat.meeting is None:
         return
     import torch.distributed as dist
+    from torch._C._distributed_c10d import FileStore
 
-    store = dist.FileStore(str(seat.meeting), seat.size)
+    store = FileStore(str(seat.meeting), seat.size)
     dist.init_process_group(_backends(kind), store=store, rank=seat.rank, world_size=seat.size, timeout=timeout)
 
 

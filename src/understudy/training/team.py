@@ -225,7 +225,7 @@ class _Journey:
         assert self._work is not None
         self._work.wait()
         if not self._own:
-            parts = self._flat.split([each.numel() for each in self._gradients])
+            parts = torch.split(self._flat, [each.numel() for each in self._gradients])
             for gradient, part in zip(self._gradients, parts, strict=True):
                 gradient.copy_(part.view(gradient.shape))
 
