@@ -143,7 +143,7 @@ def start_from_folder(
             hint=f"Train it first: understudy train {origin.name}" if origin.here else "",
             folder=folder,
         )
-    anew = _begins_anew(old.model_class, found.weights)
+    anew = begins_anew(old.model_class, found.weights)
     started = {"model": origin.name, "class": old.model_class, "iteration": found.iteration, "fresh": anew}
     started |= {} if origin.here else {"folder": str(origin.folder)}
     record = new_record(old.model_class, old.config).with_options({**old.options, **_switched_off(old.options)})
@@ -155,8 +155,10 @@ def start_from_folder(
     with publishing_model(target, record) as temp:
         CheckpointStore(temp).save(
             0,
-            weights=_weights(old.model_class, old.config, found.weights, anew, seed=_seed(old.options)),
-            optimiser=_moments(found, anew) if keeps_all or old.pretraining else None,
+            weights=renewed(
+                old.model_class, old.config, without_judges(found.weights), anew, seed=seed_in(old.options)
+            ),
+            optimiser=kept_moments(found, anew) if keeps_all or old.pretraining else None,
             state={"iteration": 0, "images": 0},
         )
     return anew
@@ -267,22 +269,26 @@ def warnings_of(report: Report) -> Report:
 # -- what it keeps
 
 
-def _begins_anew(model_class: str, weights: Iterable[str]) -> list[str]:
+def begins_anew(model_class: str, weights: Iterable[str]) -> list[str]:
+    """The networks that hold what is of two people, of those that the named weights belong to."""
     there = dict.fromkeys(name.partition(".")[0] for name in weights)
     return [network for network in there if network in BEGINS_ANEW.get(model_class.lower(), ())]
 
 
-def _weights(
+def without_judges(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without those of the discriminators, which know faces of before."""
+    return {name: tensor for name, tensor in weights.items() if name.partition(".")[0] not in (GAN, CODE_DISCRIMINATOR)}
+
+
+def renewed(
     model_class: str, config: Mapping[str, Any], old: Mapping[str, Tensor], anew: list[str], *, seed: int
 ) -> dict[str, Tensor]:
-    """The old weights, and initial ones for the networks that begin anew. The discriminators know faces of before."""
+    """The old weights, and initial ones for the networks that begin anew."""
     import torch
 
     from understudy.networks.families import config_from_plain, family_for
 
-    kept = {
-        name: tensor for name, tensor in old.items() if name.partition(".")[0] not in (GAN, CODE_DISCRIMINATOR, *anew)
-    }
+    kept = {name: tensor for name, tensor in old.items() if name.partition(".")[0] not in anew}
     if anew:
         family = family_for(model_class)
         net = family.build(config_from_plain(family, config), generator=torch.Generator().manual_seed(seed))
@@ -290,7 +296,7 @@ def _weights(
     return kept
 
 
-def _moments(found: Checkpoint, anew: list[str]) -> dict[str, Tensor] | None:
+def kept_moments(found: Checkpoint, anew: list[str]) -> dict[str, Tensor] | None:
     """The optimiser's state without what belongs to networks that begin anew or judge."""
     if found.optimiser is None:
         return None
@@ -306,6 +312,7 @@ def _switched_off(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"pretrain": False} if "pretrain" in options else {}
 
 
-def _seed(options: Mapping[str, Any]) -> int:
+def seed_in(options: Mapping[str, Any]) -> int:
+    """The seed among a model's options."""
     seed = options.get("seed", 0)
     return seed if isinstance(seed, int) and seed >= 0 else 0

@@ -18,8 +18,9 @@ from understudy.stages.flat_import import import_flat
 from understudy.stages.held_out_faces import decided, evaluator_for
 from understudy.stages.model_start import pretrained_record, start_from_pretrained
 from understudy.stages.models import RESERVED_NAMES
+from understudy.stages.pretraining import end_if_turned_off
 from understudy.stages.result import StageResult
-from understudy.stages.train_faces import Faces, FaceSupply
+from understudy.stages.train_faces import Faces, FaceSupply, pretraining_faces
 from understudy.stages.train_memory import cuts_for_memory
 from understudy.stages.train_team import shared_out, team_for
 from understudy.training.bank import FaceBank
@@ -31,7 +32,7 @@ from understudy.training.model_config import new_config, require_same_config
 from understudy.training.models import ModelRecord, is_model, new_record, newest_iteration, read_record, write_record
 from understudy.training.new import create_model
 from understudy.training.opening import open_session
-from understudy.training.options import NOT_YET, TrainOptions, flag_of
+from understudy.training.options import NOT_YET, OVERRIDDEN, TrainOptions, flag_of
 from understudy.training.preview_choice import chosen_faces, known_names
 from understudy.training.recipes import config_from_plain, recipe_for
 from understudy.training.requirements import require_options_that_fit
@@ -73,6 +74,10 @@ def train(
         recipe = recipe_for(record.model_class)
         config = config_from_plain(recipe, record.config)
         require_options_that_fit(config, resolved)
+        if resolved.pretrain:
+            pretraining_faces(resolved)  # refused before anything is made
+        if is_model(folder):
+            record = end_if_turned_off(folder, record, resolved, report)
         record = _holding_out(workspace, folder, record, resolved, report)
         fabric, team = running.enter_context(team_for(workspace, record, resolved))
         resolved = shared_out(resolved, team, report)
@@ -271,9 +276,23 @@ def _listening(commands: Commands | None, name: str, session: Session) -> Iterat
 
 def _opening(name: str, session: Session, faces: Faces) -> str:
     held = ", ".join(f"{count} {side}" for side, count in faces.held_out.items() if count)
+    if session.options.pretrain:
+        return (
+            f"Pretraining {name} ({session.recipe.model_class}) from iteration {session.state.iteration} on "
+            f"{len(faces.src)} faces, {session.precision.dtype} on {session.fabric.device}. {_overridden(session)}"
+        ).strip()
     return (
         f"Training {name} ({session.recipe.model_class}) from iteration {session.state.iteration} on "
         f"{len(faces.src)} src and {len(faces.dst)} dst faces"
         + (f" (held out: {held})" if held else "")
         + f", {session.precision.dtype} on {session.fabric.device}."
+    )
+
+
+def _overridden(session: Session) -> str:
+    """What options wait for the end of pretraining."""
+    stored, in_force = session.options, session.options.in_force
+    waiting = [name for name in OVERRIDDEN if getattr(stored, name, None) != getattr(in_force, name, None)]
+    return f"Not in force meanwhile: {', '.join(_typed(name, getattr(stored, name)) for name in waiting)}." * bool(
+        waiting
     )

@@ -27,6 +27,7 @@ class Objective:
     gan, true_face, face_style, bg_style, and ms_ssim, frequency, gradient, laplacian, which look at detail in ways of
     their own: powers as the options of that name give them; 0 leaves the loss out.
     gan_on_dst: dst's drawings are judged too; hold_dst_surroundings: dst is held outside its mask too (both AMP).
+    code_judge_learns: off: the network that true_face listens to stays as it is, as in the reference's pretraining.
     frozen: tensors that a step does not change, by what their names begin with.
 
     The last two are slips of the reference (docs/faithful.md): background style looks outside src's mask instead of
@@ -42,6 +43,7 @@ class Objective:
     gan_on_dst: bool = False
     hold_dst_surroundings: bool = False
     true_face: float = 0.0
+    code_judge_learns: bool = True
     face_style: float = 0.0
     bg_style: float = 0.0
     ms_ssim: float = 0.0

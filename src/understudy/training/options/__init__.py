@@ -17,9 +17,9 @@ from understudy.training.options.pretraining import OVERRIDDEN, PretrainingOptio
 from understudy.training.options.samples import SampleOptions
 from understudy.training.options.saving import SavingOptions
 
-__all__ = ["CONFIG_OPTIONS", "NOT_YET", "LrDropout", "ModelClass", "TrainOptions", "flag_of"]
+__all__ = ["CONFIG_OPTIONS", "NOT_YET", "OVERRIDDEN", "LrDropout", "ModelClass", "TrainOptions", "flag_of"]
 
-NOT_YET = {"ct_mode": "none"}
+NOT_YET: dict[str, Any] = {}
 """Options that imported models may have and training does not, with the values that mean nothing is missed."""
 
 
