@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,22 @@ import pytest
 import torch
 
 from small_faces import workspace_with_faces
-from understudy.errors import Interrupted, InvalidOption, ProcessLost
+from understudy.errors import InvalidOption, UsageError
 from understudy.networks.amp import AmpConfig
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi, FaceType, PrecisionChoice
-from understudy.report import Event, Metrics, Note
+from understudy.report import Event, Note
 from understudy.stages.train import train
 from understudy.training.checkpoints import Checkpoint, CheckpointStore, load_generation
-from understudy.training.launching import devices_named, rank_by_torchrun, seat_by_torchrun
+from understudy.training.launching import devices_named, seat_by_torchrun
 from understudy.training.new import create_model
 from understudy.training.options import TrainOptions
+from understudy.training.torchrun import rank_by_torchrun
 from understudy.workspace import Workspace
 
-ROOT = Path(__file__).resolve().parents[2]
-FAST = TrainOptions(batch_size=4, precision=PrecisionChoice.FP32, threads=1, preview_every=0, device="cpu", hold_out=0.0)
+FAST = TrainOptions(
+    batch_size=4, precision=PrecisionChoice.FP32, threads=1, preview_every=0, device="cpu", hold_out=0.0
+)
 TWO = FAST.but(devices="2")
 NUMBERS: dict[str, Any] = {
     "size": 64, "face_type": FaceType.WHOLE_FACE, "ae_dims": 16, "e_dims": 16, "d_dims": 16, "d_mask_dims": 16,
@@ -180,3 +181,46 @@ def test_a_stop_asked_of_any_process_ends_the_training_with_everything_saved(tmp
     assert told.startswith("interrupted ")
     lines = (workspace.model("small") / "history.jsonl").read_text().splitlines()
     assert newest(workspace).iteration == json.loads(lines[-1])["iteration"]
+
+
+def test_torchrun_starts_a_training_on_several_machines(tmp_path: Path) -> None:
+    """Two processes as torchrun starts them: each is the command that a person would type, and one of them prints."""
+    workspace, _ = made(tmp_path, "saehd")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    typed = ["--target-iter", "2", "--batch-size", "4", "--device", "cpu", "--precision", "fp32", "--threads", "1"]
+    command += [sys.executable, "-m", "understudy", "-w", str(workspace.root), "--json", "train", "small", *typed]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    assert body["iteration"] == 2
+    assert newest(workspace).iteration == 2
+
+
+def test_places_that_torchrun_gives() -> None:
+    names = {"TORCHELASTIC_RUN_ID": "1", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    seat = seat_by_torchrun("cpu", names)
+    assert (seat.rank, seat.local_rank, seat.nodes, seat.size, seat.device) == (3, 1, 2, 4, "cpu")
+    assert rank_by_torchrun(names) == 3
+    assert rank_by_torchrun({**names, "WORLD_SIZE": "1"}) is None
+    assert rank_by_torchrun({"RANK": "0", "WORLD_SIZE": "2"}) is None
+    with pytest.raises(UsageError, match="equally many"):
+        seat_by_torchrun("cpu", {**names, "WORLD_SIZE": "5"})
+
+
+def test_devices_are_numbers_of_cards_or_how_many() -> None:
+    assert devices_named("cpu", "") == ["cpu"]
+    assert devices_named("cpu", "3") == ["cpu"] * 3
+    for wrong in ("two", "0", "1;2"):
+        with pytest.raises(InvalidOption, match="--devices"):
+            devices_named("cpu", wrong)
+    with pytest.raises(InvalidOption, match="cuda:98"):
+        devices_named("auto", "98,99")
+
+
+def test_a_batch_that_cannot_be_divided_becomes_one_that_can(tmp_path: Path) -> None:
+    """As the reference divides it: as many as fit equally, and at least one for each."""
+    workspace, options = made(tmp_path, "saehd", TWO)
+    events: list[Event] = []
+    train(workspace, "small", options.but(batch_size=3, target_iter=1), report=events.append)
+    assert any("--batch-size 3 becomes 2" in event.message for event in events if isinstance(event, Note))
+    assert newest(workspace).state["images"] == 2

@@ -10,7 +10,10 @@ import typer
 from understudy.cli.flags import flags
 from understudy.cli.jobs import run_stage
 from understudy.cli.run import train_by_schedule
+from understudy.cli.train_along import heed_torchrun, train_along
+from understudy.errors import UsageError
 from understudy.training.options import TrainOptions
+from understudy.training.torchrun import rank_by_torchrun
 
 
 @flags(TrainOptions, table="train")
@@ -40,6 +43,17 @@ def train(
     start = options.pretrained
     if start is not None and Path(start).name != start:
         options = options.model_copy(update={"pretrained": str(Path(start).absolute())})
+    rank = rank_by_torchrun()
+    if rank is not None and schedule is not None:
+        raise UsageError(
+            "torchrun starts the processes of one training, not those of a schedule's phases.",
+            hint="Train with --devices, which starts them for each phase, or one phase after the other.",
+        )
+    if rank:
+        train_along(context.obj, options)
+        return
+    if rank is not None:
+        heed_torchrun()
     if schedule is not None:
         train_by_schedule(context, name, schedule, set_ or [], options)
         return

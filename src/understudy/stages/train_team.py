@@ -20,13 +20,13 @@ from understudy.training.launching import (
     Seat,
     devices_named,
     launch,
-    rank_by_torchrun,
     seat_by_torchrun,
     seated,
 )
 from understudy.training.models import ModelRecord
 from understudy.training.options import TrainOptions
 from understudy.training.team import ALONE, LOST_HINT, Order, Team
+from understudy.training.torchrun import rank_by_torchrun
 from understudy.workspace import Workspace
 
 if TYPE_CHECKING:

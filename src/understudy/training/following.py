@@ -68,16 +68,17 @@ def follow(session: Session) -> tuple[Order, dict[str, Any]]:
                 return order, told
 
 
-def keep_in_line(session: Session, state: TrainState) -> bool:
-    """Send the first process's state to the others if they have drifted apart, since different machines may round
-    differently; whether they had. For the first process, where it saves: a resumed run then equals this one."""
-    if session.team.alone:
-        return False
-    session.team.order(Order.COMPARE)
-    if not session.team.differ(_sum_of_bits(session)):
-        return False
+def keep_in_line(session: Session, state: TrainState, *, other_faces: bool = False) -> None:
+    """Let the others be where the first process is, if the faces are others or they have drifted apart, since different
+    machines may round differently. For the first process, where it saves: a resumed run then equals this one."""
+    team = session.team
+    if team.alone:
+        return
+    if not other_faces:
+        team.order(Order.COMPARE)
+        if not team.differ(_sum_of_bits(session)):
+            return
     send_state(session, state)
-    return True
 
 
 def _named(session: Session) -> dict[str, Tensor]:

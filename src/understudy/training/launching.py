@@ -30,10 +30,6 @@ LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 """The interface that only this machine sees; Windows finds it by the address."""
 
 
-TORCHRUN = ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-"""What torchrun tells each of its processes."""
-
-
 @dataclass(frozen=True)
 class Seat:
     """One process's place among those that train together.
@@ -99,13 +95,6 @@ def devices_named(device: str, devices: str) -> list[str]:
             hint="See what there is with: understudy doctor. Processes on the processor: --device cpu --devices 2",
         )
     return (cards or [device_named(device).id])[:count] if kind != "cpu" else ["cpu"] * count
-
-
-def rank_by_torchrun(environment: Mapping[str, str] = os.environ) -> int | None:
-    """This process's number among those that torchrun started; None where there is only one, or none were."""
-    if not set(TORCHRUN) <= environment.keys() or environment["WORLD_SIZE"] == "1":
-        return None
-    return int(environment["RANK"])
 
 
 def seat_by_torchrun(device: str = "auto", environment: Mapping[str, str] = os.environ) -> Seat:
