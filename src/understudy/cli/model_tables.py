@@ -148,7 +148,7 @@ def _rows_of_all(body: Mapping[str, Any]) -> Rows:
     ]
     rows += [("dimensions", ", ".join(dims))] if dims else []
     if body["pretraining"]:
-        end = shlex.join(["understudy", "model", "copy", body["model"], "NEW", "--fresh"])
+        end = shlex.join(["understudy", "train", body["model"], "--no-pretrain"])
         rows.append(("pretraining", f"yes, on many people's faces; to train two of them: {end}"))
     return rows
 
@@ -187,6 +187,8 @@ def _rows_of_training(body: Mapping[str, Any]) -> Rows:
         last = min(body["losses"]["last"], body["losses"]["iterations"])
         values = ", ".join(f"{name} {number_text(value)}" for name, value in losses.items() if name in MAIN_LOSSES)
         rows.append(("losses", f"{values}, {f'mean of the last {last:,}' if last > 1 else 'the last one'}"))
+    if found := body.get("evaluation"):
+        rows.append(("evaluated", _evaluation_words(found)))
     if found := body.get("optimiser"):
         rows.append(("optimiser", f"{found['kind']}, {counted(found['steps'] or 0, 'step')}"))
     options = {**body.get("options", {})}
@@ -194,8 +196,19 @@ def _rows_of_training(body: Mapping[str, Any]) -> Rows:
     rows += _rows_of_saved_states(body)
     rows += [("created", when_text(body["created"]))] if body.get("created") else []
     rows += [(when_text(event.get("at", "")), str(event.get("text", ""))) for event in body.get("events", [])]
-    rows += [("loss curve", path) for path in body["outputs"]]
+    rows += [("curves" if not index else "", path) for index, path in enumerate(body["outputs"])]
     return rows
+
+
+def _evaluation_words(found: Mapping[str, Any]) -> str:
+    """The last evaluation in a line."""
+    unseen = "held-out" if found["on"] == "held_out" else "training"
+    words = [f"at {found['iteration']:,}: {unseen} faces {number_text(found['loss'])}"]
+    words += [f"{number_text(found['gap'])} above training faces"] if found["gap"] is not None else []
+    words += [f"SSIM {found['ssim_dst']:.3f}"] if "ssim_dst" in found else []
+    swap = found.get("swap") or {}
+    words += [f"likeness {swap['likeness']:.2f}"] if "likeness" in swap else []
+    return ", ".join(words)
 
 
 MAIN_LOSSES = ("src", "dst", "loss", "gan", "code_discriminator")
@@ -203,13 +216,14 @@ MAIN_LOSSES = ("src", "dst", "loss", "gan", "code_discriminator")
 
 def _rows_of_saved_states(body: Mapping[str, Any], most: int = 5) -> Rows:
     rows: Rows = []
-    for kind, label in (("checkpoints", "saved"), ("backups", "backups")):
+    for kind, label in (("checkpoints", "saved"), ("best", "best"), ("backups", "backups")):
         states = body.get(kind, [])
         for index, state in enumerate(states[:most]):
             at = "-" if state["iteration"] is None else f"{state['iteration']:,}"
             size = f", {size_text(state['bytes'])}" if "bytes" in state else ""
             broken = ", damaged" if "problem" in state else ""
-            rows.append((label if not index else "", f"{at} at {when_text(state['saved'])}{size}{broken}"))
+            loss = f", held-out loss {number_text(state['loss'])}" if "loss" in state else ""
+            rows.append((label if not index else "", f"{at} at {when_text(state['saved'])}{size}{loss}{broken}"))
         rows += [("", f"… and {len(states) - most} more")] if len(states) > most else []
     return rows
 

@@ -156,7 +156,7 @@ def start_from_folder(
         CheckpointStore(temp).save(
             0,
             weights=renewed(
-                old.model_class, old.config, without_judges(found.weights), anew, seed=seed_in(old.options)
+                old.model_class, old.config, without_judges(found.weights), anew, seed=_seed_after(old, found.iteration)
             ),
             optimiser=kept_moments(found, anew) if keeps_all or old.pretraining else None,
             state={"iteration": 0, "images": 0},
@@ -310,6 +310,14 @@ def kept_moments(found: Checkpoint, anew: list[str]) -> dict[str, Tensor] | None
 
 def _switched_off(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"pretrain": False} if "pretrain" in options else {}
+
+
+def _seed_after(old: ModelRecord, iteration: int) -> int:
+    """The seed of what begins anew. In pretraining inter_AB stays as it was made: the same seed would give it back."""
+    from understudy.training.samplers import seed_of
+
+    seed = seed_in(old.options)
+    return seed_of(seed, iteration) if old.pretraining else seed
 
 
 def seed_in(options: Mapping[str, Any]) -> int:

@@ -23,6 +23,7 @@ from understudy.training.history import CURVE_NAME
 from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.models import ModelRecord, write_record
 from understudy.training.options import TrainOptions
+from understudy.training.samplers import seed_of
 
 ENDING = ".ending-"
 """How the folder is called of the state that a model goes on from, until it takes the place of its saved states; behind
@@ -79,7 +80,8 @@ def finish_moving(folder: Path, record: ModelRecord) -> None:
 def _write_first_state(ready: Path, record: ModelRecord, found: Checkpoint, anew: list[str], *, faithful: bool) -> None:
     """The state at iteration 0: the pretrained one with what is of two people as new. Moments of that stay in
     `faithful`, as in the reference, where they are of weights that no longer exist."""
-    weights = renewed(record.model_class, record.config, found.weights, anew, seed=seed_in(record.options))
+    seed = seed_of(seed_in(record.options), found.iteration)  # another one than it began with: some never left that
+    weights = renewed(record.model_class, record.config, found.weights, anew, seed=seed)
     moments = found.optimiser
     if moments is not None and not faithful:
         judges = {name: tensor for name, tensor in moments.items() if "/" in name}

@@ -60,7 +60,7 @@ class Kept(NamedTuple):
 def fingerprint(face: FaceEntry) -> int:
     """64 bits by which a face is known, signed: another number when its file changed, the same when it was renamed."""
     known_by = (face.source_filename, face.source_rect, face.track)
-    name = face.key if face.source_filename is None or face.source_rect is None else ""
+    name = face.key if face.source_filename is None else ""
     text = repr((face.stamp, face.packed_at, *known_by, face.height, name))
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int(struct.unpack("<q", digest)[0])

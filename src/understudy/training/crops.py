@@ -10,11 +10,11 @@ import contextlib
 import os
 import tempfile
 import threading
+import weakref
 import zlib
 from array import array
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,37 +35,35 @@ Crop = NDArray[np.uint8]
 class CropFile:
     """Crops of one shape one behind the other in a file. Adding is for one process at a time; reading is for many."""
 
-    def __init__(self, handle: BinaryIO, shape: Shape, path: Path | None = None) -> None:
+    def __init__(self, handle: int, shape: Shape, path: Path | None = None) -> None:
+        """handle: of the open file, which closes with this."""
         self._handle, self._shape, self._path = handle, shape, path
         self._bytes = int(np.prod(shape))
         self._lock = threading.Lock()
+        weakref.finalize(self, os.close, handle)
 
     @classmethod
     def temporary(cls, shape: Shape, folder: Path | None) -> CropFile:
         """A file without a name in `folder` (None: the system's temporary one), which vanishes with the process."""
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        return cls(tempfile.TemporaryFile(dir=folder, buffering=0), shape)  # type: ignore[arg-type]
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return cls(os.dup(file.fileno()), shape)
 
     @classmethod
     def open(cls, path: Path, shape: Shape) -> CropFile:
         """A file that stays, made if it is not there."""
         with os_errors(path):
-            path.touch(exist_ok=True)
-            return cls(path.open("r+b", buffering=0), shape, path)  # type: ignore[arg-type]
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self._handle.close()
+            return cls(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), shape, path)
 
     def write(self, place: int, crop: Crop) -> int:
         """Put a crop in a place, in order of the places; its checksum. Raises DiskFull, ReadOnlyWorkspace."""
         body = memoryview(np.ascontiguousarray(crop)).cast("B")
         with self._lock, os_errors(self._path or Path("crops")):
-            self._handle.seek(place * self._bytes)
+            os.lseek(self._handle, place * self._bytes, os.SEEK_SET)
             written = 0
             while written < len(body):
-                written += self._handle.write(body[written:])
+                written += os.write(self._handle, body[written:])
         return zlib.crc32(body)
 
     def read(self, place: int, into: Crop) -> bool:
@@ -73,10 +71,12 @@ class CropFile:
         body = memoryview(into).cast("B")
         try:
             if hasattr(os, "preadv"):
-                return os.preadv(self._handle.fileno(), [body], place * self._bytes) == self._bytes
+                return os.preadv(self._handle, [body], place * self._bytes) == self._bytes
             with self._lock:
-                self._handle.seek(place * self._bytes)
-                return self._handle.readinto(body) == self._bytes  # type: ignore[attr-defined, no-any-return]
+                os.lseek(self._handle, place * self._bytes, os.SEEK_SET)
+                found = os.read(self._handle, self._bytes)
+                body[: len(found)] = found
+                return len(found) == self._bytes
         except OSError:
             return False
 

@@ -160,6 +160,8 @@ def _learner(
     net = recipe.build(config, torch.Generator().manual_seed(seed))
     if found is not None:
         load_weights(net, found)
+    elif options.initial_weights is InitialWeights.HE:
+        draw_he_weights(net, torch.Generator().manual_seed(seed))
     prepare(net, precision, device)
     learner = Learner(
         net,
@@ -251,4 +253,3 @@ def _names_to_show(
     asked_before = tuple(state.get("options", {}).get("preview_faces", ()))
     before = state.get("preview_faces", {}) if asked_before == options.preview_faces else {}
     return preview_names(options.preview_faces, before, known_names(src, dst), rows_for(src.size), report)
-
