@@ -15,6 +15,7 @@ from understudy.files import user_data_folder
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.held_out_faces import split_of
+from understudy.training.applying import wants_whole_faces
 from understudy.training.bank import BankChanges, FaceBank
 from understudy.training.models import ModelRecord
 from understudy.training.options import TrainOptions
@@ -70,7 +71,7 @@ class FaceSupply:
             catalog = self._catalog(folder, report, stop)
             faces = catalog.require_faces()
             chosen = self._chosen(side, faces, options)
-            banks[side] = bank = self._bank(catalog, chosen, options, report, stop)
+            banks[side] = bank = self._bank(side, catalog, chosen, options, report, stop)
             skipped += [*catalog.skipped, *bank.skipped]
             held_out[str(side)] = self._held_out(side, faces, options)
         self._banks = banks
@@ -121,7 +122,13 @@ class FaceSupply:
         return catalog
 
     def _bank(
-        self, catalog: Catalog, faces: Sequence[FaceEntry], options: TrainOptions, report: Report, stop: Stop
+        self,
+        side: Side,
+        catalog: Catalog,
+        faces: Sequence[FaceEntry],
+        options: TrainOptions,
+        report: Report,
+        stop: Stop,
     ) -> FaceBank:
         recipe = recipe_for(self._record.model_class)
         config = config_from_plain(recipe, self._record.config)
@@ -132,6 +139,7 @@ class FaceSupply:
             size=config.size,
             face_type=config.face_type,
             eyes_mouth=recipe.objective(config, options.in_force, faithful).eyes_mouth,
+            whole=side is Side.DST and wants_whole_faces(options, faithful),
             faceset=catalog.folder,
             caches=self._workspace.crops,
             budget=budget or None,
@@ -173,8 +181,8 @@ def pretraining_faces(options: TrainOptions) -> Path:
     if not folder.is_dir():
         raise EmptyFaceset(
             "There are no faces to pretrain on." if named is None else f"There is no folder {folder.name}.",
-            hint="Name a faceset of many people, a folder or a faceset.pak, with --pretrain-faces; or put one into "
-            f"{user_data_folder() / 'pretrain_faces'}.",
+            hint="Name a faceset of many people, a folder or a faceset.pak, with --pretrain-faces, or put one into "
+            f"{user_data_folder() / 'pretrain_faces'}. To end pretraining: --no-pretrain.",
             folder=folder,
         )
     return folder

@@ -18,6 +18,7 @@ from understudy.training.critics import SALTS, Critic, critic_networks, critic_s
 from understudy.training.learner_state import restore_critics, saved_tensors
 from understudy.training.optimisers import Optimiser
 from understudy.training.options import TrainOptions
+from understudy.training.options.samples import ColourMode
 from understudy.training.precision import Precision, choose
 from understudy.training.recipes import Recipe
 from understudy.training.samples import Augmentation
@@ -36,8 +37,14 @@ def augmentation_of(recipe: Recipe, options: TrainOptions, faithful: bool) -> Au
         flip_src=options.random_src_flip,
         flip_dst=options.random_dst_flip,
         hsv_power=options.random_hsv_power,
+        colours_of_dst=str(options.ct_mode),
         faithful=faithful,
     )
+
+
+def wants_whole_faces(options: TrainOptions, faithful: bool) -> bool:
+    """Whether dst faces are also needed as they lie in their files: the reference takes colours from all of it."""
+    return faithful and options.in_force.ct_mode is not ColourMode.NONE
 
 
 def repeat_every_of(recipe: Recipe, options: TrainOptions) -> int:
@@ -85,9 +92,12 @@ def apply(session: Session, options: TrainOptions, report: Report = silent) -> N
     _optimise_as(session, report, anew=recomputed)
     if critic_sizes(session.config, was_in_force) != critic_sizes(session.config, in_force):
         _judge_as(session, report)
-    _draw_samples_as(session, other_faces=session.learner.objective.eyes_mouth and not had_eyes)
+    lacks_whole = wants_whole_faces(options, session.faithful) and not session.batches.banks[1].has_whole_faces
+    _draw_samples_as(session, other_faces=(session.learner.objective.eyes_mouth and not had_eyes) or lacks_whole)
     if options.preview_faces != before.preview_faces:
         session.show_faces(options.preview_faces)
+    if options.evaluate_every and session.evaluator is None and session.make_evaluator is not None:
+        session.evaluator = session.make_evaluator()
     session.store = replace(session.store, keep=options.keep_checkpoints, backups_kept=options.keep_backups)
 
 

@@ -23,6 +23,9 @@ from understudy.training.crops import CropFile, Crops
 
 __all__ = ["MEMORY_SHARE", "FaceBank", "StoredFace", "convert_picture", "parted"]
 
+WITH_MASKS = 5
+"""Channels of a crop at most without the whole picture: RGB and two masks."""
+
 MEMORY_SHARE = 0.25
 """How much of the free memory one side's crops may fill before they are read from disk."""
 
@@ -64,6 +67,7 @@ class FaceBank:
         size: int,
         face_type: FaceType,
         eyes_mouth: bool = False,
+        whole: bool = False,
         faceset: Path | None = None,
         caches: Path | None = None,
         budget: int | None = None,
@@ -75,15 +79,15 @@ class FaceBank:
     ) -> FaceBank:
         """Decode and convert every face that is not in the cache, in parallel. The order of `faces` is kept.
 
-        faceset, caches: the folder that the faces are in and that of the workspace's caches; without them crops last as
-        long as the process. budget: bytes to hold in memory (None: a quarter of what is free). spill: where a temporary
+        whole: with all of each face's picture, of whatever face type, for its colours. faceset, caches: the folder that
+        the faces are in and that of the workspace's caches; without them crops last as long as the process. budget: bytes to hold in memory (None: a quarter of what is free). spill: where a temporary
         file lies for what is beyond, if there is no cache (None: the system's folder). find: a face by its key, for a
         crop in the cache that turns out to be damaged. workers: 0 uses every core.
 
         What was made stays in the cache when this is interrupted.
         Raises EmptyFaceset when no face is usable, Interrupted when `stop` turns true, and DiskFull.
         """
-        source = BankSource(size, face_type, eyes_mouth, workers, find)
+        source = BankSource(size, face_type, eyes_mouth, whole, workers, find)
         wanted = len(faces) * int(np.prod(source.shape))
         limit = int(MEMORY_SHARE * available_memory()) if budget is None else budget
         cache = None
@@ -123,6 +127,11 @@ class FaceBank:
     @property
     def size(self) -> int:
         return self.crops.shape[0]
+
+    @property
+    def has_whole_faces(self) -> bool:
+        """Whether each crop comes with all of its face's picture."""
+        return self.crops.shape[2] > WITH_MASKS
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -169,6 +178,15 @@ def _changes(before: FaceBank, after: FaceBank) -> BankChanges:
 
 
 def parted(crops: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Crops (B,S,S,4 or 5) uint8 as pictures (B,3,S,S) and masks (B,1 or 2,S,S), float32 0..1, on `device`."""
-    there = crops.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+    """Crops (B,S,S,4 or 5) uint8 as pictures (B,3,S,S) and masks (B,1 or 2,S,S), float32 0..1, on `device`; whole
+    pictures behind the masks are left out."""
+    channels = crops.shape[3] if crops.shape[3] <= WITH_MASKS else crops.shape[3] - 3
+    there = crops.to(device, non_blocking=True)[..., :channels].permute(0, 3, 1, 2).float() / 255
     return there[:, :3], there[:, 3:]
+
+
+def whole_pictures(crops: Tensor) -> Tensor | None:
+    """The whole pictures in crops (B,S,S,7 or 8) uint8 as (B,3,S,S) float32 0..1; None where there are none."""
+    if crops.shape[3] <= WITH_MASKS:
+        return None
+    return crops[..., -3:].permute(0, 3, 1, 2).float() / 255

@@ -23,17 +23,23 @@ FLUSH_EVERY = 200
 
 @dataclass(frozen=True)
 class BankSource:
-    """How crops are made. find: a face by its key, to make a crop again that is damaged on disk."""
+    """How crops are made. whole: with the face's whole picture, as it lies in its file, behind the masks. find: a face
+    by its key, to make a crop again that is damaged on disk."""
 
     size: int
     face_type: FaceType
     eyes_mouth: bool = False
+    whole: bool = False
     workers: int = 0
     find: Callable[[str], StoredFace | None] = lambda key: None
 
     @property
     def shape(self) -> Shape:
-        return (self.size, self.size, 5 if self.eyes_mouth else 4)
+        return (self.size, self.size, 4 + self.eyes_mouth + 3 * self.whole)
+
+    def make(self, face: StoredFace) -> MadeCrop | Skipped:
+        """A face as such a crop, or why it cannot be one."""
+        return make_crop(face, self.size, self.face_type, self.eyes_mouth, whole=self.whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +118,7 @@ class BankMaker:
             source.size,
             source.face_type,
             source.eyes_mouth,
+            whole=source.whole,
             workers=source.workers,
         )
         with contextlib.closing(made):
@@ -154,7 +161,7 @@ class BankMaker:
         face = self.source.find(self._newest.names[found[0]]) if len(found) else None
         if face is None:
             return None
-        made = make_crop(face, self.source.size, self.source.face_type, self.source.eyes_mouth)
+        made = self.source.make(face)
         return None if isinstance(made, Skipped) else made.pixels
 
 

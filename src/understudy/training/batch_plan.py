@@ -17,7 +17,7 @@ from torch import Tensor
 
 from understudy.training.bank import FaceBank
 from understudy.training.replay import HardFaces
-from understudy.training.samplers import Draws, sampler_for, seed_of
+from understudy.training.samplers import Draws, Sampler, sampler_for, seed_of
 
 READ_EVERY = 16
 """Iterations after which losses are read from the device, which then has to wait, to see which faces are hard."""
@@ -25,18 +25,23 @@ READ_EVERY = 16
 REPLAYS = 4
 """The stream of random numbers of what is shown again; those of the sides are 0 and 1, that of AMP's channels is 2."""
 
+PARTNERS = 5
+"""The stream of those who lend their colours."""
+
 Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What decides about the order besides the seed. replay: share of each batch that is drawn from hard faces."""
+    """What decides about the order besides the seed. replay: share of each batch that is drawn from hard faces.
+    partners: whether each src face comes with a dst face whose colours it takes on."""
 
     batch_size: int
     repeat_every: int = 3
     uniform_yaw: bool = False
     persons_equally: bool = False
     replay: float = 0.0
+    partners: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,13 @@ class Counters:
 
 
 class Plan(NamedTuple):
-    """One batch. faces: numbers of src's and dst's, (B,) each. warped: not the repetition of the batch before."""
+    """One batch. faces: numbers of src's and dst's, (B,) each. warped: not the repetition of the batch before.
+    partners: numbers of the dst faces whose colours src's take on, (B,)."""
 
     counters: Counters
     faces: tuple[Numbers, Numbers]
     warped: bool
+    partners: Numbers | None = None
 
 
 class _Noted(NamedTuple):
@@ -86,7 +93,7 @@ class Planner:
         repeats = drawing.repeat_every and before.fresh and before.iteration % drawing.repeat_every == 0
         if repeats and before.start >= max(before.since):  # else those faces may be gone
             counters = replace(before, iteration=before.iteration + 1)
-            return Plan(counters, self._faces(counters), warped=False)
+            return Plan(counters, self._faces(counters), warped=False, partners=self._partners(counters))
         again = self._shown_again(before.fresh + 1)
         counters = Counters(
             iteration=before.iteration + 1,
@@ -96,7 +103,7 @@ class Planner:
             since=before.since,
             again=again,
         )
-        return Plan(counters, self._faces(counters), warped=True)
+        return Plan(counters, self._faces(counters), warped=True, partners=self._partners(counters))
 
     def consume(self, plan: Plan) -> None:
         """Count a planned batch as drawn."""
@@ -179,6 +186,17 @@ class Planner:
     def _faces(self, counters: Counters) -> tuple[Numbers, Numbers]:
         src, dst = (self._of_side(side, counters) for side in (0, 1))
         return src, dst
+
+    def _partners(self, counters: Counters) -> Numbers | None:
+        """Dst faces in an order of their own, all of them before any comes again."""
+        if not self._drawing.partners:
+            return None
+        since = counters.since[1]
+        known = self._samplers.get(PARTNERS)
+        if known is None or known[0] != since:
+            order = Sampler(len(self._banks[1]), seed_of(seed_of(self.seed, PARTNERS), since))
+            known = self._samplers[PARTNERS] = since, order
+        return known[1].take(max(0, counters.start - since), self._drawing.batch_size)
 
     def _of_side(self, side: int, counters: Counters) -> Numbers:
         since, again = counters.since[side], np.array(counters.again[side], np.int64)

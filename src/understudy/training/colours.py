@@ -1,4 +1,4 @@
-"""Random hue, saturation and light, batched on the device of the pictures."""
+"""Colours of samples: those of other faces, and random hue, saturation and light; batched on the device."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from understudy.imaging.colour_transfer import RANDOM_MODES, Mode, Where, transfer
+
 
 class ColourDraw(NamedTuple):
     """What chance decided for one sample: hue_degrees is added to the hue, the others to saturation and value, 0..1."""
@@ -15,6 +17,40 @@ class ColourDraw(NamedTuple):
     hue_degrees: float
     saturation: float
     value: float
+
+
+class Partners(NamedTuple):
+    """Faces whose colours others take on: pictures (B,3,h,w) RGB 0..1, masks (B,1,h,w) bool of where their faces are
+    (None: everywhere), and a seed below 2³² for each target and each input."""
+
+    pictures: Tensor
+    masks: Tensor | None
+    target_seeds: list[int]
+    input_seeds: list[int]
+
+
+def in_colours_of(
+    mode: Mode, pictures: Tensor, masks: Tensor, partners: Partners, *, faithful: bool
+) -> tuple[Tensor, Tensor]:
+    """Pictures (B,3,S,S) in the colours of their partners, as targets and as inputs of the network.
+
+    Measured inside both faces, masks (B,1…,S,S) ≥ 0.5, and the same for both: the network need not guess a tint.
+    faithful: measured everywhere, and for input and target separately, so that chance gives them different tints; a
+    picture that the reference would have turned into no numbers, for want of contrast, keeps its colours.
+    """
+    if not faithful:
+        where = Where(masks[:, :1] >= 0.5, partners.masks)
+        changed = transfer(mode, pictures, partners.pictures, where, seeds=partners.target_seeds)
+        return changed, changed
+    target = _faithfully(mode, pictures, partners.pictures, partners.target_seeds)
+    if mode not in RANDOM_MODES:
+        return target, target
+    return target, _faithfully(mode, pictures, partners.pictures, partners.input_seeds)
+
+
+def _faithfully(mode: Mode, pictures: Tensor, references: Tensor, seeds: list[int]) -> Tensor:
+    changed = transfer(mode, pictures, references, seeds=seeds, faithful=True)
+    return torch.where(changed.isfinite().all(1, keepdim=True), changed, pictures)
 
 
 def draw_colour(power: float, chance: np.random.Generator) -> ColourDraw:

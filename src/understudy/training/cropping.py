@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, Protocol, TypeVar, cast
 
@@ -36,8 +37,8 @@ class StoredFace(Protocol):
 
 
 class MadeCrop(NamedTuple):
-    """pixels: (S,S,4) uint8, RGB and mask; with eyes and mouth (S,S,5). yaw: which way the face looks, in radians,
-    positive to the right of the picture."""
+    """pixels: (S,S,4) uint8, RGB and mask; with eyes and mouth (S,S,5); with the whole picture behind it 3 more. yaw:
+    which way the face looks, in radians, positive to the right of the picture."""
 
     pixels: NDArray[np.uint8]
     yaw: float
@@ -46,38 +47,50 @@ class MadeCrop(NamedTuple):
 Number = TypeVar("Number", np.uint8, np.float32)
 
 
-def make_crop(face: StoredFace, size: int, face_type: FaceType, eyes_mouth: bool) -> MadeCrop | Skipped:
-    """A face as a crop of that size and face type, or why it cannot be one."""
+def make_crop(
+    face: StoredFace, size: int, face_type: FaceType, eyes_mouth: bool, *, whole: bool = False
+) -> MadeCrop | Skipped:
+    """A face as a crop of that size and face type, or why it cannot be one. whole: with all of its picture too, of
+    whatever face type, shrunk to the size."""
     try:
-        whole = face.read()
-        if not whole.meta.has_landmarks:
+        stored = face.read()
+        if not stored.meta.has_landmarks:
             return Skipped(face.name, "it has no landmarks")
-        full = face_mask(whole)
-        masks = [full, _eyes_and_mouth(whole, full)] if eyes_mouth else [full]
-        crop = np.empty((size, size, 3 + len(masks)), np.uint8)
-        crop[..., :3] = convert_picture(whole.rgb8, whole, size, face_type)
+        full = face_mask(stored)
+        masks = [full, _eyes_and_mouth(stored, full)] if eyes_mouth else [full]
+        crop = np.empty((size, size, 3 + len(masks) + 3 * whole), np.uint8)
+        crop[..., :3] = convert_picture(stored.rgb8, stored, size, face_type)
         for channel, mask in enumerate(masks, start=3):
-            converted = convert_picture(mask, whole, size, face_type, mask=True)
+            converted = convert_picture(mask, stored, size, face_type, mask=True)
             crop[..., channel] = np.rint(255 * converted.clip(0, 1))
-        return MadeCrop(crop, -pose(whole.meta.landmarks, whole.width).yaw)
+        if whole:
+            crop[..., -3:] = cv2.resize(stored.rgb8, (size, size), interpolation=cv2.INTER_LINEAR)
+        return MadeCrop(crop, -pose(stored.meta.landmarks, stored.width).yaw)
     except UnderstudyError as error:
         return Skipped(face.name, error.message)
 
 
 def make_crops(
-    faces: Sequence[StoredFace], size: int, face_type: FaceType, eyes_mouth: bool, *, workers: int = 0
+    faces: Sequence[StoredFace],
+    size: int,
+    face_type: FaceType,
+    eyes_mouth: bool,
+    *,
+    whole: bool = False,
+    workers: int = 0,
 ) -> Iterator[MadeCrop | Skipped]:
     """The crops of some faces in their order, made in parallel, a bounded number ahead. workers: 0 uses every core.
 
     Closing the iterator before its end drops what was not begun.
     """
     waiting = iter(faces)
+    make = partial(make_crop, size=size, face_type=face_type, eyes_mouth=eyes_mouth, whole=whole)
     pool = ThreadPoolExecutor(workers or physical_cores(), thread_name_prefix="crops")
     try:
-        queue = [pool.submit(make_crop, face, size, face_type, eyes_mouth) for face in islice(waiting, AHEAD)]
+        queue = [pool.submit(make, face) for face in islice(waiting, AHEAD)]
         while queue:
             yield queue.pop(0).result()
-            queue.extend(pool.submit(make_crop, face, size, face_type, eyes_mouth) for face in islice(waiting, 1))
+            queue.extend(pool.submit(make, face) for face in islice(waiting, 1))
     finally:
         pool.shutdown(cancel_futures=True)
 

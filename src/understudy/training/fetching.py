@@ -13,10 +13,10 @@ from understudy.training.batch_plan import Plan
 
 
 class Fetched(NamedTuple):
-    """The crops of a plan, (B,S,S,4 or 5) uint8, of src and dst, on the device."""
+    """The crops of a plan, (B,S,S,C) uint8, of src, dst and src's partners, if it has any, on the device."""
 
     plan: Plan
-    crops: tuple[Tensor, Tensor]
+    crops: tuple[Tensor, ...]
 
 
 class Fetcher:

@@ -8,7 +8,7 @@ whole numbers, and a resumed run draws what the uninterrupted one would have dra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.training.bank import FaceBank, parted
-from understudy.training.batch_plan import Drawing, Plan, Planner
-from understudy.training.colours import ColourDraw, draw_colour, shift_colours
+from understudy.imaging.colour_transfer import MODES, Mode
+from understudy.training.bank import FaceBank, parted, whole_pictures
+from understudy.training.batch_plan import PARTNERS, Drawing, Plan, Planner
+from understudy.training.colours import ColourDraw, Partners, draw_colour, in_colours_of, shift_colours
 from understudy.training.fetching import Fetched, Fetcher
 from understudy.training.warp import Draw, Ranges, draw, pixel_maps, transform, warp
 
@@ -51,19 +52,26 @@ class Batch(NamedTuple):
 class Augmentation:
     """How samples are varied. random_warp off: the network sees its target. flip_src, flip_dst: whether faces of that
     side are mirrored at random. hsv_power: how far hue, saturation and light of what is seen of src are shifted, from 0
-    to 0.3. faithful: with the reference's quirks."""
+    to 0.3. colours_of_dst: how src takes on the colours of a dst face, "none" or a mode of `colour_transfer`. faithful:
+    with the reference's quirks."""
 
     ranges: Ranges = field(default_factory=Ranges)
     random_warp: bool = True
     flip_src: bool = False
     flip_dst: bool = False
     hsv_power: float = 0.0
+    colours_of_dst: str = "none"
     faithful: bool = False
 
     def of_side(self, side: int) -> Ranges:
         """The ranges of src (0) or dst (1)."""
         flips = (self.flip_src, self.flip_dst)[side]
         return replace(self.ranges, flip_share=FLIP_SHARE) if flips else self.ranges
+
+    @property
+    def mode(self) -> Mode | None:
+        """How colours of dst are taken on, if they are."""
+        return next((mode for mode in MODES if mode == self.colours_of_dst), None)
 
 
 class BatchSource:
@@ -99,7 +107,8 @@ class BatchSource:
         self.part: Callable[[int], slice] = slice
         """Which samples of a batch of so many are drawn here; the rest is drawn by other processes of a team."""
         self._banks = (src, dst)
-        self._drawing = Drawing(batch_size, repeat_every, uniform_yaw, persons_equally, replay)
+        partners = self.augmentation.mode is not None
+        self._drawing = Drawing(batch_size, repeat_every, uniform_yaw, persons_equally, replay, partners)
         self._planner = Planner(self._banks, self._drawing, seed)
         self._newest: Plan | None = None
         self._fetcher = Fetcher(self.device) if (self.device.type == "cuda" if ahead is None else ahead) else None
@@ -138,7 +147,7 @@ class BatchSource:
         self._newest = plan
         if self._fetcher is not None:
             self._fetcher.begin(lambda plan=self._planner.plan(): self._fetched(plan))  # type: ignore[misc]
-        src, dst = (self._sample(side, plan, crops[side]) for side in (0, 1))
+        src, dst = (self._sample(side, plan, crops) for side in (0, 1))
         return Batch(src, dst)
 
     def note(self, losses: Mapping[str, Tensor]) -> None:
@@ -169,7 +178,8 @@ class BatchSource:
     ) -> None:
         """Draw otherwise from the next batch on, as a source made with these would from here. banks: src, dst."""
         self.augmentation = augmentation
-        self._drawing = Drawing(batch_size, repeat_every, uniform_yaw, persons_equally, replay)
+        partners = augmentation.mode is not None
+        self._drawing = Drawing(batch_size, repeat_every, uniform_yaw, persons_equally, replay, partners)
         self._draw_from(banks or self._banks)
 
     def replace_banks(self, src: FaceBank, dst: FaceBank) -> None:
@@ -190,20 +200,35 @@ class BatchSource:
         """The crops of a planned batch, this process's part of them, on the way to the device."""
         mine = self.part(self.batch_size)
         pinned = self.device.type == "cuda"
-        src, dst = (
-            bank.take(faces[mine], pinned=pinned).to(self.device, non_blocking=True)
-            for bank, faces in zip(self._banks, plan.faces, strict=True)
-        )
-        return Fetched(plan, (src, dst))
+        wanted = [*zip(self._banks, plan.faces, strict=True)]
+        if plan.partners is not None:
+            wanted.append((self._banks[1], plan.partners))
+        crops = (bank.take(faces[mine], pinned=pinned).to(self.device, non_blocking=True) for bank, faces in wanted)
+        return Fetched(plan, tuple(crops))
 
-    def _sample(self, side: int, plan: Plan, crops: Tensor) -> Sample:
+    def _sample(self, side: int, plan: Plan, crops: Sequence[Tensor]) -> Sample:
+        """crops: of src, dst and src's partners, if it has any."""
         mine, count = self.part(self.batch_size), self.batch_size
-        pictures, masks = parted(crops, self.device)
+        pictures, masks = parted(crops[side], self.device)
         chance = np.random.default_rng([self.seed, side, 1, plan.counters.fresh])
         draws = [draw(pictures.shape[-1], self.augmentation.of_side(side), chance) for _ in range(count)][mine]
         power = 0.0 if side else self.augmentation.hsv_power
         colours = [draw_colour(power, chance) for _ in range(count)][mine] if power else None
-        return augment(pictures, masks, draws, self.augmentation, warped=plan.warped, colours=colours)
+        partners = self._partners(plan, crops[2]) if side == 0 and plan.partners is not None else None
+        return augment(
+            pictures, masks, draws, self.augmentation, warped=plan.warped, colours=colours, partners=partners
+        )
+
+    def _partners(self, plan: Plan, crops: Tensor) -> Partners:
+        """Those whose colours src's faces take on. The reference takes a partner's whole picture, of any face type."""
+        mine = self.part(self.batch_size)
+        chance = np.random.default_rng([self.seed, PARTNERS, plan.counters.fresh])
+        seeds = chance.integers(1 << 32, size=(2, self.batch_size))[:, mine].tolist()
+        pictures, masks = parted(crops, self.device)
+        if self.augmentation.faithful:
+            whole = whole_pictures(crops)
+            return Partners(pictures if whole is None else whole, None, *seeds)
+        return Partners(pictures, masks[:, :1] >= 0.5, *seeds)
 
 
 def draw_batch(
@@ -221,22 +246,27 @@ def augment(
     *,
     warped: bool = True,
     colours: list[ColourDraw] | None = None,
+    partners: Partners | None = None,
 ) -> Sample:
     """Bend and turn a batch: pictures (B,3,S,S) and masks (B,1,S,S), 0..1, each by its draw.
 
     masks (B,2,S,S) have that of eyes and mouth behind the face's; it is brought to a peak of 1 afterwards.
 
-    colours: what is seen has other colours than the target, which the network so learns not to mind.
+    partners: pictures whose colours these take on, what is seen and the target alike. colours: what is seen has other
+    colours than the target, which the network so learns not to mind.
 
     faithful resamples twice, warp then transform, as the reference does; otherwise the two maps are joined and the
     picture is resampled once, which keeps it sharper.
     """
-    target = transform(pictures, draws).clamp(0, 1)
+    drawn = pictures
+    if partners is not None and augmentation.mode is not None:
+        drawn, pictures = in_colours_of(augmentation.mode, pictures, masks, partners, faithful=augmentation.faithful)
+    target = transform(drawn, draws).clamp(0, 1)
     mask, eyes_mouth = _parted(transform(masks, draws, mode="bilinear", border="zeros"))
     if colours is not None:
         pictures = shift_colours(pictures, colours)
     if not (warped and augmentation.random_warp):
-        seen = target if colours is None else transform(pictures, draws)
+        seen = target if pictures is drawn else transform(pictures, draws)
         return Sample(seen.clamp(0, 1), target, mask, eyes_mouth)
     maps = pixel_maps(draws, pictures.device, faithful=augmentation.faithful)
     if augmentation.faithful:

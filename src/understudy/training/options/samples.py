@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from pydantic import field_validator
 
 from understudy.options import Options, option
+
+
+class ColourMode(StrEnum):
+    """How src faces get the colours of dst ones."""
+
+    NONE = "none"
+    RCT = "rct"
+    LCT = "lct"
+    MKL = "mkl"
+    IDT = "idt"
+    SOT = "sot"
+
 
 ALL_PERSONS = "all"
 """What is typed for `persons` to have everybody again."""
@@ -30,6 +43,13 @@ class SampleOptions(Options):
     uniform_yaw: bool = option(
         False,
         "Show faces that look every way equally often, however many there are of each. For profiles that stay soft.",
+        group="Samples",
+        live=True,
+    )
+    ct_mode: ColourMode = option(
+        ColourMode.NONE,
+        "Give each src face the colours of a dst face drawn at random, so that the swap has the light of the dst "
+        "footage. rct is the usual choice; lct and mkl follow tints more closely, idt and sot go further. saehd, amp.",
         group="Samples",
         live=True,
     )
