@@ -28,7 +28,7 @@ from understudy.stages.result import StageResult
 from understudy.training.models import is_model, newest_iteration, read_record, write_record
 from understudy.workspace import Workspace
 
-NEVER_CHANGES = frozenset({"checkpoints", "backups"})
+NEVER_CHANGES = frozenset({"checkpoints", "backups", "best"})
 """Folders of a model whose files are written once: a copy may share them."""
 
 LEFT_OUT = frozenset({"damaged"})

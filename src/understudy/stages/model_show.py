@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def show_model(
     model_class: str = "",
     report: Report = silent,
 ) -> StageResult:
-    """Everything that is known of a model; of ours the loss curve is drawn anew and named in the outputs.
+    """Everything that is known of a model; of ours the curves are drawn anew and named in the outputs.
 
     batch_size: that memory is predicted for; None: the one it trains with. model_class: which of two flat models that
     share the name. The notes hold what `model show --json` prints: the line of the list, and for ours config,
@@ -75,6 +76,7 @@ def _our_notes(found: ModelSummary, batch_size: int | None, problems: list[str])
         "events": list(record.events),
         **kept,
         **_loss_notes(found.folder),
+        **_evaluation_notes(found.folder),
     }
 
 
@@ -139,12 +141,14 @@ def _unusual(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[st
 
 def _saved(folder: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The state beside the newest saved weights, and what is said of all that is saved."""
+    from understudy.training.best import find_best
     from understudy.training.checkpoints import OPTIMISER, STATE, CheckpointStore
 
     store = CheckpointStore(folder)
     generations = store.generations()
     state: dict[str, Any] = {}
-    kept: dict[str, Any] = {"checkpoints": [], "backups": [], "optimiser": None}
+    kinds = {store.backups: "backups", store.best: "best"}
+    kept: dict[str, Any] = {"checkpoints": [], "backups": [], "best": [], "optimiser": None}
     for generation in generations:
         line = {"iteration": int(generation.name), "saved": _when(generation), "bytes": _size(generation)}
         problem = _damage(generation)
@@ -154,7 +158,9 @@ def _saved(folder: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str,
         elif not state:
             state = _read_state(generation / STATE)
             kept["optimiser"] = _optimiser(generation / OPTIMISER)
-        kept["backups" if generation.parent == store.backups else "checkpoints"].append(line)
+        kept[kinds.get(generation.parent, "checkpoints")].append(line)
+    best = find_best(folder)
+    kept["best"] = [line | {"loss": best.loss} for line in kept["best"] if best and line["iteration"] == best.iteration]
     return state, kept
 
 
@@ -209,18 +215,44 @@ def _loss_notes(folder: Path) -> dict[str, Any]:
     return {"losses": body}
 
 
-def _drawn(folder: Path, report: Report) -> list[Path]:
-    """The loss curve, drawn from the history as it is; nothing where there is none, or where it cannot be written."""
-    from understudy.training.history import CURVE_NAME, FILE_NAME, History, draw_curve
+def _evaluation_notes(folder: Path) -> dict[str, Any]:
+    """How many evaluations there are, and what the last one and the last one of the swap say."""
+    from understudy.training.evaluations import FILE_NAME, Evaluations
 
-    history = History.read(folder / FILE_NAME)
-    if not len(history):
-        return []
+    evaluations = Evaluations.read(folder / FILE_NAME)
+    newest = evaluations.newest
+    if newest is None:
+        return {"evaluation": None}
+    swaps = [scores for scores in evaluations if "seen" in scores.values]
+    body: dict[str, Any] = {"count": len(evaluations), "loss": newest.loss, "gap": newest.gap, **newest.as_json()}
+    return {"evaluation": {**body, "swap": swaps[-1].as_json() if swaps else None}}
+
+
+def _drawn(folder: Path, report: Report) -> list[Path]:
+    """The curves of the losses and of the evaluations, drawn from what is written of them; nothing where nothing is."""
+    from understudy.training import evaluation_curve, evaluations, history
+
+    losses = history.History.read(folder / history.FILE_NAME)
+    measured = evaluations.Evaluations.read(folder / evaluations.FILE_NAME)
+    curves: list[tuple[bool, Path, Callable[[Path], Path]]] = [
+        (bool(len(losses)), folder / history.CURVE_NAME, partial(history.draw_curve, losses)),
+        (
+            bool(len(measured)),
+            folder / evaluation_curve.CURVE_NAME,
+            partial(evaluation_curve.draw_evaluations, measured),
+        ),
+    ]
+    return [path for known, place, draw in curves if known and (path := _drawn_at(place, draw, report)) is not None]
+
+
+def _drawn_at(place: Path, draw: Callable[[Path], Path], report: Report) -> Path | None:
+    """A curve drawn anew; where it cannot be written, the old one, if there is one."""
     try:
-        return [draw_curve(history, folder / CURVE_NAME)]
+        return draw(place)
     except UnderstudyError as error:
-        report(Note(f"The loss curve could not be drawn anew: {error.message}", "warning", folder.name))
-        return [folder / CURVE_NAME] if (folder / CURVE_NAME).is_file() else []
+        message = f"{place.stem.replace('_', ' ').capitalize()} could not be drawn anew: {error.message}"
+        report(Note(message, "warning", place.parent.name))
+        return place if place.is_file() else None
 
 
 def _when(generation: Path) -> str:

@@ -244,11 +244,15 @@ def _size_and_time(folder: Path) -> tuple[int, float]:
     What vanishes meanwhile, because somebody trains the model, is passed over.
     """
     size, updated = 0, 0.0
+    counted: set[tuple[int, int]] = set()  # files with two names, as backups and the best state have, count once
     kept = (folder / FILE_NAME, folder / "checkpoints")
     for root, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
-                size += (Path(root) / name).lstat().st_size
+                told = (Path(root) / name).lstat()
+                if told.st_nlink == 1 or (told.st_dev, told.st_ino) not in counted:
+                    size += told.st_size
+                counted |= {(told.st_dev, told.st_ino)} if told.st_nlink > 1 else set()
     for path in (*kept, *(folder / "checkpoints").glob("*")):
         with contextlib.suppress(OSError):
             updated = max(updated, path.stat().st_mtime)
