@@ -30,7 +30,7 @@ class Running:
     """A training on a thread of its own, as a job is a process of its own."""
 
     def __init__(self, workspace: Workspace, options: TrainOptions) -> None:
-        self.commands, self.events = Commands(), list[Event]()
+        self.commands, self.events, self.folder = Commands(), list[Event](), workspace.model("small")
         self.stopped = threading.Event()
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._train, args=(workspace, options))
@@ -79,7 +79,6 @@ def running(tmp_path: Path) -> Iterator[Running]:
     workspace = workspace_with_faces(tmp_path / "shot")
     small_model(workspace)
     started = Running(workspace, FAST)
-    started.folder = workspace.model("small")
     started.until(lambda: started.commands.iteration >= 1)
     yield started
     started.end()

@@ -19,7 +19,7 @@ from understudy.options import meta_of
 from understudy.records import Archi
 from understudy.training.bank import FaceBank
 from understudy.training.launching import launch
-from understudy.training.loop import SaveClock
+from understudy.training.loop_clocks import SaveClock
 from understudy.training.models import read_record
 from understudy.training.new import create_model
 from understudy.training.opening import open_session
@@ -201,7 +201,10 @@ READ_BY_OTHERS = {
 }
 """Options of which nothing shows here, and why."""
 
-MORE = {"write_preview_history": {"preview_history_every": 7}, "preview_history_every": {"write_preview_history": True}}
+MORE: dict[str, dict[str, Any]] = {
+    "write_preview_history": {"preview_history_every": 7},
+    "preview_history_every": {"write_preview_history": True},
+}
 
 
 def change(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -267,12 +270,17 @@ def test_a_judge_of_another_size_begins_anew(model: Model) -> None:
 
 def test_eyes_turned_on_bring_the_faces_with_those_masks(model: Model, banks: tuple[FaceBank, FaceBank]) -> None:
     """A run that began without the priority has no masks of eyes and mouth: they are made then."""
-    without = tuple(FaceBank(bank.pixels[..., :4], bank.names, bank.yaws) for bank in banks)
+    src, dst = (FaceBank(bank.pixels[..., :4], bank.names, bank.yaws) for bank in banks)
     lean = Model.__new__(Model)
-    lean.folder, lean.banks = model.folder, without
+    lean.folder, lean.banks = model.folder, (src, dst)
     session = lean.opened()
     asked: list[TrainOptions] = []
-    session.load_faces = lambda options: (asked.append(options), banks)[1]
+
+    def load(options: TrainOptions) -> tuple[FaceBank, FaceBank]:
+        asked.append(options)
+        return banks
+
+    session.load_faces = load
     trained(session, 1)
     session.apply(session.options.but(eyes_mouth_prio=True))
     trained(session, 1)

@@ -44,7 +44,8 @@ class Session:
     that options decide is derived from them by functions, in `applying.py`, so that it can change while training runs.
     load_faces: brings the banks of src and dst as options need them, where some are needed that are not here;
     look_again: those of the facesets as they are by now, None where nothing changed.
-    evaluator: what measures the model on held-out faces; None where nothing does. guard: watches for trouble.
+    evaluator: what measures the model on held-out faces; None where nothing does, and make_evaluator makes one then.
+    guard: watches for trouble.
     """
 
     folder: Path
@@ -67,6 +68,7 @@ class Session:
     load_faces: Callable[[TrainOptions], tuple[FaceBank, FaceBank]] | None = None
     look_again: Callable[[], tuple[FaceBank, FaceBank] | None] | None = None
     evaluator: Evaluator | None = None
+    make_evaluator: Callable[[], Evaluator] | None = None
     guard: Guard = field(default_factory=Guard)
     _saved_at: int = -1
     _drawn_at: int = -1
@@ -162,14 +164,22 @@ class Session:
         generation = self.store.save(
             state.iteration, weights=weights, optimiser=optimiser, ema=average, state=self.body(state)
         )
+        report(Note(self._told_of_save(state)))
         self._saved_at = state.iteration
-        report(Note(f"Saved at iteration {state.iteration}.", "debug", item=generation.name))
         if self.evaluator is not None:
             self.evaluator.keep_best(self, generation, report)
         hours, waited = self.options.autobackup_hour, time.monotonic() - self._backup_clock
         if hours and waited >= hours * 3600:
             self.back_up(state, report)
             self._backup_clock += 3600 * hours * int(waited / (3600 * hours))  # keeps its beat, however late a save is
+
+    def _told_of_save(self, state: TrainState) -> str:
+        """That this state is saved, with the means of the losses since the last time."""
+        count = state.iteration - self._saved_at if 0 <= self._saved_at < state.iteration else state.iteration
+        means = " ".join(f"{name} {value:.4f}" for name, value in self.history.means(count).items()) if count else ""
+        return f"Saved at iteration {state.iteration}" + (
+            f", since the last time on average {means}." if means else "."
+        )
 
     def refresh(self, state: TrainState) -> bool:
         """Train on what is in the facesets by now, right after a save, so that a resumed run does the same; whether it
