@@ -18,6 +18,7 @@ LOCKED: Mapping[str, str] = {
     **dict.fromkeys(CONFIG_OPTIONS, "a trained network keeps the architecture that it was made with"),
     "model": "a model keeps its class",
     "pretrained": "it says what a new model begins with",
+    "initial_weights": "it says what a new model begins with",
     "seed": "everything drawn since the first iteration follows from it",
     "device": "networks and samples lie there; stop the training and train again with --device",
 }

@@ -12,6 +12,7 @@ from torch import nn
 
 from understudy.errors import UsageError
 from understudy.networks.families import Config
+from understudy.networks.initial import draw_he_weights
 from understudy.records import PrecisionChoice
 from understudy.report import Note, Report, silent
 from understudy.training.applying import augmentation_of, critics_of, precision_of, repeat_every_of, say_of_precision
@@ -23,6 +24,7 @@ from understudy.training.history import History
 from understudy.training.learner_state import AtRest, restore
 from understudy.training.models import ModelRecord
 from understudy.training.options import TrainOptions
+from understudy.training.options.model import InitialWeights
 from understudy.training.precision import Precision, machine
 from understudy.training.preview import rows_for
 from understudy.training.preview_choice import faces_to_show, known_names, preview_names

@@ -20,6 +20,13 @@ class ModelClass(StrEnum):
     QUICK96 = "quick96"
 
 
+class InitialWeights(StrEnum):
+    """What the weights of a new model are drawn from."""
+
+    GLOROT = "glorot"
+    HE = "he"
+
+
 CONFIG_OPTIONS = (
     "resolution",
     "face_type",
@@ -44,6 +51,12 @@ class ModelOptions(Options):
         None,
         "Trained model that a new one starts from: its name in this workspace or in the shared folder of pretrained "
         "models, or its folder.",
+        group="Model",
+    )
+    initial_weights: InitialWeights = option(
+        InitialWeights.GLOROT,
+        "What the weights of a new model are drawn from: glorot, as the reference does, or he, with which more of the "
+        "picture comes through all layers at first, so that it learns faster.",
         group="Model",
     )
     faithful: bool | None = option(
