@@ -41,6 +41,6 @@ def _square_around(landmarks: Floats) -> Square:
     turned = Square(0.0, 0.0, 1.0, angle)
     flat = turned.from_frame(landmarks)
     low, high = flat.min(0), flat.max(0)
-    low[1] -= 0.25 * (high[1] - low[1])  # landmarks end at the brows, the mesh at the hairline
+    low[1] -= 0.12 * (high[1] - low[1])  # landmarks end at the brows, the mesh at the hairline
     x, y = turned.to_frame(((low + high) / 2)[None])[0]
     return Square(float(x), float(y), float((high - low).max()) * MARGIN, angle)
