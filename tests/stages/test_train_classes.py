@@ -47,12 +47,19 @@ MODELS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "liae-udt with GAN": (
         "saehd",
         SaehdConfig(archi=Archi.parse("liae-udt"), **NUMBERS),
-        {"gan_power": 0.1, "lr_dropout": "y", "clipgrad": True, "blur_out_mask": True},
+        {
+            "gan_power": 0.1,
+            "lr_dropout": "y",
+            "clipgrad": True,
+            "blur_out_mask": True,
+            "ct_mode": "idt",
+            "faithful": True,
+        },
     ),
     "liae with styles": (
         "saehd",
         SaehdConfig(archi=Archi.parse("liae"), **NUMBERS),
-        {"face_style_power": 5.0, "bg_style_power": 5.0, "adabelief": False},
+        {"face_style_power": 5.0, "bg_style_power": 5.0, "adabelief": False, "ct_mode": "sot"},
     ),
     "amp with GAN": ("amp", AmpConfig(inter_dims=12, **NUMBERS), {"gan_power": 0.1}),
 }
@@ -310,11 +317,13 @@ def test_defaults_are_those_of_the_class(tmp_path: Path) -> None:
     assert (stored["random_dst_flip"], stored["adabelief"], stored["lr_dropout"]) == (False, False, LrDropout.ON)
 
 
-def test_what_training_does_not_have_yet_is_named_and_kept(tmp_path: Path) -> None:
-    """Else an imported model would lose its settings on the way back."""
+def test_an_imported_model_goes_on_with_the_colours_it_was_trained_with(tmp_path: Path) -> None:
+    """ct_mode comes with the model, and a faithful one also sees the whole dst pictures."""
     workspace, options = made(tmp_path, "df-ud")
+    other, _ = made(tmp_path / "other", "df-ud")
     folder = workspace.model("small")
-    write_record(folder, read_record(folder).with_options({"ct_mode": "rct", "pretrain": False}))
-    notes = notes_of(workspace, options.but(target_iter=1))
-    assert any("ct_mode" in note and "pretrain" not in note for note in notes)
+    write_record(folder, read_record(folder).with_options({"ct_mode": "rct"}))
+    for where, chosen in ((workspace, options), (other, options.but(ct_mode="rct"))):
+        train(where, "small", chosen.but(target_iter=2, faithful=True))
     assert read_record(folder).options["ct_mode"] == "rct"
+    assert_same_training(workspace, other, 2)

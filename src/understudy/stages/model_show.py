@@ -108,7 +108,7 @@ def _training_notes(
 ) -> dict[str, Any]:
     """Options that differ from the defaults, and memory for training and for a swap."""
     from understudy.training.memory import swap_memory, training_memory
-    from understudy.training.options import NOT_YET, TrainOptions
+    from understudy.training.options import TrainOptions
     from understudy.training.precision import Precision
     from understudy.training.recipes import RECIPES
 
@@ -120,7 +120,6 @@ def _training_notes(
         return {"options": dict(record.options), "memory": memory}
     known = TrainOptions.model_fields
     defaults = {name: field.get_default() for name, field in known.items()} | dict(recipe.defaults)
-    usual = {**NOT_YET, **defaults}
     try:
         given = {name: value for name, value in record.options.items() if name in known}
         options = TrainOptions.of(**{**defaults, **given, "model": record.model_class.lower()})
@@ -130,7 +129,7 @@ def _training_notes(
         memory["training"] = {"batch_size": batch, "device": device, **need.as_json()}
     except UnderstudyError as error:
         problems.append(error.message)
-    return {"options": _unusual(record.options, usual), "memory": memory}
+    return {"options": _unusual(record.options, defaults), "memory": memory}
 
 
 def _unusual(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
