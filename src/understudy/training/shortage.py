@@ -17,8 +17,17 @@ from understudy.training.optimisers import Optimiser
 
 Result = TypeVar("Result")
 
-WORDS = ("out of memory", "not enough memory", "allocate memory", "bad_alloc", "ALLOC_FAILED", "bad allocation")
-"""How libraries say it that have no error of its own for it."""
+WORDS = (
+    "out of memory",
+    "not enough memory",
+    "allocate memory",
+    "bad_alloc",
+    "bad allocation",
+    "ALLOC_FAILED",
+    "could not create a primitive",
+    "could not create a memory",
+)
+"""How libraries say it that have no error of their own for it; the last two are oneDNN's."""
 
 
 def is_shortage(error: BaseException) -> bool:
@@ -46,17 +55,15 @@ def in_memory(optimiser: Optimiser, work: Callable[[int], Result], cuts: int, mo
         # Here and not above: the error holds on to everything that the step had made.
         if optimiser.iterations != updates:
             raise OutOfMemory(
-                "Memory ran out while weights were updated. Nothing of that was saved.",
+                f"Memory ran out while weights were updated ({said}). Nothing of that was saved.",
                 hint="Run the same command again: it goes on from the last saved state. Less memory: half the "
                 "--batch-size with --accumulate 2, --checkpointing, or --optimiser rmsprop.",
-                said=said,
             )
         if cuts >= most:
             raise OutOfMemory(
-                "Memory is full even with a single face at a time.",
+                f"Memory is full even with a single face at a time ({said}).",
                 hint="Everything up to the last saved state is kept. End other programs, train with --checkpointing or "
                 "--precision bf16, or a model of smaller numbers.",
-                said=said,
             )
         optimiser.drop_gradients()
         if optimiser.device.type == "cuda":
