@@ -108,7 +108,9 @@ def told(action: Action, answer: dict[str, Any]) -> str:
     if not changed:
         return f"{answer['model']} trains with that already."
     lines = [f"  {name}: {shown(before)} → {shown(after)}" for name, (before, after) in changed.items()]
-    return "\n".join([f"{answer['model']}, from iteration {answer['iteration'] + 1} on:", *lines])
+    return "\n".join(
+        [f"{answer['model']}, from iteration {answer['iteration'] + 1} on:", *lines, *answer.get("notes", [])]
+    )
 
 
 def shown(value: Any) -> str:

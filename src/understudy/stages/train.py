@@ -33,6 +33,7 @@ from understudy.training.models import ModelRecord, is_model, new_record, newest
 from understudy.training.new import create_model
 from understudy.training.opening import open_session
 from understudy.training.options import OVERRIDDEN, TrainOptions, flag_of
+from understudy.training.options.needs import without_effect
 from understudy.training.preview_choice import chosen_faces, known_names
 from understudy.training.recipes import config_from_plain, recipe_for
 from understudy.training.requirements import require_options_that_fit
@@ -76,6 +77,8 @@ def train(
         recipe = recipe_for(record.model_class)
         config = config_from_plain(recipe, record.config)
         require_options_that_fit(config, resolved)
+        for sentence in without_effect(resolved, options.model_fields_set):
+            report(Note(sentence))
         if resolved.pretrain:
             pretraining_faces(resolved)  # refused before anything is made
         if is_model(folder):

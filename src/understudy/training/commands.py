@@ -15,6 +15,7 @@ from typing import Any
 
 from understudy.errors import InvalidOption, JobError
 from understudy.training.options import TrainOptions
+from understudy.training.options.needs import without_effect
 
 
 class CommandKind(StrEnum):
@@ -87,7 +88,8 @@ class Commands:
             if kind is CommandKind.SET:
                 before, self._options = self._options, self._check(self._options, given)
                 command = Command(kind, self._options)
-                more = {"changed": differences(before, self._options)}
+                changes = differences(before, self._options)
+                more = {"changed": changes, "notes": without_effect(self._options, changes)}
             self._waiting.append(command)
             self._arrived.notify_all()
             return {**self.state(), **more}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from understudy.errors import UnderstudyError
 from understudy.report import PAUSED, Note, Progress, Report
 from understudy.training.commands import Command, CommandKind, Commands, differences
+from understudy.training.options.needs import without_effect
 from understudy.training.session import Session
 from understudy.training.state import TrainState
 from understudy.training.team import Order
@@ -70,3 +71,5 @@ class Desk:
         if told:
             self._session.note_change(state, told)
             self._report(Note(f"From iteration {state.iteration + 1} on: {told}."))
+        for sentence in without_effect(command.options, changed):
+            self._report(Note(sentence))
