@@ -20,7 +20,7 @@ from bench.calibration import calibrate
 from understudy.files import write_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
-NOT_BENCHMARKS = ("__main__", "calibration")
+NOT_BENCHMARKS = ("__main__", "calibration", "learning")
 INTRODUCTION = "# Performance\n\nFigures of `python run.py bench --write`.\n"
 
 
