@@ -4,8 +4,8 @@
                    0000120.jpg
                    _last.jpg      the newest
 
-A series grows up to a limit; then every second one of it goes, so that it reaches from the beginning to now however
-long a model trains.
+A series grows up to a limit and is thinned out then, so that it reaches from the beginning to now however long a model
+trains.
 """
 
 from __future__ import annotations
@@ -50,13 +50,16 @@ def keep_previews(
 
 
 def thin_out(series: Path, limit: int) -> None:
-    """Delete every second picture of a series of more than `limit`, never the first or the newest."""
-    kept = sorted(series.glob("[0-9]*.jpg"), key=lambda path: int(path.stem) if path.stem.isdigit() else -1)
-    while len(kept) > limit:
-        for path in kept[1:-1:2]:
-            with contextlib.suppress(OSError):
-                path.unlink()
-        kept = [*kept[:-1:2], kept[-1]] if len(kept) > 2 else kept[-limit:]
+    """Delete pictures of a series of more than `limit`, each time the one whose neighbours are closest, so that what
+    stays is spread evenly over the whole training. The first and the newest always stay."""
+    kept = sorted((path for path in series.glob("*.jpg") if path.stem.isdigit()), key=lambda path: int(path.stem))
+    at = [int(path.stem) for path in kept]
+    while len(kept) > max(2, limit):
+        gaps = [after - before for before, after in zip(at, at[2:], strict=False)]
+        place = 1 + gaps.index(min(gaps))
+        with contextlib.suppress(OSError):
+            kept[place].unlink()
+        del kept[place], at[place]
 
 
 def save_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:

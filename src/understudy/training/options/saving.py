@@ -56,7 +56,7 @@ class SavingOptions(Options):
     )
     preview_history_keep: int = option(
         1000,
-        "Pictures that such a series may have; with more, every second one of it goes.",
+        "Pictures that such a series may have; with more, it is thinned out evenly.",
         group="Preview",
         unit="pictures",
         ge=2,
