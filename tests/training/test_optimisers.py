@@ -6,13 +6,26 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from understudy.errors import CorruptCheckpoint
-from understudy.training.optimisers import AdaBelief, Adam, AdamW, Lion, Optimiser, RMSprop, optimiser_named, parts
+from understudy.training.optimisers import KINDS as KINDS_BY_NAME
+from understudy.training.optimisers import (
+    AdaBelief,
+    Adam,
+    AdamW,
+    Lion,
+    Optimiser,
+    RMSprop,
+    lengths,
+    optimiser_named,
+    parts,
+)
 from understudy.training.optimisers.dropout import TABLE, Dropout
+from understudy.training.options.optimiser import OptimiserChoice
 
 KINDS = (RMSprop, AdaBelief, Adam, AdamW, Lion)
 WAYS = ("pieces", "whole", "visiting")
@@ -93,6 +106,143 @@ def test_the_update_rule(kind: type[Any], rule: Callable[..., Iterator[Tensor]],
             expected[name] += moved
             torch.testing.assert_close(weight.detach().double(), expected[name], rtol=0, atol=2e-6)
             assert weight.grad is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("kind", "theirs"), [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)])
+def test_adam_and_adamw_are_those_of_torch(kind: type[Any], theirs: type[Any], way: str) -> None:
+    """Also for a weight that joins late: its bias correction counts its own updates."""
+    weights, same = parameters(), parameters()
+    ours = made(kind, weights, way, lr=0.01, weight_decay=0.1)
+    decay = {"weight_decay": 0.1} if kind is AdamW else {}
+    other = theirs(list(same.values()), lr=0.01, foreach=False, **decay)
+    for step in range(6):
+        gradients = set_gradients(ours, step)
+        if step < 3:
+            weights["matrix"].grad = None
+        for name, weight in same.items():
+            weight.grad = None if step < 3 and name == "matrix" else gradients[name].clone()
+        ours.step()
+        other.step()
+    assert ours.ages == {"kernel": 6, "matrix": 3, "bias": 6, "factor": 6}
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, same[name], rtol=1e-5, atol=2e-6, msg=name)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_lion_is_the_published_algorithm(way: str) -> None:
+    """Chen et al. 2023, algorithm 2, in float64."""
+    weights = parameters()
+    expected = {name: weight.detach().double() for name, weight in weights.items()}
+    momentum = {name: torch.zeros_like(weight) for name, weight in expected.items()}
+    lion = made(Lion, weights, way, lr=0.01, weight_decay=0.1)
+    for step in range(5):
+        gradients = set_gradients(lion, step)
+        lion.step()
+        for name, gradient in gradients.items():
+            update = (0.9 * momentum[name] + 0.1 * gradient.double()).sign()
+            expected[name] -= 0.01 * (update + 0.1 * expected[name])
+            momentum[name] = 0.99 * momentum[name] + 0.01 * gradient.double()
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight.detach().double(), expected[name], rtol=0, atol=2e-6, msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dropped_update_leaves_the_weight_as_it_was_to_the_last_bit(kind: type[Any]) -> None:
+    """Decay included: an element whose update is dropped has a learning rate of 0 in that step."""
+    weights = parameters()
+    optimiser = made(kind, weights, lr=0.01, weight_decay=0.1, lr_dropout=0.3)
+    before = weights["matrix"].detach().clone()
+    run(optimiser, range(1))
+    moved = (weights["matrix"] != before).float().mean().item()
+    assert moved == pytest.approx(KEPT, abs=0.03)
+
+
+@pytest.mark.parametrize("way", ["pieces", "whole"])
+@pytest.mark.parametrize("poison", [math.inf, math.nan])
+@pytest.mark.parametrize("kind", KINDS)
+def test_guarded_gradients_that_are_no_numbers_leave_weights_and_moments_finite(
+    kind: type[Any], poison: float, way: str
+) -> None:
+    weights = parameters()
+    optimiser = made(kind, weights, way, lr=0.1, guarded=True)
+    run(optimiser, range(2))
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    set_gradients(optimiser, 2)
+    gradient = weights["kernel"].grad
+    assert gradient is not None
+    gradient[3, 2, 1, 0] = poison
+    optimiser.step()
+    assert optimiser.length is not None
+    assert not optimiser.length.isfinite()
+    for name, tensor in [*weights.items(), *moments(optimiser)]:
+        assert tensor.isfinite().all(), name
+        assert way == "whole" or name not in before or torch.equal(tensor, before[name])
+    run(optimiser, range(3, 4))
+    assert not torch.equal(weights["bias"], before["bias"])
+
+
+@pytest.mark.parametrize("way", ["pieces", "whole"])
+def test_autoclip_follows_the_publication(way: str) -> None:
+    """Seetharaman et al. 2020: a gradient is cut to a percentile of all lengths so far, its own included."""
+    optimiser = made(RMSprop, parameters(), way, autoclip=25.0)
+    seen: list[float] = []
+    square = 0.0
+    for step, size in enumerate((1.0, 3.0, 0.5, 8.0, 2.0)):
+        given = set_gradients(optimiser, step, size)
+        seen.append(math.sqrt(sum(float(gradient.double().square().sum()) for gradient in given.values())))
+        optimiser.step()
+        limit = float(np.percentile(seen, 25))
+        square = 0.9 * square + 0.1 * min(seen[-1], limit) ** 2
+        used = sum(float(moment.double().sum()) for _, moment in moments(optimiser))
+        assert used == pytest.approx(square, rel=1e-4)
+        assert optimiser.length is not None
+        assert float(optimiser.length) == pytest.approx(seen[-1], rel=1e-5)
+
+
+def test_autoclip_remembers_in_order_what_its_window_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lengths, "REMEMBERED", 5)
+    one = lengths.LengthHistory(torch.device("cpu"))
+    for number in range(8):
+        one.note(torch.tensor(float(number)))
+    one.note(torch.tensor(math.inf))  # counts as the one before it
+    assert one.state().tolist() == [4, 5, 6, 7, 7]
+    other = lengths.LengthHistory(torch.device("cpu"))
+    other.load(one.state())
+    for history in (one, other):
+        history.note(torch.tensor(1.0))
+    assert other.state().tolist() == one.state().tolist() == [5, 6, 7, 7, 1]
+    assert float(other.percentile(50)) == 6
+
+
+@pytest.mark.parametrize("kind", [RMSprop, AdaBelief, Adam])
+def test_moments_that_no_root_can_be_taken_of_begin_anew(kind: type[Any]) -> None:
+    """As in some of the reference's own files."""
+    optimiser = made(kind, parameters())
+    run(optimiser, range(2))
+    state = optimiser.state_dict()
+    square, first = kind.moment_names[-1], kind.moment_names[0]
+    state[f"{square}.matrix"][0, :3] = torch.tensor([-1e-9, math.nan, math.inf])
+    (note,) = optimiser.load_state_dict(state)
+    assert note == "3 of the saved moments were negative or not finite: they begin anew."
+    for name in (square, first):
+        assert not optimiser.moments[name]["matrix"][0, :3].any()
+        assert optimiser.moments[name]["matrix"][0, 3:].any()
+    run(optimiser, range(2, 3))
+    assert optimiser.parameters["matrix"].isfinite().all()
+
+
+def test_a_state_without_ages_counts_from_its_first_step() -> None:
+    """As those of before have been saved."""
+    optimiser = AdaBelief(parameters().items())
+    run(optimiser, range(3))
+    state = optimiser.state_dict()
+    del state["ages"]
+    assert optimiser.load_state_dict(state) == []
+    assert optimiser.age == 3
+    fresh = Adam(parameters().items())
+    fresh.load_state_dict(state)
+    assert (fresh.iterations, fresh.age) == (3, 0)
 
 
 def test_adabeliefs_first_update_is_three_and_a_half_learning_rates() -> None:
@@ -383,7 +533,16 @@ def test_a_state_that_only_counts_is_enough() -> None:
     assert optimiser.iterations == 90000
 
 
-@pytest.mark.parametrize(("kind", "names"), [(RMSprop, ("moment",)), (AdaBelief, ("first", "second"))])
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (RMSprop, ("moment",)),
+        (AdaBelief, ("first", "second")),
+        (Adam, ("mean", "square")),
+        (AdamW, ("mean", "square")),
+        (Lion, ("momentum",)),
+    ],
+)
 def test_names_in_a_saved_state(kind: type[Any], names: tuple[str, ...]) -> None:
     """They are in people's checkpoints and in what imports and exports write: renaming one needs a migration."""
     state = kind(parameters().items()).state_dict()
@@ -448,3 +607,4 @@ def test_float16_sees_gradients_that_would_vanish_without_the_scale(kind: type[A
 def test_optimisers_go_by_the_names_of_the_options() -> None:
     assert optimiser_named("rmsprop") is RMSprop
     assert optimiser_named("adabelief") is AdaBelief
+    assert {str(choice) for choice in OptimiserChoice} == {"auto", *KINDS_BY_NAME}

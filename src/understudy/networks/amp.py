@@ -29,6 +29,7 @@ from understudy.networks.blocks import (
     Prediction,
     Reconstruction,
     Res,
+    Staged,
     Up,
     as_grid,
     drawn,
@@ -105,7 +106,7 @@ class AmpConfig:
         return int(self.inter_dims * self.morph_factor)
 
 
-class Encoder(nn.Module):
+class Encoder(Staged):
     """face (B,3,S,S) → code (B,ae)."""
 
     def __init__(self, e: int, ae: int, grid: int) -> None:
@@ -116,6 +117,9 @@ class Encoder(nn.Module):
         self.dense1 = nn.Linear(8 * e * grid * grid, ae)
 
     def forward(self, face: Tensor) -> Tensor:
+        return self.each(self, "encode", face)
+
+    def encode(self, face: Tensor) -> Tensor:
         x = self.res1(self.down1(face))
         x = self.down4(self.down3(self.down2(x)))
         x = self.res5(self.down5(x))
@@ -135,7 +139,7 @@ class Inter(nn.Module):
         return as_grid(self.dense2(code), self.grid)
 
 
-class Decoder(nn.Module):
+class Decoder(Staged):
     """(B,I,S/32,S/32) → logits of face (B,3,S,S) and mask (B,1,S,S). The two branches share only their input."""
 
     def __init__(self, channels: int, d: int, m: int) -> None:
@@ -157,13 +161,19 @@ class Decoder(nn.Module):
         return self.draw_face(x), self.draw_mask(x)
 
     def draw_face(self, x: Tensor) -> Tensor:
-        x = self.res0(self.upscale0(x))
-        x = self.res1(self.upscale1(x))
-        x = self.res2(self.upscale2(x))
-        x = self.res3(self.upscale3(x))
-        return head(x, (self.out_conv, self.out_conv1, self.out_conv2, self.out_conv3))
+        for i in range(4):
+            x = self.each(self, "stage", x, i)
+        return x
 
     def draw_mask(self, x: Tensor) -> Tensor:
+        return self.each(self, "mask", x)
+
+    def stage(self, x: Tensor, i: int) -> Tensor:
+        """One stage of the face, the last one with the face's outputs."""
+        x = getattr(self, f"res{i}")(getattr(self, f"upscale{i}")(x))
+        return head(x, (self.out_conv, self.out_conv1, self.out_conv2, self.out_conv3)) if i == 3 else x
+
+    def mask(self, x: Tensor) -> Tensor:
         x = self.upscalem1(self.upscalem0(x))
         x = self.upscalem4(self.upscalem3(self.upscalem2(x)))
         mask: Tensor = self.out_convm(x)

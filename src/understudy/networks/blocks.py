@@ -16,7 +16,7 @@ Every tensor has PyTorch's layout and the reference's channel order; faces are R
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,6 +39,26 @@ class Prediction(NamedTuple):
     face: Tensor
     mask_swap: Tensor
     mask_dst: Tensor
+
+
+class Staged(nn.Module):
+    """A part of a network whose work is done in stages, each a method of its own.
+
+    each: calls a stage, `each(part, name of the method, *arguments)`. Training may put something in its place that
+    makes what happens within a stage twice instead of keeping it.
+    """
+
+    each: Callable[..., Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each = directly
+
+
+def directly(part: nn.Module, stage: str, *given: Tensor | int) -> Tensor:
+    """The stage of a part, as it is."""
+    done: Tensor = getattr(part, stage)(*given)
+    return done
 
 
 class Down(nn.Module):

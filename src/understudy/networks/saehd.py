@@ -36,6 +36,7 @@ from understudy.networks.blocks import (
     Prediction,
     Reconstruction,
     Res,
+    Staged,
     Up,
     as_grid,
     drawn,
@@ -127,7 +128,7 @@ def multiple_of(archi: Archi) -> int:
     return 32 if archi.doubled or archi.deep else 16
 
 
-class Encoder(nn.Module):
+class Encoder(Staged):
     """face (B,3,S,S) → code (B, 8e·(S/16)²)."""
 
     def __init__(self, e: int, archi: Archi) -> None:
@@ -138,11 +139,14 @@ class Encoder(nn.Module):
         self.pixel_norm = archi.pixel_norm
 
     def forward(self, face: Tensor) -> Tensor:
+        return self.each(self, "encode", face)
+
+    def encode(self, face: Tensor) -> Tensor:
         code = self.down1(face).flatten(1)
         return unit_power(code) if self.pixel_norm else code
 
 
-class DeepEncoder(nn.Module):
+class DeepEncoder(Staged):
     """face (B,3,S,S) → code (B, 8e·(S/32)²): the encoder of letter t."""
 
     def __init__(self, e: int, archi: Archi) -> None:
@@ -156,6 +160,9 @@ class DeepEncoder(nn.Module):
         self.pixel_norm = archi.pixel_norm
 
     def forward(self, face: Tensor) -> Tensor:
+        return self.each(self, "encode", face)
+
+    def encode(self, face: Tensor) -> Tensor:
         x = self.res1(self.down1(face))
         x = self.down4(self.down3(self.down2(x)))
         code = self.res5(self.down5(x)).flatten(1)
@@ -179,7 +186,7 @@ class Inter(nn.Module):
         return x
 
 
-class Decoder(nn.Module):
+class Decoder(Staged):
     """(B,in,g,g) → logits of face (B,3,S,S) and mask (B,1,S,S). The two branches share only their input.
 
     One stage is an Up and a Res for the face, an Up alone for the mask: 8d, 4d, 2d channels, with letter t 8d, 8d, 4d,
@@ -209,13 +216,23 @@ class Decoder(nn.Module):
 
     def draw_face(self, x: Tensor) -> Tensor:
         for i in range(self.stages):
-            x = getattr(self, f"res{i}")(getattr(self, f"upscale{i}")(x))
+            x = self.each(self, "stage", x, i)
+        return x
+
+    def draw_mask(self, x: Tensor) -> Tensor:
+        return self.each(self, "mask", x)
+
+    def stage(self, x: Tensor, i: int) -> Tensor:
+        """One stage of the face, the last one with the face's outputs."""
+        x = getattr(self, f"res{i}")(getattr(self, f"upscale{i}")(x))
+        if i < self.stages - 1:
+            return x
         if self.doubled:
             return head(x, (self.out_conv, self.out_conv1, self.out_conv2, self.out_conv3))
         face: Tensor = self.out_conv(x)
         return face
 
-    def draw_mask(self, x: Tensor) -> Tensor:
+    def mask(self, x: Tensor) -> Tensor:
         for i in range(self.mask_stages):
             x = getattr(self, f"upscalem{i}")(x)
         mask: Tensor = self.out_convm(x)

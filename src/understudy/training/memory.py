@@ -4,7 +4,7 @@ The step itself is run on torch's meta device: every tensor has its shape and no
 sees each piece of memory come into being and go, so the peak is that of the very code that trains: activations kept for
 the way back, gradients as they arrive, the losses, the networks that judge. What is there before a step is added:
 
-    weights (float32) + moments (float32, one or two of each) + working copies (where computing is in 16 bit)
+    weights, and their average (float32) + moments (float32, one or two of each) + working copies (of 16 bit, if any)
     + peak of a step = activations, gradients, losses, the batch
 
 A graphics card's allocator puts gradients where activations have been. A processor's does not: the pieces that come
@@ -32,6 +32,7 @@ from understudy.training.optimisers import Optimiser, optimiser_named
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision
 from understudy.training.recipes import Recipe, config_from_plain, recipe_for
+from understudy.training.recomputing import recompute
 from understudy.training.samples import Batch, Sample
 from understudy.training.step import Learner
 
@@ -82,6 +83,7 @@ def training_memory(
     typed = config_from_plain(recipe, config)
     net = imagined_network(model_class, config)
     require_patch_that_fits(typed, options)
+    recompute(net, on=options.checkpointing)
     with torch.device("meta"):
         judges = critic_networks(typed, options, 0)
     learner = _learner(recipe, typed, options, precision, net, judges, faithful=faithful)
@@ -92,6 +94,7 @@ def training_memory(
     networks = [net, *judges.values()]
     trained = _count(weight for network in networks for weight in _trained(network, recipe).values())
     every = _count(weight for network in networks for weight in network.parameters())
+    averaged = _count(net.parameters()) if options.ema_decay else 0
     kept_here = device.partition(":")[0] == "cpu" or options.models_opt_on_gpu
     per_weight = 4 * len(optimiser_named(recipe.rates(options).kind).moment_names)
     width = precision.torch_dtype.itemsize
@@ -99,7 +102,7 @@ def training_memory(
     gradients = width * _count(_trained(net, recipe).values())
     together = in_pieces or device.partition(":")[0] == "cpu"
     peak = max(live.peak, there.peak + gradients) if together else live.peak
-    parts = (4 * every, trained * per_weight // sharers if kept_here else 0, copies, peak)
+    parts = (4 * (every + averaged), trained * per_weight // sharers if kept_here else 0, copies, peak)
     return MemoryNeed(*parts, overhead=_overhead(sum(parts), device))
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from understudy.devices import keep_freed_memory
 from understudy.networks.amp import Amp, AmpConfig
 from understudy.records import CODE_DISCRIMINATOR, GAN
+from understudy.training import recomputing
 from understudy.training.critics import Critic
 from understudy.training.ema import Ema
 from understudy.training.losses import (
@@ -38,6 +39,7 @@ from understudy.training.losses import (
     weighted_sums,
 )
 from understudy.training.optimisers import Optimiser
+from understudy.training.options.machine import Compiling
 from understudy.training.passes import CodePass, Redrawn, SrcFacePass, pass_through, random_channels
 from understudy.training.precision import Precision
 from understudy.training.rates import Rates
@@ -88,10 +90,10 @@ class Learner:
 
     May be changed between steps: rates: by which all optimisers step; None leaves them as they are. calm: how much
     more calmly than those training goes (`Rates.calmed`) up to iteration `calm_until`. pieces: in how many pieces a
-    batch is learned. freeze: names of parts that stay as they are. recompute: whether activations are made again on the
-    way back instead of kept. cuts: in how many parts each piece goes, for memory's sake; it grows when memory runs out.
-    reduce: called with the gradients before every update, to add up those of other processes in place. member: which of
-    the `members` this is that have a part of each batch.
+    batch is learned. freeze: names of parts that stay as they are. compiling: how passes are computed. cuts: in how
+    many parts each piece goes, for memory's sake; it grows when memory runs out. reduce: called with the gradients
+    before every update, to add up those of other processes in place. member: which of the `members` this is that have
+    a part of each batch.
 
     iteration: steps before the next one. ema: the average of the weights, if one is kept. sample_losses: of each sample
     of the last batch, weighted: `src` and `dst`, (B,), detached. contrast: how varied the last src faces were that were
@@ -109,7 +111,7 @@ class Learner:
     pieces: int = 1
     cuts: int = 1
     freeze: tuple[str, ...] = ()
-    recompute: bool = False
+    compiling: Compiling = Compiling.NO
     reduce: Callable[[Sequence[Tensor]], None] | None = None
     member: int = 0
     members: int = 1
@@ -155,18 +157,28 @@ class Learner:
         freeze: tuple[str, ...] = (),
         recompute: bool = False,
         ema_decay: float = 0.0,
+        compiling: Compiling = Compiling.NO,
     ) -> None:
         """Go on by other options from the next step on. Optimisers of another kind are the caller's to make.
 
-        An average of the weights that begins here begins with the weights as they are.
+        recompute: make activations again on the way back instead of keeping them (`recomputing.py`). An average of the weights that begins here begins with the weights as they are.
         """
-        self.rates, self.pieces, self.freeze, self.recompute = rates, pieces, freeze, recompute
+        self.rates, self.pieces, self.freeze = rates, pieces, freeze
+        recomputing.recompute(self.net, on=recompute)
+        self.go_by(compiling)
         if not ema_decay:
             self.ema = None
         elif self.ema is None:
             self.ema = Ema(self.net, ema_decay)
         else:
             self.ema.decay = ema_decay
+
+    def go_by(self, compiling: Compiling, *, backend: str = "inductor") -> None:
+        """Go through the network as it is, or as kernels made for it (`compiling.compiled`). Raises InvalidOption."""
+        if compiling is not self.compiling:
+            for way in (self._pass, self._codes, self._src_face):
+                way.go_by(compiling, self.optimiser.device, backend=backend)
+            self.compiling = compiling
 
     def _tune(self) -> None:
         """Bring the optimisers to the rates of this step."""

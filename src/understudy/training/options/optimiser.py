@@ -127,8 +127,8 @@ class OptimiserOptions(Options):
     )
     checkpointing: bool = option(
         False,
-        "Keep less of the way there and compute it again on the way back: about half the memory of a step, a quarter "
-        "more time, the same result.",
+        "Keep less of the way there and compute it again on the way back: less than half the memory of a step on a "
+        "graphics card, a third more time, the same result.",
         group="Optimiser",
         live=True,
     )
