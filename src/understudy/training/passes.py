@@ -6,7 +6,7 @@ learn. Each pass goes through the encoder once, for both people together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ from torch.func import functional_call
 from understudy.networks.amp import Amp
 from understudy.networks.blocks import Prediction, Reconstruction, drawn
 from understudy.networks.saehd import LIAE
+from understudy.training.compiling import compiled
+from understudy.training.options.machine import Compiling
 
 
 class Redrawn(NamedTuple):
@@ -35,10 +37,18 @@ class Pass(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net: Any = net
+        self._call: Callable[..., Any] = self._functional
 
     def take(self, tensors: Mapping[str, Tensor], *given: object) -> Any:
         """Call it with other tensors in the place of the network's own, by their names in the network."""
-        return functional_call(self, {f"net.{name}": tensor for name, tensor in tensors.items()}, given)
+        return self._call({f"net.{name}": tensor for name, tensor in tensors.items()}, *given)
+
+    def go_by(self, how: Compiling, device: torch.device, *, backend: str = "inductor") -> None:
+        """Compute from now on as `compiling.compiled` does. Raises InvalidOption where that cannot be."""
+        self._call = compiled(self._functional, how, device, backend=backend)
+
+    def _functional(self, tensors: Mapping[str, Tensor], *given: object) -> Any:
+        return functional_call(self, dict(tensors), given)
 
 
 class DFPass(Pass):

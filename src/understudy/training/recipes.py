@@ -106,6 +106,7 @@ class Recipe:
             freeze=frozen_parts(cast(Config, learner.net.config), options),
             recompute=options.checkpointing,
             ema_decay=options.ema_decay,
+            compiling=options.compile,
         )
 
 

@@ -41,7 +41,7 @@ from understudy.training.losses import (
 from understudy.training.optimisers import Optimiser
 from understudy.training.options.machine import Compiling
 from understudy.training.passes import CodePass, Redrawn, SrcFacePass, pass_through, random_channels
-from understudy.training.precision import Precision
+from understudy.training.precision import Precision, keep_float32
 from understudy.training.rates import Rates
 from understudy.training.samples import Batch, Sample
 from understudy.training.shortage import in_memory
@@ -60,6 +60,7 @@ def prepare(net: nn.Module, precision: Precision, device: torch.device) -> None:
     net.to(device)
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True  # the same seed gives the same bits
+        keep_float32()
     if precision.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if device.type == "cpu":

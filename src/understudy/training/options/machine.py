@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from understudy.options import Options, option
 from understudy.records import PrecisionChoice
+
+
+class Compiling(StrEnum):
+    """Whether the passes through a network are compiled, or on CUDA recorded as graphs as well."""
+
+    NO = "no"
+    YES = "yes"
+    GRAPHS = "graphs"
 
 
 class MachineOptions(Options):
@@ -43,6 +53,13 @@ class MachineOptions(Options):
     )
     threads: int = option(
         0, "Processor threads for the networks; 0 chooses.", group="Machine", ge=0, le=1024, live=True
+    )
+    compile: Compiling = option(
+        Compiling.NO,
+        "yes: make kernels for this network, a minute or more at every start, needs a compiler; graphs: record them too, "
+        "on CUDA. For long trainings on a graphics card; a processor gains a few per cent.",
+        group="Machine",
+        live=True,
     )
     cache_gb: float = option(
         0.0,
