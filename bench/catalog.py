@@ -36,7 +36,7 @@ def _measured(count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         faces, cache = Path(folder, "aligned"), Path(folder, "cache")
         faces.mkdir()
-        _make_faces(faces, count)
+        make_faces(faces, count)
         before = _peak_mib()
         cold_cpu = time.process_time()
         cold = _seconds(lambda: Catalog.open(faces, cache=cache).close())
@@ -85,7 +85,7 @@ def _seconds(work: Any) -> float:
     return time.perf_counter() - start
 
 
-def _make_faces(folder: Path, count: int) -> None:
+def make_faces(folder: Path, count: int) -> None:
     """`count` different faces around one small picture: reading data does not look at pixels."""
     rng = np.random.default_rng(0)
     jpeg = encode_jpeg(rng.integers(0, 255, (64, 64, 3), np.uint8), 90)
