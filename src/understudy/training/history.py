@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from understudy.errors import MissingModel
 from understudy.files import os_errors, parse_json, writing
 
 FILE_NAME = "history.jsonl"
@@ -68,16 +69,23 @@ class History:
         return len(self.iterations)
 
     def append(self, entries: Iterable[tuple[int, Mapping[str, float]]]) -> None:
-        """Add the losses of some iterations, given in order. Raises DiskFull, ReadOnlyWorkspace."""
+        """Add the losses of some iterations, given in order.
+
+        Raises DiskFull, ReadOnlyWorkspace, and MissingModel when the model's folder was deleted meanwhile.
+        """
+        if not self.path.parent.is_dir():
+            raise MissingModel(
+                f"The folder of the model {self.path.parent.name} is gone: deleted or moved while it was trained.",
+                hint="Put it back, from the trash or a copy, and train it again; nothing of it was written elsewhere.",
+                folder=self.path.parent,
+            )
         lines = []
         for iteration, losses in entries:
             self._remember(iteration, losses)
             rounded = {name: float(np.float32(value)) for name, value in losses.items()}
             lines.append(json.dumps({"iteration": iteration, **rounded}) + "\n")
-        with os_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as handle:
-                handle.write("".join(lines).encode())
+        with os_errors(self.path), self.path.open("ab") as handle:
+            handle.write("".join(lines).encode())
 
     def cut(self, until: int) -> None:
         """Forget everything after iteration `until`, here and in the file."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -29,6 +30,9 @@ from understudy.errors import ProcessLost
 
 BUCKET = 8 << 20
 """Numbers of gradients that travel together: enough that starting the journey costs nothing beside it."""
+
+UNDER_WAY = 4
+"""Buckets that travel at a time: their copies take memory."""
 
 LOST_HINT = (
     "Everything up to the last saved state is kept: the same command goes on from there, with as many processes as "
@@ -126,8 +130,12 @@ class Team:
         """Add up gradients over all processes, in place; the same bits arrive in each of them."""
         if self.alone:
             return
+        under_way: deque[_Journey] = deque()
         with _together():
-            under_way = [_send(bucket) for bucket in _buckets(gradients)]
+            for bucket in _buckets(gradients):
+                if len(under_way) == UNDER_WAY:
+                    under_way.popleft().arrive()
+                under_way.append(_Journey(bucket))
             for journey in under_way:
                 journey.arrive()
         if self.average:
@@ -228,10 +236,6 @@ class _Journey:
             parts = torch.split(self._flat, [each.numel() for each in self._gradients])
             for gradient, part in zip(self._gradients, parts, strict=True):
                 gradient.copy_(part.view(gradient.shape))
-
-
-def _send(bucket: list[Tensor]) -> _Journey:
-    return _Journey(bucket)
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
