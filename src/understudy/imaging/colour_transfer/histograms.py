@@ -2,22 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 
-def counts(bins: Tensor, number: int, inside: Tensor | None = None) -> Tensor:
-    """(B,R,number) float64: how often each bin occurs in the rows of `bins` (B,R,N) int32, all within 0..number−1.
+@dataclass(frozen=True)
+class Sampled:
+    """Which pixels of each picture are measured, spread evenly over it or over its mask. every: one out of so many;
+    index: (B,n) which, where there are masks."""
 
-    inside: (B,1,N) bool, the entries that count; None: all.
-    """
+    every: int
+    index: Tensor | None = None
+
+    @classmethod
+    def of(cls, pictures: Tensor, inside: Tensor | None, most: int) -> Sampled:
+        """At most so many of pictures (B,3,H,W), or of their masks (B,1,H,W) bool. A mask smaller than what is wanted
+        counts its pixels more than once, an empty one any."""
+        pixels = pictures.shape[2] * pictures.shape[3]
+        if inside is None:
+            return cls(1 if pixels <= most else pixels // most | 1)  # odd: not always of the same columns
+        wanted = min(pixels, most)
+        ranks = inside.flatten(1).cumsum(1, dtype=torch.float32)
+        places = (torch.arange(wanted, device=pictures.device) + 0.5) / wanted * ranks[:, -1:]
+        return cls(1, torch.searchsorted(ranks, places, right=True).clamp_max_(pixels - 1))
+
+    def pick(self, values: Tensor) -> Tensor:
+        """(B,R,N) → (B,R,n)."""
+        if self.index is None:
+            return values[..., :: self.every]
+        return values.gather(2, self.index[:, None].expand(-1, values.shape[1], -1))
+
+
+class Axes(NamedTuple):
+    """Axes through the colours and bins along them: matrix (B,R,3) and offset (B,R,1) give the place of a colour in
+    bins; width (B,R,1) of a bin."""
+
+    matrix: Tensor
+    offset: Tensor
+    width: Tensor
+    bins: int
+
+    @classmethod
+    def around(cls, axes: Tensor, *colours: Tensor, bins: int) -> Axes:
+        """Along `axes` (B,R,3) of length 1, so that the box around all `colours` (B,3,N) lies within the bins."""
+        low = torch.stack([each.amin(2) for each in colours]).amin(0)[..., None]
+        high = torch.stack([each.amax(2) for each in colours]).amax(0)[..., None]
+        least = axes.clamp_min(0) @ low + axes.clamp_max(0) @ high
+        most = axes.clamp_min(0) @ high + axes.clamp_max(0) @ low
+        width = ((most - least) / bins).clamp_min(1e-6)
+        return cls(axes / width, -least / width, width, bins)
+
+    def binned(self, colours: Tensor) -> Tensor:
+        """(B,R,N) int32: the bin of each of `colours` (B,3,N) along each axis; outside the outermost one."""
+        return torch.baddbmm(self.offset, self.matrix, colours).clamp_(0, self.bins - 1).to(torch.int32)
+
+
+def counts(bins: Tensor, number: int) -> Tensor:
+    """(B,R,number) float64: how often each bin occurs in the rows of `bins` (B,R,N) int32, all within 0..number−1."""
     batch, rows, _ = bins.shape
-    places = number if inside is None else number + 1  # what does not count goes into a bin of its own
-    if inside is not None:
-        bins = torch.where(inside, bins, number)
-    first = places * torch.arange(batch * rows, dtype=torch.int32, device=bins.device).view(batch, rows, 1)
-    found = torch.bincount((bins + first).flatten(), minlength=batch * rows * places)
-    return found.view(batch, rows, places)[..., :number].double()
+    found = torch.bincount((bins + _firsts(bins, number)).flatten(), minlength=batch * rows * number)
+    return found.view(batch, rows, number).double()
 
 
 def cumulated(amounts: Tensor) -> Tensor:
@@ -45,8 +92,24 @@ def interpolated(queries: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
     return y0 + share.clamp(0, 1) * (y1 - y0)
 
 
+def mean_moves(ours: Tensor, theirs: Tensor) -> Tensor:
+    """(B,R,n): by how many bins the pixels of each bin move, on average. ours, theirs: (B,R,n) counts.
+
+    The pixels of a bin hold a range of ranks; they go to the mean of what the other picture has at those ranks.
+    """
+    middles = torch.arange(ours.shape[-1], dtype=ours.dtype, device=ours.device) + 0.5
+    scale = ours.sum(-1, keepdim=True).clamp_min(1) / theirs.sum(-1, keepdim=True).clamp_min(1)
+    summed = interpolated(cumulated(ours), cumulated(theirs) * scale, cumulated(theirs * middles) * scale)
+    return torch.where(ours > 0, summed.diff(dim=-1) / ours.clamp_min(1) - middles, 0)
+
+
 def looked_up(table: Tensor, bins: Tensor) -> Tensor:
     """The entries of `table` (B,R,n) at `bins` (B,R,N) int32, in float32."""
-    batch, rows, number = table.shape
-    first = number * torch.arange(batch * rows, dtype=torch.int32, device=bins.device).view(batch, rows, 1)
-    return table.float().flatten().index_select(0, (bins + first).flatten()).view(bins.shape)
+    places = (bins + _firsts(bins, table.shape[2])).flatten()
+    return table.float().flatten().index_select(0, places).view(bins.shape)
+
+
+def _firsts(bins: Tensor, number: int) -> Tensor:
+    """(B,R,1) where the rows of `bins` (B,R,N) begin in a flat table of `number` entries for each."""
+    batch, rows, _ = bins.shape
+    return number * torch.arange(batch * rows, dtype=torch.int32, device=bins.device).view(batch, rows, 1)

@@ -1,7 +1,7 @@
 """sot: distributions matched along random directions, and the change smoothed, so that detail stays as it was.
 
 After Rabin, Peyré, Delon and Bernot, "Wasserstein barycenter and its application to texture mixing", 2011. The exact
-form sorts the pixels along each direction. The usual one counts them in 1024 bins, whose mean moves are looked up:
+form sorts the pixels along each direction. The usual one counts them in 512 bins, whose mean moves are looked up:
 along one direction a pixel lands within a bin of where it should; over 50 directions, smoothed, that comes to less
 than a level of 255.
 """
@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from understudy.imaging.colour_transfer.histograms import counts, cumulated, interpolated, looked_up
+from understudy.imaging.colour_transfer.histograms import Axes, Sampled, counts, looked_up, mean_moves
 from understudy.imaging.colour_transfer.smoothing import bilateral, windowed_gaussian
 from understudy.imaging.colour_transfer.statistics import EVERYWHERE, Where
 
 Pixels = NDArray[np.float32]
 
-BINS = 1024
-MARGIN = 0.05
-"""How far colours may leave 0..1 on the way, as a share of the range; what goes further counts as lying at the end."""
+BINS = 512
+SAMPLES = 8192
+"""Pixels inside a mask at which colours are measured. Without masks all are."""
 
 SIGMA_SPACE, SIGMA_VALUE = 16.0, 5.0
 """Of the smoothing, in pixels and in units of the values."""
@@ -40,21 +40,24 @@ def sot(
     All directions of a step see the same picture, whose pixels then make the mean of their moves. smoothed: with a
     Gaussian of 16 pixels over the change.
     """
-    moved, theirs = pictures.flatten(2), references.flatten(2)
-    inside, inside_theirs = where.flat
+    ours, theirs = pictures.flatten(2), references.flatten(2)
+    places, places_theirs = _measured(pictures, where.pictures), _measured(references, where.references)
+    theirs = places_theirs.pick(theirs)
+    moved = ours.clone()
     for step in directions.to(pictures).unbind(1):
-        low = step.clamp_max(0).sum(2, keepdim=True)
-        high = step.clamp_min(0).sum(2, keepdim=True)
-        width = (1 + 2 * MARGIN) * (high - low) / BINS
-        origin = low - MARGIN * (high - low)
-        bins = _binned(step @ moved, origin, width)
-        bins_theirs = _binned(step @ theirs, origin, width)
-        moves = _moves(counts(bins, BINS, inside), counts(bins_theirs, BINS, inside_theirs))
-        moved = moved + step.mT @ (looked_up(moves * width, bins) / step.shape[1])
+        axes = Axes.around(step, ours, theirs, bins=BINS)
+        bins = axes.binned(moved)
+        moves = mean_moves(counts(places.pick(bins), BINS), counts(axes.binned(theirs), BINS))
+        moved.baddbmm_((step * axes.width).mT / step.shape[1], looked_up(moves, bins))
     change = moved.view_as(pictures) - pictures
     if smoothed:
         change = windowed_gaussian(change, SIGMA_SPACE)
     return where.kept_where_empty(pictures + change, pictures)
+
+
+def _measured(pictures: Tensor, inside: Tensor | None) -> Sampled:
+    """Which pixels are counted."""
+    return Sampled.of(pictures, inside, SAMPLES if inside is not None else pictures[0, 0].numel())
 
 
 def sorted_sot(
@@ -85,20 +88,3 @@ def _sorted(picture: Pixels, reference: Pixels, directions: Pixels) -> Pixels:
             moves[order] += distance[:, None] * direction
         moved = moved + moves / np.float32(len(step))
     return moved
-
-
-def _binned(values: Tensor, origin: Tensor, width: Tensor) -> Tensor:
-    return ((values - origin) / width).to(torch.int32).clamp_(0, BINS - 1)
-
-
-def _moves(ours: Tensor, theirs: Tensor) -> Tensor:
-    """(B,R,BINS): how many bins the pixels of each bin move on average. ours, theirs: (B,R,BINS) counts.
-
-    The pixels of a bin hold a range of ranks; they go to the mean of what the other picture has at those ranks.
-    """
-    middles = torch.arange(BINS, dtype=ours.dtype, device=ours.device) + 0.5
-    many = ours.sum(-1, keepdim=True).clamp_min(1)
-    ranks = cumulated(theirs) * (many / theirs.sum(-1, keepdim=True).clamp_min(1))
-    summed = cumulated(theirs * middles) * (many / theirs.sum(-1, keepdim=True).clamp_min(1))
-    target = interpolated(cumulated(ours), ranks, summed).diff(dim=-1) / ours.clamp_min(1)
-    return torch.where(ours > 0, target - middles, 0.0)
