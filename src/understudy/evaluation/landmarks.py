@@ -7,40 +7,47 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.detection.facemesh import MARGIN, FaceMesh
+from understudy.detection.facemesh import MARGIN, FaceMesh, square_around
 from understudy.detection.mesh import landmarks_68
-from understudy.detection.pictures import Picture, Square
+from understudy.detection.pictures import Image8, Picture, Square
 
 Floats = NDArray[np.float64]
 
 
 class LandmarkReader:
-    """FaceMesh on aligned faces; one look at each. Belongs to one thread."""
+    """FaceMesh on aligned faces. Belongs to one thread."""
 
     def __init__(self, *, threads: int = 1) -> None:
         self._mesh = FaceMesh(threads=threads)
 
-    def read(self, pictures: Iterable[NDArray[np.uint8]], near: Floats) -> tuple[Floats, Floats]:
+    def places(self, pictures: Iterable[Image8], landmarks: Floats) -> list[Square]:
+        """Where to look at faces in pictures (S,S,3) uint8 RGB, one place for each: by a first look.
+
+        landmarks: (68,2) px, about where faces lie in such pictures.
+        """
+        usual = _square_around(landmarks)
+        return [square_around(self._mesh.look(_picture(picture), usual)[0]) for picture in pictures]
+
+    def read(self, pictures: Iterable[Image8], places: Iterable[Square]) -> tuple[Floats, Floats]:
         """The landmarks (N,68,2) px of pictures (S,S,3) uint8 RGB, and how sure the network is of each face, (N,) 0..1.
 
-        near: (N,68,2) px, about where the faces are, such as their stored landmarks: the square that the network looks
-        at is laid around these, so that two pictures of one place are looked at in the same way.
+        places: where to look, one for each picture; two pictures that are to be compared are looked at in one place.
         """
         points, presence = [], []
-        for picture, place in zip(pictures, near, strict=True):
-            mesh, sure = self._mesh.look(Picture(np.ascontiguousarray(picture)), _square_around(place))
+        for picture, place in zip(pictures, places, strict=True):
+            mesh, sure = self._mesh.look(_picture(picture), place)
             points.append(landmarks_68(mesh))
             presence.append(sure)
         return np.array(points, np.float64).reshape(-1, 68, 2), np.array(presence, np.float64)
 
 
+def _picture(rgb8: Image8) -> Picture:
+    return Picture(np.ascontiguousarray(rgb8))
+
+
 def _square_around(landmarks: Floats) -> Square:
-    """The square around landmarks with the network's margin, upright with the eyes."""
-    across = landmarks[45] - landmarks[36]
-    angle = float(np.arctan2(across[1], across[0]))
-    turned = Square(0.0, 0.0, 1.0, angle)
-    flat = turned.from_frame(landmarks)
-    low, high = flat.min(0), flat.max(0)
+    """The square around landmarks of an upright face, with the network's margin."""
+    low, high = landmarks.min(0), landmarks.max(0)
     low[1] -= 0.12 * (high[1] - low[1])  # landmarks end at the brows, the mesh at the hairline
-    x, y = turned.to_frame(((low + high) / 2)[None])[0]
-    return Square(float(x), float(y), float((high - low).max()) * MARGIN, angle)
+    x, y = (low + high) / 2
+    return Square(float(x), float(y), float((high - low).max()) * MARGIN)

@@ -73,8 +73,10 @@ class Stretch:
 
     def guards(self, clip: str, place: Position) -> bool:
         """Whether a frame lies in the stretch or too near to it."""
+        if clip != self.clip:
+            return False
         near = self.first.number - self.guard <= place.number <= self.last.number + self.guard
-        return self.holds(clip, place) or (clip == self.clip and place.number >= 0 and near)
+        return (near and place.number >= 0) or self.holds(clip, place)
 
 
 @dataclass(frozen=True)
@@ -142,12 +144,13 @@ def held_out_split(faces: Sequence[F], share: float, *, known: Stretches | None 
     training, held_out, guarded = [], [], []
     for face in faces:
         where = place_of(face)
-        if any(stretch.holds(*where) for stretch in known.stretches):
-            held_out.append(face)
-        elif any(stretch.guards(*where) for stretch in known.stretches):
-            guarded.append(face)
-        else:
+        near = [stretch for stretch in known.stretches if stretch.guards(*where)]
+        if not near:
             training.append(face)
+        elif any(stretch.holds(*where) for stretch in near):
+            held_out.append(face)
+        else:
+            guarded.append(face)
     if not training and faces:
         return Split(list(faces), [], [], Stretches(share, (), iteration))
     return Split(training, held_out, guarded, known)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from understudy.curation.appearance import parts_of
+from understudy.detection.pictures import Square
 from understudy.errors import UnreadableFace
 from understudy.evaluation.expression import expression_errors
 from understudy.evaluation.flicker import flicker
@@ -64,7 +65,7 @@ class SwapJudge:
     _learned: list[Picture8]
     _unseen: list[Picture8]
     _reader: LandmarkReader | None = None
-    _near: Floats | None = None
+    _places: list[Square] | None = None
     _dst_landmarks: Floats | None = None
     _two_people: TwoPeople | None = None
     refused: str = field(default="")
@@ -116,10 +117,10 @@ class SwapJudge:
     def _expression(self, plates: NDArray[np.float32], swapped: NDArray[np.float32]) -> dict[str, float]:
         """Landmarks, openings and pose of the swap beside dst's, on the frames where both show a face."""
         small_plates, small_swapped = _small(_bytes(plates)), _small(_bytes(swapped))
-        if self._near is None or self._dst_landmarks is None:
-            self._near = self._places(small_plates)
-            self._dst_landmarks, _ = self._reader_now().read(small_plates, self._near)
-        found, presence = self._reader_now().read(small_swapped, self._near)  # looked at in the same squares
+        if self._places is None or self._dst_landmarks is None:
+            self._places = self._places_of(small_plates)
+            self._dst_landmarks, _ = self._reader_now().read(small_plates, self._places)
+        found, presence = self._reader_now().read(small_swapped, self._places)
         seen = presence >= PRESENCE
         values = {"seen": float(seen.mean())}
         if seen.any():
@@ -150,7 +151,7 @@ class SwapJudge:
         out. blurs: each face comes once for each of these sigmas, over its side."""
         if not len(crops):
             return np.empty((0, 1))
-        landmarks, presence = self._reader_now().read(crops, self._places(crops))
+        landmarks, presence = self._reader_now().read(crops, self._places_of(crops))
         rows = []
         for crop, points, sure in zip(crops, landmarks, presence, strict=True):
             for blur in blurs if sure >= PRESENCE else ():
@@ -159,11 +160,9 @@ class SwapJudge:
                     rows.append(_edges(np.asarray(shown, np.uint8), self.face_type, points))
         return np.array(rows, np.float64) if rows else np.empty((0, 1))
 
-    def _places(self, crops: Picture8) -> Floats:
-        """About where aligned faces lie, (N,68,2): a look where they usually do."""
-        usual = np.repeat(_usual_landmarks(self.face_type, crops.shape[1])[None], len(crops), 0)
-        near, _ = self._reader_now().read(crops, usual)
-        return near
+    def _places_of(self, crops: Picture8) -> list[Square]:
+        """Where to look at faces in aligned squares."""
+        return self._reader_now().places(crops, _usual_landmarks(self.face_type, crops.shape[1]))
 
     def _reader_now(self) -> LandmarkReader:
         if self._reader is None:
