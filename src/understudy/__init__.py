@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from understudy.interop.import_options import ModelImportOptions
     from understudy.media.footage import open_footage, probe
     from understudy.media.options import CutOptions, DenoiseOptions, EncodeOptions, FramesOptions
+    from understudy.recipe.options import RunOptions
+    from understudy.recipe.running import run_recipe
+    from understudy.recipe.scheduling import train_by_schedule
     from understudy.records import FaceType, FootageFrom, Rect, Side
     from understudy.stages.coverage import coverage
     from understudy.stages.cut_video import cut_video
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from understudy.stages.extract import extract
     from understudy.stages.extract_frames import extract_frames
     from understudy.stages.faceset_info import faceset_info
+    from understudy.stages.find_lr import find_lr
     from understudy.stages.import_png import import_png
     from understudy.stages.init import init
     from understudy.stages.load_model import load_model
@@ -100,6 +104,7 @@ __all__ = [
     "RealignOptions",
     "Rect",
     "ResizeOptions",
+    "RunOptions",
     "Side",
     "SortBy",
     "SortOptions",
@@ -126,6 +131,7 @@ __all__ = [
     "extract_frames",
     "faceset_info",
     "fetch_engine",
+    "find_lr",
     "find_shots",
     "import_models",
     "import_png",
@@ -146,11 +152,13 @@ __all__ = [
     "restore_model",
     "restore_names",
     "review",
+    "run_recipe",
     "save_meta",
     "show_model",
     "sort",
     "status",
     "train",
+    "train_by_schedule",
     "trash",
     "undo",
     "undo_denoise",
@@ -179,6 +187,7 @@ HOMES = {  # the module that defines each name
     "RealignOptions": "detection.realign_options",
     "Rect": "records",
     "ResizeOptions": "facesets.options",
+    "RunOptions": "recipe.options",
     "Side": "records",
     "SortBy": "curation.sort_options",
     "SortOptions": "curation.sort_options",
@@ -205,6 +214,7 @@ HOMES = {  # the module that defines each name
     "extract_frames": "stages.extract_frames",
     "faceset_info": "stages.faceset_info",
     "fetch_engine": "stages.engines",
+    "find_lr": "stages.find_lr",
     "find_shots": "stages.shots",
     "import_models": "stages.model_import",
     "import_png": "stages.import_png",
@@ -225,11 +235,13 @@ HOMES = {  # the module that defines each name
     "restore_model": "stages.model_manage",
     "restore_names": "stages.names",
     "review": "stages.review",
+    "run_recipe": "recipe.running",
     "save_meta": "stages.meta_backup",
     "show_model": "stages.model_show",
     "sort": "stages.sort",
     "status": "stages.status",
     "train": "stages.train",
+    "train_by_schedule": "recipe.scheduling",
     "trash": "stages.trash",
     "undo": "stages.undo",
     "undo_denoise": "stages.denoise",

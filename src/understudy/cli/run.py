@@ -44,12 +44,15 @@ def run(
         return
     from understudy.recipe.reading import find_recipe, load_recipe, shipped
     from understudy.recipe.variables import parse_settings
+    from understudy.workspace import Workspace
 
     found = load_recipe(recipe, parse_settings(options.set_))
     _enter(context, found)
     if list_ or dry_run:
         _show_plan(context, found, options)
         return
+    if found.footage or found.workspace == door.folder:
+        Workspace.create(door.folder)
     name = recipe if recipe in shipped() else str(find_recipe(recipe))
     from understudy.cli.recipe_text import run_text
 
@@ -58,22 +61,21 @@ def run(
 
 
 def _enter(context: typer.Context, recipe: Recipe) -> None:
-    """Go to the workspace: the one that -w names, else the recipe's own, which is made where there is none."""
-    from understudy.workspace import Workspace
-
+    """Go to the workspace: the one that -w names, else the recipe's own."""
     door = context.obj
     if recipe.workspace is not None and door.folder == Path.cwd():
         door.folder = recipe.workspace
-    if recipe.footage or recipe.workspace == door.folder:
-        Workspace.create(door.folder)
 
 
 def _show_plan(context: typer.Context, recipe: Recipe, options: RunOptions) -> None:
     from understudy.cli.recipe_text import plan_text
     from understudy.recipe.planning import plan_of
+    from understudy.workspace import Workspace
 
     door = context.obj
-    planned = plan_of(door.workspace, recipe, from_=options.from_, until=options.until)
+    is_to_be_made = (recipe.footage or recipe.workspace == door.folder) and not door.folder.exists()
+    workspace = Workspace(door.folder) if is_to_be_made else door.workspace
+    planned = plan_of(workspace, recipe, from_=options.from_, until=options.until)
     body: dict[str, Any] = {"ok": True, "recipe": recipe.name, "title": recipe.title, "variables": recipe.variables}
     door.finish({**body, "steps": [row.as_json() for row in planned]}, plan_text(recipe, planned))
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -20,6 +21,8 @@ from understudy.recipe.plan import Unit
 from understudy.workspace import Workspace
 
 SCHEMA, VERSION = "understudy.recipe-journal", 1
+MOST_RESULT = 100_000
+"""What of a result is longer as JSON, such as the list of every face, is not kept."""
 
 
 class State(StrEnum):
@@ -113,7 +116,8 @@ class Journal:
 
     def finish(self, unit: Unit, result: dict[str, Any], seconds: float) -> Entry:
         """Note that a unit is done."""
-        return self.update(unit, state=State.DONE, ended=time.time(), seconds=seconds, result=result, mark=None)
+        kept = {name: value for name, value in result.items() if len(json.dumps(value, default=str)) <= MOST_RESULT}
+        return self.update(unit, state=State.DONE, ended=time.time(), seconds=seconds, result=kept, mark=None)
 
     def write(self) -> None:
         units = {id_: asdict(entry) for id_, entry in self.entries.items()}

@@ -61,6 +61,8 @@ def run_phase(
             report(Note(f"{phase.name} would change nothing for this model, and is left out.", "warning"))
             return StageResult(notes={"model": training.model, "iteration": start, "ended": "left out"})
     end = phase.end
+    if values.get("lr_schedule", "constant") != "constant" and "lr_from" not in phase.options:
+        values["lr_from"] = start  # the rate falls from the phase's beginning to its end
     values["target_iter"] = start + end.iterations if end.iterations else 0
     if "plateau" in TrainOptions.model_fields:
         values["plateau"] = end.plateau
@@ -95,7 +97,8 @@ def options_of(workspace: Workspace, training: Training, phase: Phase) -> tuple[
     typed = {name: value for name, value in training.typed.items() if exists or name not in new}
     given = {**training.common, **phase.options, **typed}
     recipe, fixed = _kind(workspace, training)
-    others = {name: _usual(recipe, name) for name in training.named if name not in given}
+    named = [*training.named, *(["lr_from"] if "lr_schedule" in {*training.named, *training.common} else [])]
+    others = {name: _usual(recipe, name) for name in named if name not in given}
     values = {**others, **given}
     refused = [
         name

@@ -187,6 +187,9 @@ class Reader:
             self.complain((*at, "run") if run else at, unknown("stage", run, STAGES) if run else "run is missing")
             return None
         own = (*OWN, *OF_TRAININGS) if run == TRAIN else OWN
+        for key in set(table) & set(OF_TRAININGS) - set(stage.arguments) if run != TRAIN else ():
+            self.complain((*at, key), f"{key} is for steps that train")
+            del table[key]
         given = {key: value for key, value in table.items() if key not in own}
         arguments = judged_arguments(stage, given, at, self.complain, folder=self.folder)
         options = {key: value for key, value in given.items() if key not in stage.arguments}

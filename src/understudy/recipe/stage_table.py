@@ -15,7 +15,7 @@ from typing import Any
 
 from understudy.curation.person_options import PersonsAction
 from understudy.options import Options
-from understudy.records import FootageFrom, Side
+from understudy.records import FootageFrom, Side, WeightsChoice
 
 TRAIN = "train"
 """The one stage that a recipe takes apart, into phases."""
@@ -172,6 +172,7 @@ STAGES: dict[str, Stage] = {
             **_NAME,
             "output": Argument(Path | None, None),
             "as": Argument(str | None, None, "as_name"),
+            "weights": Argument(WeightsChoice, WeightsChoice.AUTO),
             "replace": Argument(bool, False),
         },
     ),

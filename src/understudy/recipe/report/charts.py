@@ -61,8 +61,7 @@ def draw(chart: Chart) -> Html | None:
     body = [
         *_bands(chart.bands, across),
         *_grid(across, up),
-        el("clipPath", el("rect", x=LEFT, y=TOP, width=WIDTH - LEFT - RIGHT, height=HEIGHT - TOP - BOTTOM), id="plot"),
-        el("g", [_line(series, at, values, across, up) for series, at, values in lines], clip_path="url(#plot)"),
+        _clipped([_line(series, at, values, across, up) for series, at, values in lines]),
     ]
     words = ", ".join(f"{series.label} ends at {_number(float(values[-1]))}" for series, _, values in lines)
     picture = el(
@@ -137,6 +136,12 @@ def _heights(every: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     return (max(0.0, low - room) if low >= 0 else low - room), high + room
 
 
+def _clipped(children: object) -> Html:
+    """What is drawn inside the axes: a picture in the picture shows nothing beyond its edges."""
+    width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    return el("svg", children, x=LEFT, y=TOP, width=width, height=height, viewBox=f"{LEFT} {TOP} {width} {height}")
+
+
 def _bands(bands: Sequence[Band], across: _Axis) -> list[Html]:
     made = []
     for index, band in enumerate(bands):
@@ -163,7 +168,17 @@ def _grid(across: _Axis, up: _Axis) -> list[Html]:
     for value in ticks(across.low, across.high, 5):
         x = across(value)
         made.append(el("line", x1=x, x2=x, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 4, class_="axis"))
-        made.append(el("text", f"{value:,.0f}", x=x, y=HEIGHT - BOTTOM + 17, class_="tick"))
+        words = f"{value:,.0f}"
+        is_last = x + 3.6 * len(words) > WIDTH
+        made.append(
+            el(
+                "text",
+                words,
+                x=WIDTH if is_last else x,
+                y=HEIGHT - BOTTOM + 17,
+                class_="tick right" if is_last else "tick",
+            )
+        )
     made.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM, class_="axis"))
     made.append(el("text", "iteration", x=WIDTH - RIGHT, y=HEIGHT - 3, class_="tick right"))
     return made

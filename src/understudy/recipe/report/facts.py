@@ -204,7 +204,7 @@ def _model(
         )
         previews += [(int(iteration), journal.pictures / str(name)) for iteration, name in entry.previews]
     sizes = {name: record.config.get(name) for name in ("size", "archi", "face_type", "ae_dims", "e_dims", "d_dims")}
-    network = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in sizes.items() if value is not None)
+    network = ", ".join(f"{name} {value}".replace("_", " ") for name, value in sizes.items() if value is not None)
     there = sorted({row for row in previews if row[1].is_file()})
     return ModelFacts(
         folder.name, record.model_class, network, phases, history, Evaluations.read(folder / EVALUATIONS), there
@@ -212,10 +212,10 @@ def _model(
 
 
 ENDINGS = {
-    "target": "all its iterations",
-    "plateau": "a plateau",
-    "minutes": "its time",
-    "left out": "left out: no choice",
+    "target": "after all its iterations",
+    "plateau": "at a plateau",
+    "minutes": "when its time was up",
+    "left out": "left out: it would change nothing",
     "stopped": "stopped",
 }
 

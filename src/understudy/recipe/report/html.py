@@ -24,7 +24,7 @@ VOID = ("meta", "img", "br", "hr", "line", "path", "rect", "circle", "polyline",
 def el(name: str, /, *children: Child, **attributes: object) -> Html:
     """An element. Attributes: `class_` is class, `_` becomes `-`; None and False leave one out."""
     shown = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value), quote=True)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(_printable(str(value)), quote=True)}"'
         for key, value in attributes.items()
         if value is not None and value is not False
     )

@@ -132,7 +132,7 @@ def _training(model: ModelFacts) -> Html:
 
 
 def _phases(model: ModelFacts) -> Html:
-    head = el("tr", [el("th", name) for name in ("Phase", "Iterations", "Ended by", "Time", "What was different")])
+    head = el("tr", [el("th", name) for name in ("Phase", "Iterations", "Ended", "Time", "What was different")])
     rows = [
         el(
             "tr",
@@ -144,7 +144,7 @@ def _phases(model: ModelFacts) -> Html:
         )
         for phase in model.phases
     ]
-    return _table(head, rows)
+    return _table(head, rows, "wide")
 
 
 def _evaluation(model: ModelFacts) -> Html | None:
@@ -177,7 +177,7 @@ def _evaluation(model: ModelFacts) -> Html | None:
         if str(found[-1].on) == "held_out"
         else "on the training faces: none were held out"
     )
-    return join([el("h3", "Evaluation"), el("p", f"Measured {on}.", class_="lead"), _table(head, rows)])
+    return join([el("h3", "Evaluation"), el("p", f"Measured {on}.", class_="lead"), _table(head, rows, "wide")])
 
 
 def _last_until(found: Sequence[Scores], iteration: int) -> Scores | None:
@@ -190,15 +190,13 @@ def _previews(model: ModelFacts) -> Html | None:
     if not model.previews:
         return None
     chosen = sorted({model.previews[index] for index in (0, len(model.previews) // 2, -1)})
-    pictures = [
-        _picture(path.read_bytes(), f"Iteration {iteration:,}", "wide") for iteration, path in chosen if path.is_file()
-    ]
+    pictures = [_picture(path.read_bytes(), f"Iteration {iteration:,}") for iteration, path in chosen if path.is_file()]
     legend = {
         "SAEHD": "Columns: src, redrawn; dst, redrawn; dst as src.",
         "Quick96": "Columns: src, redrawn; dst, redrawn; dst as src.",
         "AMP": "dst as itself and as src, from a quarter to the whole.",
     }.get(model.kind, "")
-    return join([el("h3", "How it learned"), el("p", legend, class_="lead"), *pictures])
+    return join([el("h3", "How it learned"), el("p", legend, class_="lead"), el("div", pictures, class_="previews")])
 
 
 def _steps(steps: Sequence[StepFacts]) -> Html:
@@ -264,5 +262,6 @@ def _options(options: dict[str, str]) -> Html:
     return el("span", [[el("code", f"{name} = {value}"), " "] for name, value in options.items()], class_="options")
 
 
-def _table(head: Html | None, rows: Sequence[Html]) -> Html:
-    return el("div", el("table", el("thead", head) if head else None, el("tbody", list(rows))), class_="scroll")
+def _table(head: Html | None, rows: Sequence[Html], more: str = "") -> Html:
+    table = el("table", el("thead", head) if head else None, el("tbody", list(rows)))
+    return el("div", table, class_=f"scroll {more}".strip())

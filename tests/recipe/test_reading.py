@@ -1,0 +1,169 @@
+"""What a recipe may say, and that everything wrong with it is said at once, each with its line."""
+
+from __future__ import annotations
+
+import pytest
+
+from understudy.errors import InvalidOption, UsageError
+from understudy.recipe.plan import find_unit, units_of
+from understudy.recipe.reading import find_recipe, load_recipe, parse_recipe, shipped
+from understudy.recipe.schedules import FOR_NEW
+from understudy.recipe.toml_lines import lines_of
+from understudy.recipe.variables import parse_settings
+from understudy.training.options import TrainOptions
+
+WRONG = """\
+[variables]
+gan = true
+
+[[step]]
+run = "faceset extrct"
+
+[[step]]
+run = "merge"
+nme = "x"
+blur_mask_modifier = 3000
+mode = "overlya"
+
+[[step]]
+run = "train"
+name = "{b}"
+target_iter = 4
+when = "gann"
+
+[[step.phase]]
+name = "x"
+batch_sise = 8
+resolution = 128
+end = { iters = 4 }
+"""
+
+
+def test_every_fault_is_named_at_once_with_its_line():
+    with pytest.raises(InvalidOption) as refused:
+        parse_recipe(WRONG, file="shot.toml")
+    lines = refused.value.message.splitlines()
+    said = {line.split(":")[0].strip() for line in lines[1:]}
+    assert lines[0].startswith("shot.toml has ")
+    assert {f"line {number}" for number in (5, 7, 9, 10, 11, 15, 16, 17, 21, 22, 23)} <= said
+    assert "faceset extract?" in refused.value.message
+    assert "batch_size?" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("name = ", "no valid TOML"),
+        ("steps = []", "no [[step]]"),
+        ('[[step]]\nrun = "train"\nname = "a"', "a training has phases"),
+        ('[[step]]\nrun = "train"\nname = "a"\n[[step.phase]]\nname = "x"', "a phase has an end"),
+        ('[[step]]\nrun = "train"\nname = "a"\n[[step.phase]]\nname = "x"\nend = true', "end is a number"),
+        ('[footage]\nsrc = "none.mp4"\n[[step]]\nrun = "video encode"', "there is no file none.mp4"),
+        ('[[step]]\nrun = "video encode"\nphase = []', "for steps that train"),
+        ('[[step]]\nrun = "train"\nschedule = "nowhere.toml"\nname = "a"', "There is no recipe"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(text, word):
+    with pytest.raises(InvalidOption, match=word.replace("[", r"\[")):
+        parse_recipe(text)
+
+
+def test_lines_are_found_behind_long_texts_and_lists():
+    text = 'a = """\n[[step]]\n"""\nb = [\n  "]",\n  2]\n[[step]]\nrun = "x" # [\n[[step.phase]]\nend.plateau = 3\n'
+    lines = lines_of(text)
+    assert lines[("step", 0)] == 7
+    assert lines[("step", 0, "phase", 0, "end", "plateau")] == 10
+    assert ("step", 1) not in lines
+
+
+def test_variables_keep_their_kind_and_spell_themselves_out_in_texts():
+    recipe = parse_recipe(
+        '[variables]\nmodel = "hi"\nquick = "{model}-quick"\nwidth = 40\n'
+        '[[step]]\nrun = "merge"\nname = "{quick} {{1}}"\nblur_mask_modifier = "{width}"',
+        settings={"width": 60},
+    )
+    assert recipe.steps[0].arguments == {"name": "hi-quick {1}"}
+    assert recipe.steps[0].options == {"blur_mask_modifier": 60}
+
+
+def test_a_setting_must_be_of_the_kind_of_its_variable():
+    text = '[variables]\ngan = true\n[[step]]\nrun = "video encode"\nwhen = "gan"'
+    assert not parse_recipe(text, settings=parse_settings(["gan=false"])).steps[0].on
+    with pytest.raises(InvalidOption, match="true or false"):
+        parse_recipe(text, settings=parse_settings(["gan=maybe"]))
+    with pytest.raises(InvalidOption, match="no variable x"):
+        parse_recipe(text, settings=parse_settings(["x=1"]))
+
+
+def test_paths_count_from_the_recipe(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+    step = '[[step]]\nrun = "model export-dfm"\nname = "a"\noutput = "b.dfm"'
+    text = f'workspace = "shot"\n[footage]\ndst = "clip.mp4"\n{step}'
+    recipe = parse_recipe(text, folder=tmp_path)
+    assert recipe.workspace == tmp_path / "shot"
+    assert recipe.footage == {"dst": tmp_path / "clip.mp4"}
+    assert recipe.steps[0].options["output"] == str(tmp_path / "b.dfm")
+
+
+@pytest.mark.parametrize("name", ["classic", "default"])
+def test_a_shipped_recipe_is_sound_with_every_switch_either_way(name):
+    for value in (True, False):
+        switches = [key for key, default in load_recipe(name).variables.items() if isinstance(default, bool)]
+        recipe = load_recipe(name, dict.fromkeys(switches, value))
+        units = [unit for unit in units_of(recipe) if unit.on]
+        assert [unit.number for unit in units] == list(range(1, len(units) + 1))
+        assert all(unit.phase.about for unit in units if unit.phase)
+
+
+def test_classic_has_the_eleven_steps():
+    recipe = load_recipe("classic")
+    training = next(step.training for step in recipe.steps if step.training)
+    numbers = {int(phase.name.split("-")[0]) for phase in training.phases}
+    assert numbers == set(range(1, 12))
+    for phase in training.phases:  # what each says of the warp is said by it, whatever came before
+        assert "random_warp" in phase.options or "pretrain" in phase.options
+
+
+def test_pace_multiplies_iterations_only():
+    phases = next(step.training.phases for step in load_recipe("classic", {"pace": 0.001}).steps if step.training)
+    warp = next(phase for phase in phases if phase.name == "2-warp")
+    assert (warp.end.iterations, warp.end.plateau) == (150, 12)
+
+
+def test_a_training_may_take_the_phases_of_another_recipe():
+    text = '[variables]\npace = 0.5\n[[step]]\nrun = "train"\nname = "a"\nschedule = "default"\nbatch_size = 2'
+    training = parse_recipe(text).steps[0].training
+    assert training.model == "a"
+    assert training.phases[0].end.iterations == 20_000
+    assert training.common["batch_size"] == 2
+
+
+def test_a_change_is_felt_from_where_it_is_made():
+    frames, merge, encode = 'run = "video frames"\nside = "dst"', 'run = "merge"\nname = "a"', 'run = "video encode"'
+    text = "\n".join(f"[[step]]\n{step}" for step in (frames, merge, encode))
+    before = [unit.key for unit in units_of(parse_recipe(text))]
+    after = [unit.key for unit in units_of(parse_recipe(text.replace('"a"', '"a"\nblur_mask_modifier = 9')))]
+    machine = [unit.key for unit in units_of(parse_recipe(text.replace('"a"', '"a"\nworkers = 3\ndevice = "cpu"')))]
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    assert after[2] != before[2]
+    assert machine == before
+
+
+def test_steps_are_found_by_any_part_that_names_only_one():
+    units = units_of(load_recipe("classic"))
+    assert find_unit(units, "6-regular").id == "train-hello/6-regular"
+    assert find_unit(units, "train-hello").id == "train-hello/2-warp"
+    assert find_unit(units, "merge").id == "merge-hello"
+    with pytest.raises(UsageError, match="more than one"):
+        find_unit(units, "video")
+
+
+def test_options_of_new_models_are_options():
+    assert set(FOR_NEW) <= set(TrainOptions.model_fields)
+
+
+def test_an_unknown_recipe_names_those_that_there_are():
+    with pytest.raises(UsageError) as refused:
+        find_recipe("clasic")
+    assert all(name in refused.value.hint for name in shipped())
