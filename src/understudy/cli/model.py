@@ -43,6 +43,8 @@ def train(
     start = options.pretrained
     if start is not None and Path(start).name != start:
         options = options.model_copy(update={"pretrained": str(Path(start).absolute())})
+    if options.pretrain_faces is not None:  # the model keeps it, and may be trained on from elsewhere
+        options = options.model_copy(update={"pretrain_faces": options.pretrain_faces.expanduser().absolute()})
     rank = rank_by_torchrun()
     if rank is not None and schedule is not None:
         raise UsageError(
