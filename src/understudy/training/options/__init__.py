@@ -17,10 +17,7 @@ from understudy.training.options.pretraining import OVERRIDDEN, PretrainingOptio
 from understudy.training.options.samples import SampleOptions
 from understudy.training.options.saving import SavingOptions
 
-__all__ = ["CONFIG_OPTIONS", "NOT_YET", "OVERRIDDEN", "LrDropout", "ModelClass", "TrainOptions", "flag_of"]
-
-NOT_YET: dict[str, Any] = {}
-"""Options that imported models may have and training does not, with the values that mean nothing is missed."""
+__all__ = ["CONFIG_OPTIONS", "OVERRIDDEN", "LrDropout", "ModelClass", "TrainOptions", "flag_of"]
 
 
 def flag_of(name: str) -> str:
