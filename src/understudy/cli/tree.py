@@ -94,6 +94,7 @@ TREE: dict[str, Leaf | Branch] = {
             "list": Leaf("model:list_models", "List the models of the workspace."),
             "show": Leaf("model:show", "Say what a model is: network, memory, work, how its training goes."),
             "evaluate": Leaf("model:evaluate", "Measure a model on the faces that it never learned from."),
+            "find-lr": Leaf("find_lr:find_lr", "Try how fast a model can learn, on a copy of it."),
             "rename": Leaf("model:rename", "Give a model another name."),
             "copy": Leaf("model:copy", "Copy a model, or start a new one from it with --fresh."),
             "delete": Leaf("model:delete", "Move a model to the trash, with a way back."),
