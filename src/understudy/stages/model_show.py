@@ -134,7 +134,7 @@ def _training_notes(
 
 def _unusual(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The options whose values are not the usual ones; those of other programs among them."""
-    usual = {name: str(value) for name, value in defaults.items()}
+    usual = {name: str(list(value) if isinstance(value, tuple) else value) for name, value in defaults.items()}
     return {name: value for name, value in options.items() if usual.get(name) != str(value)}
 
 

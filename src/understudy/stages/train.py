@@ -109,6 +109,7 @@ def train(
         # Now that they have proved to work here; what is not known here is kept for the way back.
         write_record(folder, record.with_options({**record.options, **resolved.stored()}))
         send_state(session, session.state)
+        session.share_out()
         report(Note(_opening(name, session, faces)))
         before = session.state.iteration
         trained_from = time.perf_counter()
@@ -132,7 +133,7 @@ def train(
             )
         )
     return StageResult(
-        faces=len(faces.src) + len(faces.dst),
+        faces=len(faces.src) + (0 if resolved.pretrain else len(faces.dst)),
         skipped=faces.skipped,
         seconds=time.perf_counter() - started,
         rate=(state.iteration - before) / seconds if state.iteration > before else None,
