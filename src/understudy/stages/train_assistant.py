@@ -62,6 +62,7 @@ def _train_along(workspace: Workspace, fabric: Fabric, team: Team, opening: dict
                 found = received_state(team, told, workspace.models)
                 session = join_session(record, options, *banks, found, fabric=fabric, team=team)
                 session.load_faces = load_faces
+                session.share_out()
                 order, told = follow(session)
                 options = session.options
             case Order.FACES:

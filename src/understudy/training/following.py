@@ -30,8 +30,9 @@ def send_state(session: Session, state: TrainState) -> None:
     team = session.team
     if team.alone:
         return
+    tensors = _named(session)
     team.order(Order.STATE, to_plain(session.body(state)))
-    team.send(_named(session))
+    team.send(tensors)
 
 
 def received_state(team: Team, told: Mapping[str, Any], folder: Path) -> Checkpoint:

@@ -21,6 +21,8 @@ from understudy.training.guard import Guard
 from understudy.training.history import CURVE_NAME, History, draw_curve
 from understudy.training.learner_state import AtRest, saved_average, saved_tensors
 from understudy.training.models import read_record, write_record
+from understudy.training.optimisers import Optimiser
+from understudy.training.optimisers.sharing import Shared
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision, machine
 from understudy.training.preview import PreviewFaces, Sheets, rows_for, save_previews
@@ -98,7 +100,10 @@ class Session:
         if self.team.leads:
             options = options.but(batch_size=self.team.shared(options.batch_size))
             self.team.order(Order.OPTIONS, options.model_dump(mode="json"))
+        if self.learner.spread is not None:
+            self.shared.join(self.optimisers().values())
         applying.apply(self, options, report)
+        self.share_out()
         self.guard.begin()
 
     def note_change(self, state: TrainState, told: str) -> None:
@@ -168,10 +173,15 @@ class Session:
         self._saved_at = state.iteration
         if self.evaluator is not None:
             self.evaluator.keep_best(self, generation, report)
-        hours, waited = self.options.autobackup_hour, time.monotonic() - self._backup_clock
-        if hours and waited >= hours * 3600:
+        self.back_up_if_due(state, report)
+
+    def back_up_if_due(self, state: TrainState, report: Report = silent) -> None:
+        """Back up what was saved now, if so many hours have gone by. Keeps its beat, however late a save is."""
+        interval_secs = 3600 * self.options.autobackup_hour
+        waited = time.monotonic() - self._backup_clock
+        if interval_secs and waited >= interval_secs:
             self.back_up(state, report)
-            self._backup_clock += 3600 * hours * int(waited / (3600 * hours))  # keeps its beat, however late a save is
+            self._backup_clock += interval_secs * int(waited / interval_secs)
 
     def _told_of_save(self, state: TrainState) -> str:
         """That this state is saved, with the means of the losses since the last time."""
@@ -217,7 +227,28 @@ class Session:
 
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Weights and optimisers' tensors of a saved state of this moment."""
-        return saved_tensors(self.learner, self.at_rest)
+        weights, moments = saved_tensors(self.learner, self.at_rest)
+        if self.learner.optimiser.owned is not None:
+            if self.team.leads:
+                self.team.order(Order.MOMENTS)
+            for prefix, optimiser in self.optimisers().items():
+                moments |= {f"{prefix}{name}": each for name, each in self.shared.whole(optimiser).items()}
+        return weights, moments
+
+    def optimisers(self) -> dict[str, Optimiser]:
+        """Those of all networks, by how their tensors begin in a saved state."""
+        judges = {f"{name}/": critic.optimiser for name, critic in self.learner.critics.items()}
+        return {"": self.learner.optimiser, **judges}
+
+    @property
+    def shared(self) -> Shared:
+        return Shared(self.team)
+
+    def share_out(self) -> None:
+        """Keep only this process's part of the moments from here on, if the options want that. All are whole before."""
+        if self.options.shard and not self.team.alone:
+            self.shared.divide(self.optimisers().values())
+            self.learner.spread = self.shared.spread
 
     def back_up(self, state: TrainState, report: Report = silent) -> None:
         """Save, and keep what is saved beyond the turn of the newest."""

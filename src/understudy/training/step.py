@@ -93,8 +93,8 @@ class Learner:
     more calmly than those training goes (`Rates.calmed`) up to iteration `calm_until`. pieces: in how many pieces a
     batch is learned. freeze: names of parts that stay as they are. compiling: how passes are computed. cuts: in how
     many parts each piece goes, for memory's sake; it grows when memory runs out. reduce: called with the gradients
-    before every update, to add up those of other processes in place. member: which of the `members` this is that have
-    a part of each batch.
+    before every update, to add up those of other processes in place; spread: after it, to bring the weights that each
+    process has moved to all. member: which of the `members` this is that have a part of each batch.
 
     iteration: steps before the next one. ema: the average of the weights, if one is kept. sample_losses: of each sample
     of the last batch, weighted: `src` and `dst`, (B,), detached. contrast: how varied the last src faces were that were
@@ -114,6 +114,7 @@ class Learner:
     freeze: tuple[str, ...] = ()
     compiling: Compiling = Compiling.NO
     reduce: Callable[[Sequence[Tensor]], None] | None = None
+    spread: Callable[[Optimiser], None] | None = None
     member: int = 0
     members: int = 1
     iteration: int = 0
@@ -162,7 +163,8 @@ class Learner:
     ) -> None:
         """Go on by other options from the next step on. Optimisers of another kind are the caller's to make.
 
-        recompute: make activations again on the way back instead of keeping them (`recomputing.py`). An average of the weights that begins here begins with the weights as they are.
+        recompute: make activations again on the way back instead of keeping them (`recomputing.py`). An average of the
+        weights that begins here begins with the weights as they are.
         """
         self.rates, self.pieces, self.freeze = rates, pieces, freeze
         recomputing.recompute(self.net, on=recompute)
@@ -244,6 +246,8 @@ class Learner:
         if self.reduce is not None:
             self.reduce(list(optimiser.gradients().values()))
         optimiser.step()
+        if self.spread is not None:
+            self.spread(optimiser)
 
     def losses(self, batch: Batch, targets: Targets, *, piece: Piece | None = None) -> Losses:
         """Every loss of the swapper, unweighted, (B,), with a gradient. piece: what of a step's batch this is."""
@@ -339,9 +343,9 @@ def _in_pieces(batch: Batch, count: int) -> Iterator[Piece]:
     count = min(count, whole)
     for index in range(count):
         rows = slice(index * whole // count, (index + 1) * whole // count)
-        src, dst = (Sample(*(_rows(part, rows) for part in side)) for side in (batch.src, batch.dst))
-        yield Piece(batch._replace(src=src, dst=dst), rows, whole)
+        yield Piece(batch._replace(src=_rows(batch.src, rows), dst=_rows(batch.dst, rows)), rows, whole)
 
 
-def _rows(part: Tensor | None, rows: slice) -> Tensor | None:
-    return None if part is None else part[rows]
+def _rows(sample: Sample, rows: slice) -> Sample:
+    eyes_mouth = None if sample.eyes_mouth is None else sample.eyes_mouth[rows]
+    return Sample(sample.warped[rows], sample.target[rows], sample.mask[rows], eyes_mouth)

@@ -13,6 +13,7 @@ from understudy.training.ema import Ema
 from understudy.training.following import send_state
 from understudy.training.learner_state import restore
 from understudy.training.models import read_record, write_record
+from understudy.training.optimisers.sharing import make_whole
 from understudy.training.session import Session
 from understudy.training.state import TrainState
 from understudy.training.weights import load_weights
@@ -58,12 +59,15 @@ def _put_back(session: Session, found: Checkpoint, report: Report) -> TrainState
         session.evaluator.go_back(found.iteration)
     session.go_back(state)
     send_state(session, state)
+    session.share_out()
     return state
 
 
 def _restore(session: Session, found: Checkpoint, report: Report) -> None:
     """Networks, their optimisers and the average as they were saved; what was not there then begins anew."""
     learner, options = session.learner, session.options
+    for optimiser in session.optimisers().values():
+        make_whole(optimiser)
     load_weights(learner.net, found)
     learner.critics = critics_of(
         session.recipe, session.config, options, session.precision, session.fabric.device, seed=options.seed

@@ -71,6 +71,8 @@ class Optimiser(ABC):
         self.loss_scale = 4096.0 if compute is torch.float16 else 1.0
         self.length: Tensor | None = None
         self._good_steps = 0
+        self.owned: frozenset[str] | None = None
+        """The parameters that are updated here, where other processes update the rest; None: all."""
         self.device = next(iter(self.parameters.values())).device
         self.dropout = Dropout(self.device, lr_dropout, seed)
         self._lengths = LengthHistory(self.device)
@@ -157,10 +159,20 @@ class Optimiser(ABC):
             for name in gradients:
                 self.ages[name] += 1
             self.dropout.begin()
-            for part in self._parts(gradients, working):
+            mine = {name: gradient for name, gradient in gradients.items() if self.owned is None or name in self.owned}
+            for part in self._parts(mine, working):
                 self._update(part, scale)
         self._versions = [weight._version for weight in (self.parameters | self.constants).values()]
         self.drop_gradients()
+
+    @torch.no_grad()
+    def take_over(self, names: Iterable[str]) -> None:
+        """Let the working copies of parameters follow what another process has made of them."""
+        working = self.working() if self._compute is torch.float32 else self._working
+        for name in names:
+            if working[name] is not self.parameters[name]:
+                working[name].copy_(self.parameters[name])
+        self._versions = [weight._version for weight in (self.parameters | self.constants).values()]
 
     def drop_gradients(self) -> None:
         """Forget the gradients."""
