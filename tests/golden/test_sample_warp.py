@@ -1,8 +1,9 @@
-"""Given the reference's draws, a training sample is bent and turned as the reference does it.
+"""Given the reference's draws, a faithful training sample is the reference's: picture, target and masks.
 
-OpenCV rounds the position of every fetched pixel to 1/32 pixel, ours does not: a position is off by up to 1/64 pixel on
-each axis. So a picture may differ by 1/64 of its slope: at most that of its steepest edges, on average that of its mean
-slope. Where two resamplings follow each other both roundings add up.
+OpenCV 4 rounds the position of every fetched pixel to 1/32 pixel, and so do faithful samples. What is left is a tenth
+of a level; a pixel on the edge between two 32nds may fetch from the next one, which is two levels at steep edges. Crops
+are made with the OpenCV that is installed, which does not round from version 5 on: a crop of another face type may be
+off by 1/64 pixel on each axis, so by 1/64 of its slope.
 """
 
 from __future__ import annotations
@@ -11,21 +12,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from understudy.facesets import read_face
+from understudy.facesets import Face, read_face
+from understudy.geometry import affine, conversion
 from understudy.geometry.face_types import SHORT_NAMES
-from understudy.masks import face_mask
+from understudy.imaging.types import Box
+from understudy.imaging.warp import Border, gather_on_32nds
+from understudy.masks import eyes_mouth_mask, face_mask
+from understudy.records import FaceType
 from understudy.training.bank import convert_picture
+from understudy.training.colours import ColourDraw, Partners
 from understudy.training.samples import Augmentation, augment
 from understudy.training.warp import Draw, pixel_maps, transform, turn, warp
 
-MAP_TOLERANCE_PX = 1e-3
+MAP_TOLERANCE_PX = 1 / 64 + 1e-3  # ours are on 32nds of a pixel
 OFF_BY_PX = 1 / 64
-ROUNDING = 1e-4  # 8-bit sources and OpenCV's table of bicubic weights
+ROUNDING = 1e-4  # of OpenCV's table of bicubic weights
 
 
 def reference_draw(
@@ -54,13 +61,12 @@ def tensor(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.atleast_3d(array).astype(np.float32)).permute(2, 0, 1)[None]
 
 
-def assert_close(ours: Tensor, expected: NDArray[Any], name: str, *, resamplings: int = 1) -> None:
-    difference = np.abs(ours[0].permute(1, 2, 0).numpy() - np.atleast_3d(expected))
-    slopes = [np.abs(np.diff(np.atleast_3d(expected), axis=axis)) for axis in (0, 1)]
-    on_average = resamplings * OFF_BY_PX * sum(slope.mean() for slope in slopes) + ROUNDING
-    at_most = resamplings * OFF_BY_PX * sum(slope.max() for slope in slopes) + ROUNDING
-    assert difference.mean() <= on_average, (name, difference.mean(), on_average)
-    assert difference.max() <= at_most, (name, difference.max(), at_most)
+def assert_close(ours: Tensor, expected: NDArray[Any], name: str) -> None:
+    """A tenth of a level, but for one pixel in a thousand, which is on the other side of a rounding edge."""
+    difference = np.abs(ours[0].permute(1, 2, 0).numpy() - np.atleast_3d(expected)) * 255
+    assert difference.mean() <= 0.02, (name, difference.mean())
+    assert np.mean(difference > 0.1) <= 1e-3, (name, np.mean(difference > 0.1))
+    assert difference.max() <= 2, (name, difference.max())
 
 
 def test_warp_and_transform(golden: Path) -> None:
@@ -79,35 +85,90 @@ def test_warp_and_transform(golden: Path) -> None:
         np.testing.assert_allclose(drawn.matrix, stored[f"rmat|{key}"], atol=1e-9)
         maps = pixel_maps([drawn], torch.device("cpu"), faithful=True)
         np.testing.assert_allclose(maps[0, 0], stored[f"mapx|{key}"], atol=MAP_TOLERANCE_PX)
-        np.testing.assert_allclose(maps[0, 1], maps[0, 0].T, atol=1e-4)
+        np.testing.assert_allclose(maps[0, 1], maps[0, 0].T, atol=1 / 32)
 
         if size != case["w"]:  # below 64 pixels the reference works at 64, which no model does
             continue
         image, mask = tensor(stored[f"img|{key}"]), tensor(stored[f"mask|{key}"])
-        turned = transform(image, [drawn])
+        turned = transform(image, [drawn], faithful=True)
         assert_close(warp(image, maps), stored[f"warp|{key}"], key)
         assert_close(turned, stored[f"transform|{key}"], key)
-        assert_close(transform(warp(image, maps), [drawn]), stored[f"warp_transform|{key}"], key, resamplings=2)
-        mask_turned = transform(mask, [drawn], mode="bilinear", border="zeros")
+        both = transform(warp(image, maps), [drawn], faithful=True)
+        assert_close(both, stored[f"warp_transform|{key}"], key)
+        mask_turned = transform(mask, [drawn], mode="bilinear", border="zeros", faithful=True)
         assert_close(mask_turned, stored[f"mask_transform|{key}"], key)
 
 
 def test_whole_samples(golden: Path) -> None:
-    """From the face file to picture, target and mask. Colour changes belong to models that are not here yet."""
+    """From the face file to picture, target and both masks, with the colours of another face and random ones."""
     stored = np.load(golden / "warp" / "sample_processor.npz")
     cases = json.loads((golden / "warp" / "sample_processor.json").read_text())
     for number, case in cases.items():
         face = read_face(golden / "files" / "aligned_wf" / case["file"])
         size, face_type = case["resolution"], SHORT_NAMES[case["face_type"]]
-        picture = convert_picture(face.rgb8[..., ::-1].astype(np.float32) / 255, face, size, face_type)
-        mask = convert_picture(face_mask(face), face, size, face_type, mask=True)
-        seed = case["sample_rnd_seed"]
-        drawn = reference_draw(size, seed, seed, scale=(-0.15, 0.15), rotation=(-10, 10), flip=case["random_flip"])
-        augmentation = Augmentation(random_warp=case["warp"], faithful=True)
-        sample = augment(tensor(picture), tensor(mask), [drawn], augmentation)
-
+        full = face_mask(face)
+        eyes_mouth = eyes_mouth_mask(face.meta.landmarks, full)
+        picture = converted(in_0_to_1(face), face, size, face_type)
+        masks = np.stack([converted(each, face, size, face_type, mask=True) for each in (full, eyes_mouth)], -1)
+        seed, flips = case["sample_rnd_seed"], case["random_flip"]
+        sample = augment(
+            tensor(picture),
+            tensor(masks),
+            [reference_draw(size, seed, seed, scale=(-0.15, 0.15), rotation=(-10, 10), flip=flips)],
+            Augmentation(random_warp=case["warp"], colours_of_dst=case["ct_mode"] or "none", faithful=True),
+            colours=[reference_colours(case["random_hsv"], seed, flips)] if case["random_hsv"] else None,
+            partners=partners(golden, case, size),
+        )
+        assert sample.eyes_mouth is not None
+        assert_close(sample.warped.flip(1), stored[f"warped|{number}"], f"warped {number}")
+        assert_close(sample.target.flip(1), stored[f"target|{number}"], f"target {number}")
         assert_close(sample.mask, stored[f"mask|{number}"], f"mask {number}")
-        if case["ct_mode"] is None:
-            assert_close(sample.target, stored[f"target|{number}"], f"target {number}")
-            if not case["random_hsv"]:
-                assert_close(sample.warped, stored[f"warped|{number}"], f"warped {number}", resamplings=2)
+        assert_close(sample.eyes_mouth, stored[f"eyesmouth|{number}"], f"eyes and mouth {number}")
+    assert len(stored.files) == 4 * len(cases)
+
+
+def test_crops_of_another_face_type(golden: Path) -> None:
+    """What the installed OpenCV makes of them lies within its rounding of what OpenCV 4 did."""
+    for case in json.loads((golden / "warp" / "sample_processor.json").read_text()).values():
+        face = read_face(golden / "files" / "aligned_wf" / case["file"])
+        how = face, case["resolution"], SHORT_NAMES[case["face_type"]]
+        ours, expected = (make(in_0_to_1(face), *how) for make in (convert_picture, converted))
+        difference = np.abs(ours - expected)
+        slopes = [np.abs(np.diff(expected, axis=axis)) for axis in (0, 1)]
+        assert difference.mean() <= OFF_BY_PX * sum(slope.mean() for slope in slopes) + ROUNDING
+        assert difference.max() <= OFF_BY_PX * sum(slope.max() for slope in slopes) + ROUNDING
+
+
+def converted(
+    picture: NDArray[np.float32], face: Face, size: int, face_type: FaceType, *, mask: bool = False
+) -> NDArray[np.float32]:
+    """`convert_picture` with OpenCV 4's rounding."""
+    if face.meta.face_type == face_type:
+        return convert_picture(picture, face, size, face_type, mask=mask)
+    back = affine.invert(conversion(face.meta.landmarks, size, face_type))
+    border = Border.BLACK if mask else Border.REPEAT
+    return gather_on_32nds(picture, back, Box(0, 0, size, size), border=border, smooth=mask)
+
+
+def in_0_to_1(face: Face) -> NDArray[np.float32]:
+    return np.ascontiguousarray(face.rgb8, np.float32) / 255
+
+
+def reference_colours(power: float, seed: int, flips: bool) -> ColourDraw:
+    """What the reference's generator says about colours, after the transform."""
+    chance = np.random.RandomState(seed)
+    chance.uniform(size=4)
+    if flips:
+        chance.randint(10)
+    most = max(1, int(180 * power))
+    hue = chance.randint(-most, most + 1)
+    saturation, value = ((chance.random_sample() - 0.5) * power for _ in range(2))
+    return ColourDraw(float(hue), saturation, value)
+
+
+def partners(golden: Path, case: dict[str, Any], size: int) -> Partners | None:
+    """The other face's whole picture, whatever its type."""
+    if case["ct_sample"] is None:
+        return None
+    other = in_0_to_1(read_face(golden / "files" / "aligned_wf" / case["ct_sample"]))
+    return Partners(tensor(cv2.resize(other, (size, size), interpolation=cv2.INTER_LINEAR)), None, [0], [0])

@@ -84,7 +84,7 @@ def test_faithful_and_joined_resampling_agree_on_where_things_are() -> None:
         BatchSource(face, face, batch_size=4, augmentation=Augmentation(faithful=faithful)).next()
         for faithful in (True, False)
     )
-    assert torch.equal(faithful.src.target, ours.src.target)
+    assert (faithful.src.target - ours.src.target).abs().mean() < 0.01  # places rounded to 32nds of a pixel
     assert (faithful.src.warped - ours.src.warped).abs().mean() < 0.15
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -261,16 +262,17 @@ def augment(
     drawn = pictures
     if partners is not None and augmentation.mode is not None:
         drawn, pictures = in_colours_of(augmentation.mode, pictures, masks, partners, faithful=augmentation.faithful)
-    target = transform(drawn, draws).clamp(0, 1)
-    mask, eyes_mouth = _parted(transform(masks, draws, mode="bilinear", border="zeros"))
+    move = partial(transform, draws=draws, faithful=augmentation.faithful)
+    target = move(drawn).clamp(0, 1)
+    mask, eyes_mouth = _parted(move(masks, mode="bilinear", border="zeros"))
     if colours is not None:
         pictures = shift_colours(pictures, colours)
     if not (warped and augmentation.random_warp):
-        seen = target if pictures is drawn else transform(pictures, draws)
+        seen = target if pictures is drawn else move(pictures)
         return Sample(seen.clamp(0, 1), target, mask, eyes_mouth)
     maps = pixel_maps(draws, pictures.device, faithful=augmentation.faithful)
     if augmentation.faithful:
-        seen = transform(warp(pictures, maps), draws)
+        seen = move(warp(pictures, maps))
     else:
         seen = warp(pictures, transform(maps, draws, mode="bilinear"))
     return Sample(seen.clamp(0, 1), target, mask, eyes_mouth)

@@ -99,7 +99,8 @@ def node_maps(drawn: Draw, *, faithful: bool) -> NDArray[np.float32]:
 def pixel_maps(draws: Sequence[Draw], device: torch.device, *, faithful: bool) -> Tensor:
     """(B,2,S,S): the x and y that each pixel of a warped picture fetches.
 
-    faithful: without noise a pixel fetches from half a pixel right and below, as in the reference; else from its place.
+    faithful: without noise a pixel fetches from half a pixel right and below, as in the reference, and rounded to 32nds
+    of a pixel, as OpenCV 4 does; else from its place.
     """
     maps = []
     for drawn in draws:
@@ -107,7 +108,7 @@ def pixel_maps(draws: Sequence[Draw], device: torch.device, *, faithful: bool) -
         spread = _spread(drawn.size, drawn.cell, device)
         maps.append(spread @ nodes @ spread.mT)
     stacked = torch.stack(maps)
-    return stacked if faithful else stacked - 0.5
+    return (stacked * 32).round_().div_(32) if faithful else stacked - 0.5
 
 
 def warp(images: Tensor, maps: Tensor) -> Tensor:
@@ -115,12 +116,14 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     return F.grid_sample(images, _grid(maps), mode="bicubic", padding_mode="zeros", align_corners=True)
 
 
-def transform(images: Tensor, draws: Sequence[Draw], *, mode: str = "bicubic", border: str = "border") -> Tensor:
+def transform(
+    images: Tensor, draws: Sequence[Draw], *, mode: str = "bicubic", border: str = "border", faithful: bool = False
+) -> Tensor:
     """Each picture of (B,C,S,S) through its draw's matrix and flip. mode: bicubic or bilinear.
 
-    border: "border" repeats the edge, "zeros" is black.
+    border: "border" repeats the edge, "zeros" is black. faithful: from places rounded as OpenCV 4 rounds them.
     """
-    maps = _affine_maps(draws, images.device)
+    maps = _affine_maps_on_32nds(draws, images.device) if faithful else _affine_maps(draws, images.device)
     moved = F.grid_sample(images, _grid(maps), mode=mode, padding_mode=border, align_corners=True)
     flips = [drawn.flip for drawn in draws]
     if not any(flips):
@@ -131,12 +134,26 @@ def transform(images: Tensor, draws: Sequence[Draw], *, mode: str = "bicubic", b
 
 def _affine_maps(draws: Sequence[Draw], device: torch.device) -> Tensor:
     """(B,2,S,S): where each pixel of a transformed picture comes from."""
-    size = draws[0].size
-    square = np.stack([np.vstack([drawn.matrix, (0, 0, 1)]) for drawn in draws])
-    back = torch.from_numpy(np.linalg.inv(square)[:, :2].astype(np.float32)).to(device)
-    axis = torch.arange(size, dtype=torch.float32, device=device)
+    back = torch.from_numpy(_backwards(draws).astype(np.float32)).to(device)
+    axis = torch.arange(draws[0].size, dtype=torch.float32, device=device)
     x, y = back[:, :, 0, None, None] * axis, back[:, :, 1, None, None] * axis[:, None]
     return x + y + back[:, :, 2, None, None]
+
+
+def _affine_maps_on_32nds(draws: Sequence[Draw], device: torch.device) -> Tensor:
+    """`_affine_maps` by OpenCV 4's whole numbers: column and row part each rounded to 1024ths, their sum to 32nds."""
+    back = 1024 * _backwards(draws)
+    axis = np.arange(draws[0].size)
+    columns = np.rint(back[:, :, 0, None] * axis)
+    rows = np.rint(back[:, :, 1, None] * axis + back[:, :, 2, None])
+    places = np.floor((rows[..., :, None] + columns[..., None, :] + 16) / 32) / 32
+    return torch.from_numpy(places.astype(np.float32)).to(device)
+
+
+def _backwards(draws: Sequence[Draw]) -> NDArray[np.float64]:
+    """(B,2,3) transformed → original picture."""
+    square = np.stack([np.vstack([drawn.matrix, (0, 0, 1)]) for drawn in draws])
+    return np.linalg.inv(square)[:, :2]
 
 
 def _grid(maps: Tensor) -> Tensor:

@@ -29,4 +29,4 @@ def _matched(ours: Tensor, theirs: Tensor, threshold: float) -> Tensor:
     if len(levels) == 1:
         return levels.expand_as(ours)
     targets = interpolated(ranks, ranks_theirs, levels.double()).to(ours.dtype)
-    return targets.index_select(0, place.flatten()).view_as(ours)
+    return targets.index_select(0, place.flatten()).reshape(ours.shape)
