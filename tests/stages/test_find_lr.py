@@ -9,11 +9,14 @@ import pytest
 
 from small_faces import small_model, workspace_with_faces
 from understudy.errors import InvalidOption, MissingModel
+from understudy.records import PrecisionChoice
 from understudy.stages.find_lr import PICTURE, find_lr
 from understudy.stages.train import train
 from understudy.training.lr_finder import LrCurve
 from understudy.training.options import TrainOptions
 from understudy.workspace import Workspace
+
+FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0, evaluate_every=0)
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_rates_are_tried_on_a_copy_and_the_model_stays_as_it_was(workspace: Workspace) -> None:
     small_model(workspace)
-    train(workspace, "small", TrainOptions(batch_size=2, precision="fp32", threads=1, target_iter=3, ema_decay=0.9))
+    train(workspace, "small", FAST.but(target_iter=3, ema_decay=0.9))
     before = contents(workspace.models)
     result = find_lr(workspace, "small", optimiser="lion", first=1e-6, last=1.0, steps=40)
     after = contents(workspace.models)

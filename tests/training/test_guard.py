@@ -13,20 +13,29 @@ import torch
 
 from small_faces import small_model
 from understudy.errors import TrainingDiverged
+from understudy.records import PrecisionChoice
 from understudy.report import Event, Metrics, Note
+from understudy.training import guard
 from understudy.training.bank import FaceBank
 from understudy.training.checkpoints import CheckpointStore
-from understudy.training.guard import ARMED, HEALED, RUN, Guard
+from understudy.training.guard import HEALED, RUN, Guard
 from understudy.training.launching import launch
 from understudy.training.loop import train_loop
 from understudy.training.models import read_record
 from understudy.training.opening import open_session
-from understudy.training.options import TrainOptions
+from understudy.training.options import ModelClass, TrainOptions
 from understudy.training.session import Session
 from understudy.training.way_back import MOST
 from understudy.workspace import Workspace
 
-FAST = TrainOptions(model="quick96", batch_size=2, precision="fp32", threads=1, preview_every=0, evaluate_every=0)
+FAST = TrainOptions(
+    model=ModelClass.QUICK96,
+    batch_size=2,
+    precision=PrecisionChoice.FP32,
+    threads=1,
+    preview_every=0,
+    evaluate_every=0,
+)
 
 
 @pytest.fixture
@@ -129,8 +138,10 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(workspace: Works
         assert torch.equal(tensor, before[name]) or "out_conv.bias" in name, name
 
 
-def test_a_model_that_draws_nothing_any_more_is_caught(workspace: Workspace) -> None:
-    run = Saboteur(workspace, FAST.but(target_iter=ARMED + 2 * RUN, learning_rate=1e-6), go_grey, ARMED + RUN - 2)
+def test_a_model_that_draws_nothing_any_more_is_caught(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "ARMED", 10)
+    monkeypatch.setattr(guard, "RUN", 5)
+    run = Saboteur(workspace, FAST.but(target_iter=25, learning_rate=1e-6), go_grey, 15)
     run.run()
     assert any("have been all alike" in told and "Back to iteration 3 " in told for told in run.told), run.told
 
@@ -171,21 +182,21 @@ def test_the_length_of_the_gradient_is_reported(workspace: Workspace) -> None:
 
 
 def test_a_loss_counts_as_collapsed_when_it_stays_far_above_its_median() -> None:
-    guard = Guard()
+    watching = Guard()
     for iteration in range(200):
-        guard.watch(iteration, 10.0 if iteration % 7 else 40.0, 0.5)  # single bad batches are none
+        watching.watch(iteration, 10.0 if iteration % 7 else 40.0, 0.5)  # single bad batches are none
     with pytest.raises(TrainingDiverged, match="above 3 times its usual 10") as caught:
         for iteration in range(200, 260):
-            guard.watch(iteration, 31.0, 0.5)
+            watching.watch(iteration, 31.0, 0.5)
     assert caught.value.context["began"] == caught.value.context["iteration"] - RUN
-    guard.begin()
+    watching.begin()
     for iteration in range(260, 400):  # what counts differently since an option changed
-        guard.watch(iteration, 310.0, 0.5)
+        watching.watch(iteration, 310.0, 0.5)
 
 
 def test_what_went_wrong_is_forgotten_after_a_while() -> None:
-    guard = Guard(times=2, trouble_at=50)
-    guard.watch(50 + HEALED - 1, 1.0, None)
-    assert guard.calm == 1
-    guard.watch(50 + HEALED, 1.0, None)
-    assert guard.calm == 0
+    watching = Guard(times=2, trouble_at=50)
+    watching.watch(50 + HEALED - 1, 1.0, None)
+    assert watching.calm == 1
+    watching.watch(50 + HEALED, 1.0, None)
+    assert watching.calm == 0

@@ -125,9 +125,9 @@ def _opened(folder: Path, files: contextlib.ExitStack, choice: WeightsChoice) ->
         handles = {name: own.enter_context(_checked(folder / name, expected[name])) for name in expected}
         try:
             state = from_plain(parse_json(handles[STATE].read()))
-            weights: OpenTensors | AveragedTensors = OpenTensors(handles[WEIGHTS])
-            if takes_average(folder, choice):
-                weights = AveragedTensors(OpenTensors(handles[EMA]), OpenTensors(handles[WEIGHTS]))
+            trained = OpenTensors(handles[WEIGHTS])
+            averaged = takes_average(folder, choice)
+            weights = AveragedTensors(OpenTensors(handles[EMA]), trained) if averaged else trained
             optimiser = OpenTensors(handles[OPTIMISER]) if OPTIMISER in handles else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptCheckpoint(f"The saved state {folder.name} cannot be read: {error}", folder=folder) from error

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import cast
 
 from understudy.errors import InvalidOption
 from understudy.training.optimisers import KINDS, Optimiser, OptimiserKind
@@ -71,7 +72,8 @@ class Rates:
 
 def with_options(usual: Rates, options: TrainOptions) -> Rates:
     """A class's own rates as options change them."""
-    kind = usual.kind if options.optimiser is OptimiserChoice.AUTO else str(options.optimiser)
+    asked = options.optimiser is not OptimiserChoice.AUTO
+    kind = cast(OptimiserKind, str(options.optimiser)) if asked else usual.kind
     own = usual.lr * KINDS[kind].lr_share
     return replace(
         usual,
