@@ -40,6 +40,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "weight_decay": {"optimiser": "adamw", "learning_rate": 0.01},
     "lr_from": {"lr_schedule": "cosine"},
     "faithful": {"gan_power": 0.1},
+    "replay": {"batch_size": 7},  # every face is known after one iteration
 }
 """Options that only matter beside others."""
 
@@ -196,6 +197,7 @@ READ_BY_OTHERS = {
     "plateau": "the next evaluation reads it",
     "guard": "the loop reads it at every iteration",
     "models_opt_on_gpu": "only on a graphics card; where state lies changes no number",
+    "compile": "the same arithmetic by other kernels, which take minutes to make",
     "checkpointing": "the same numbers in less memory",
     "persons_equally": "only where a faceset has several persons",
 }

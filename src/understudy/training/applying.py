@@ -94,6 +94,8 @@ def apply(session: Session, options: TrainOptions, report: Report = silent) -> N
         _judge_as(session, report)
     lacks_whole = wants_whole_faces(options, session.faithful) and not session.batches.banks[1].has_whole_faces
     _draw_samples_as(session, other_faces=(session.learner.objective.eyes_mouth and not had_eyes) or lacks_whole)
+    if options.autobackup_hour != before.autobackup_hour:
+        session.begin_backups()
     if options.preview_faces != before.preview_faces:
         session.show_faces(options.preview_faces)
     if options.evaluate_every and session.evaluator is None and session.make_evaluator is not None:

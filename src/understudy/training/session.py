@@ -175,6 +175,10 @@ class Session:
             self.evaluator.keep_best(self, generation, report)
         self.back_up_if_due(state, report)
 
+    def begin_backups(self) -> None:
+        """Count the hours to the next backup from now."""
+        self._backup_clock = time.monotonic()
+
     def back_up_if_due(self, state: TrainState, report: Report = silent) -> None:
         """Back up what was saved now, if so many hours have gone by. Keeps its beat, however late a save is."""
         interval_secs = 3600 * self.options.autobackup_hour
