@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from small_faces import small_model, workspace_with_faces
 from understudy.errors import Busy, DiskFull, Interrupted, InvalidOption, ReadOnlyWorkspace, UsageError
 from understudy.recipe.journal import Journal
 from understudy.recipe.options import RunOptions
+from understudy.recipe.phases import start_of
 from understudy.recipe.planning import plan_of
 from understudy.recipe.reading import load_recipe
 from understudy.recipe.running import run_recipe
 from understudy.recipe.scheduling import train_by_schedule
 from understudy.report import Note, Progress
-from understudy.training.models import newest_iteration
+from understudy.training.models import newest_iteration, read_record, write_record
 from understudy.training.options import TrainOptions
 from understudy.workspace import Workspace
 from users import ordinary_user
@@ -257,11 +259,23 @@ def test_a_schedule_trains_a_model_that_is_there(shot, recipe):
         train_by_schedule(shot, "small", str(recipe), TrainOptions(target_iter=9))
 
 
+def test_the_phase_after_pretraining_counts_from_0(shot):
+    folder = shot.model("small")
+    record = read_record(folder)
+    write_record(folder, record.with_options({**record.options, "pretrain": True}))
+    (folder / "checkpoints" / "0000200").mkdir(parents=True)
+    training = next(step.training for step in load_recipe("classic").steps if step.training)
+    training = replace(training, model="small")
+    pretraining, warp = training.phases[:2]
+    assert start_of(shot, training, pretraining) == 200
+    assert start_of(shot, training, warp) == 0
+
+
 def test_minutes_end_a_phase(shot, tmp_path):
     path = tmp_path / "time.toml"
     path.write_text(
         '[[step]]\nrun = "train"\nname = "small"\ndevice = "cpu"\nhold_out = 0\n[[step.phase]]\nname = "a"\n'
-        "end = { minutes = 0.03 }\n"
+        "end = { minutes = 0.01 }\n"
     )
     result = run_recipe(shot, str(path))
     assert result.notes["steps"][0]["result"]["ended"] == "minutes"

@@ -8,7 +8,7 @@ from typing import Any
 from understudy.errors import Interrupted
 from understudy.networks.families import config_to_plain
 from understudy.recipe.records import Phase, Training
-from understudy.report import Note, Report, Stop, silent
+from understudy.report import Event, Metrics, Note, Report, Stop, silent
 from understudy.stages.models import list_models
 from understudy.stages.result import StageResult
 from understudy.stages.train import train
@@ -29,6 +29,17 @@ def iteration_of(workspace: Workspace, name: str) -> int:
     if is_model(folder):
         return newest_iteration(folder) or 0
     return next((model.iteration or 0 for model in list_models(workspace) if model.name == name), 0)
+
+
+def start_of(workspace: Workspace, training: Training, phase: Phase) -> int:
+    """The iteration that a phase begins at: where the model is, or 0 where the phase ends its pretraining, which
+    counts from 0 again."""
+    folder = workspace.model(training.model)
+    if is_model(folder) and read_record(folder).options.get("pretrain"):
+        values, _ = options_of(workspace, training, phase)
+        if values.get("pretrain") is False:
+            return 0
+    return iteration_of(workspace, training.model)
 
 
 def require_can_be_made(workspace: Workspace, training: Training, report: Report = silent) -> None:
@@ -66,24 +77,42 @@ def run_phase(
     values["target_iter"] = start + end.iterations if end.iterations else 0
     if "plateau" in TrainOptions.model_fields:
         values["plateau"] = end.plateau
-    last = time.monotonic() + end.minutes * 60 - spent_secs if end.minutes else float("inf")
-    before = iteration_of(workspace, training.model)
+    countdown = Countdown(end.minutes * 60 - spent_secs if end.minutes else float("inf"), report)
+    before = max(start, iteration_of(workspace, training.model))
     options = TrainOptions.of(**values)
-    if end.minutes and time.monotonic() >= last and before > start:
+    if countdown.secs <= 0 and before > start:
         return _by_time(training.model, before)
     try:
         return train(
             workspace,
             training.model,
             options,
-            report=report,
-            stop=lambda: stop() or time.monotonic() >= last,
+            report=countdown,
+            stop=lambda: stop() or countdown.is_over,
             commands=commands,
         )
     except Interrupted as ended:
-        if stop() or time.monotonic() < last:
+        if stop() or not countdown.is_over:
             raise
         return _by_time(training.model, int(ended.context.get("iteration", before)))
+
+
+class Countdown:
+    """A report that counts seconds down from the first iteration on: loading faces is no training."""
+
+    def __init__(self, secs: float, report: Report) -> None:
+        self.secs = secs
+        self._report = report
+        self._until = float("inf")
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Metrics) and self._until == float("inf"):
+            self._until = time.monotonic() + self.secs
+        self._report(event)
 
 
 def options_of(workspace: Workspace, training: Training, phase: Phase) -> tuple[dict[str, Any], list[str]]:

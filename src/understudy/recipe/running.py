@@ -193,11 +193,11 @@ class _Run:
         return entry
 
     def _start(self, unit: Unit) -> int | None:
-        if unit.training is None:
+        if unit.training is None or unit.phase is None:
             return None
-        from understudy.recipe.phases import iteration_of
+        from understudy.recipe.phases import start_of
 
-        return iteration_of(self.workspace, unit.training.model)
+        return start_of(self.workspace, unit.training, unit.phase)
 
     def _finished_by_another(self, unit: Unit, before: Entry | None) -> StageResult | None:
         """The result of a unit that a killed process had finished, where running it twice would do harm."""

@@ -6,9 +6,19 @@ from understudy.recipe.report.charts import Band, Chart, Series
 from understudy.recipe.report.facts import ModelFacts
 
 
+def _bands(model: ModelFacts) -> tuple[Band, ...]:
+    """The phases since iterations were last counted from 0 again, as they are when a pretraining ends."""
+    bands: list[Band] = []
+    for phase in model.phases:
+        if bands and phase.first < bands[-1].last:
+            bands.clear()
+        bands.append(Band(phase.name, phase.first, phase.last))
+    return tuple(bands)
+
+
 def charts_of(model: ModelFacts) -> list[Chart]:
     """Losses in training and on held-out faces, how well people are redrawn, the swap's likeness and errors."""
-    bands = tuple(Band(phase.name, phase.first, phase.last) for phase in model.phases)
+    bands = _bands(model)
     history, found = model.history, model.evaluations
 
     def measured(name: str, label: str, tone: str, *, dashed: bool = False) -> Series:

@@ -205,7 +205,7 @@ def _model(
         previews += [(int(iteration), journal.pictures / str(name)) for iteration, name in entry.previews]
     sizes = {name: record.config.get(name) for name in ("size", "archi", "face_type", "ae_dims", "e_dims", "d_dims")}
     network = ", ".join(f"{name} {value}".replace("_", " ") for name, value in sizes.items() if value is not None)
-    there = sorted({row for row in previews if row[1].is_file()})
+    there = [row for row in dict.fromkeys(previews) if row[1].is_file()]
     return ModelFacts(
         folder.name, record.model_class, network, phases, history, Evaluations.read(folder / EVALUATIONS), there
     )  # fmt: skip

@@ -189,7 +189,8 @@ def _previews(model: ModelFacts) -> Html | None:
     """What the network drew at the beginning, in the middle and at the end."""
     if not model.previews:
         return None
-    chosen = sorted({model.previews[index] for index in (0, len(model.previews) // 2, -1)})
+    last = len(model.previews) - 1
+    chosen = [model.previews[index] for index in sorted({0, last // 2, last})]
     pictures = [_picture(path.read_bytes(), f"Iteration {iteration:,}") for iteration, path in chosen if path.is_file()]
     legend = {
         "SAEHD": "Columns: src, redrawn; dst, redrawn; dst as src.",
