@@ -59,7 +59,8 @@ def test_who_draws_takes_the_average_unless_told_otherwise(workspace: Workspace)
     with open_newest(store) as plain, open_newest(store, weights=WeightsChoice.AUTO) as averaged:
         assert not np.array_equal(plain.weights.read(name), averaged.weights.read(name))
     found = store.newest()
-    assert found is not None and found.ema is not None
+    assert found is not None
+    assert found.ema is not None
     assert np.array_equal(
         found.ema[name].numpy(), trained_network(workspace.model("small")).net.get_parameter(name).detach()
     )
@@ -95,8 +96,12 @@ def test_with_everything_on_a_stopped_and_resumed_run_equals_the_uninterrupted_o
         train(workspace, "small", EVERYTHING)
         found.append(CheckpointStore(workspace.model("small")).newest())
     one, two = found
-    assert one is not None and two is not None and one.ema is not None and two.ema is not None
-    assert one.optimiser is not None and two.optimiser is not None
+    assert one is not None
+    assert two is not None
+    assert one.ema is not None
+    assert two.ema is not None
+    assert one.optimiser is not None
+    assert two.optimiser is not None
     for parts in ((one.weights, two.weights), (one.ema, two.ema), (one.optimiser, two.optimiser)):
         assert parts[0].keys() == parts[1].keys()
         for name, tensor in parts[0].items():
@@ -113,6 +118,7 @@ def test_another_optimiser_begins_with_fresh_moments_and_counts_on(workspace: Wo
         if isinstance(event, Note)
     )
     found = CheckpointStore(workspace.model("small")).newest()
-    assert found is not None and found.optimiser is not None
+    assert found is not None
+    assert found.optimiser is not None
     assert int(found.optimiser["iterations"]) == 5
     assert int(found.optimiser["ages"].max()) == 2

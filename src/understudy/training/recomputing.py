@@ -1,8 +1,8 @@
 """Activations made again on the way back instead of kept: less memory for more time, the same gradients.
 
 Of a stage (an encoder, a doubling of a decoder, its mask) only what goes in is kept. On the way back it is computed
-once more, with the same tensors as on the way there: a step computes on others than the network's own. What is kept then
-is a seventh of it for the decoders and nothing of the encoder, beside the one stage that is in work.
+once more, with the same tensors as on the way there: a step computes on others than the network's own. What is kept
+then is a seventh of it for the decoders and nothing of the encoder, beside the one stage that is in work.
 """
 
 from __future__ import annotations
