@@ -61,6 +61,22 @@ def test_persons_and_directions_come_equally_often_together() -> None:
     assert counts == {(0, 0.0): 10, (0, 0.9): 10, (1, -0.5): 10, (1, 0.5): 10}
 
 
+def test_uniform_yaw_holds_for_both_sides_each_in_an_order_of_its_own() -> None:
+    """In pretraining both sides are the same bank."""
+    yaws = np.array([0.0] * 58 + [-1.0, 1.0])
+    crowd = FaceBank(np.zeros((60, 8, 8, 4), np.uint8), tuple(map(str, range(60))), yaws)
+    plans = Planner((crowd, crowd), Drawing(6, repeat_every=0, uniform_yaw=True), 1)
+    shown = []
+    for _ in range(50):
+        plan = plans.plan()
+        plans.consume(plan)
+        shown.append(plan.faces)
+    src, dst = (np.concatenate([faces[side] for faces in shown]) for side in (0, 1))
+    for faces in (src, dst):
+        assert Counter(yaws[faces].tolist()) == {0.0: 100, -1.0: 100, 1.0: 100}
+    assert src.tolist() != dst.tolist()
+
+
 def test_the_hardest_faces_come_more_often_and_the_others_still_all_come() -> None:
     drawing = Drawing(8, repeat_every=0, replay=0.25)
     shown = run(planner(drawing), 200)
