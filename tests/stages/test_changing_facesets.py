@@ -61,7 +61,7 @@ def trash(workspace: Workspace) -> None:
     os.utime(dst / "00001_0.jpg", ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
 
 
-def newest(workspace: Workspace) -> tuple[dict[str, list[float]], dict[str, object]]:
+def newest(workspace: Workspace) -> tuple[dict[str, list[float]], dict[str, list[int]]]:
     folder = CheckpointStore(workspace.model("small")).generations()[0]
     weights = {name: tensor.flatten().tolist() for name, tensor in load_file(folder / "weights.safetensors").items()}
     return weights, json.loads((folder / "state.json").read_text())["batches"]

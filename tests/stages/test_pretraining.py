@@ -13,8 +13,8 @@ from torch import Tensor
 from small_faces import face_files, workspace_with_faces
 from understudy.errors import EmptyFaceset, InvalidOption
 from understudy.facesets import write_face
-from understudy.networks.saehd import Archi, SaehdConfig
-from understudy.records import Side
+from understudy.networks.saehd import SaehdConfig
+from understudy.records import Archi, Side
 from understudy.report import Event, Note
 from understudy.stages import pretraining
 from understudy.stages.models import list_models

@@ -80,8 +80,8 @@ class SampleOptions(Options):
     )
     persons: tuple[str, ...] = option(
         (),
-        "Persons of a src faceset of several people that are trained on, parted by commas: the names of its sub-folders "
-        "or groups. Not given: all; the word all brings them back.",
+        "Persons of a src faceset of several people that are trained on, parted by commas: the names of its "
+        "sub-folders or groups. Not given: all; the word all brings them back.",
         group="Samples",
     )
     persons_equally: bool = option(
