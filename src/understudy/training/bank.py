@@ -80,9 +80,10 @@ class FaceBank:
         """Decode and convert every face that is not in the cache, in parallel. The order of `faces` is kept.
 
         whole: with all of each face's picture, of whatever face type, for its colours. faceset, caches: the folder that
-        the faces are in and that of the workspace's caches; without them crops last as long as the process. budget: bytes to hold in memory (None: a quarter of what is free). spill: where a temporary
-        file lies for what is beyond, if there is no cache (None: the system's folder). find: a face by its key, for a
-        crop in the cache that turns out to be damaged. workers: 0 uses every core.
+        the faces are in and that of the workspace's caches; without them crops last as long as the process. budget:
+        bytes to hold in memory (None: a quarter of what is free). spill: where a temporary file lies for what is
+        beyond, if there is no cache (None: the system's folder). find: a face by its key, for a crop in the cache that
+        turns out to be damaged. workers: 0 uses every core.
 
         What was made stays in the cache when this is interrupted.
         Raises EmptyFaceset when no face is usable, Interrupted when `stop` turns true, and DiskFull.
