@@ -117,6 +117,8 @@ def train(
             state, ended = train_loop(
                 session, report=report, stop=lambda: stop() or team.stop_wanted, commands=commands
             )
+        if session.evaluator is not None:
+            session.evaluator.draw(state.iteration, report)
         seconds = time.perf_counter() - trained_from
     if ended is Ended.STOPPED:
         raise Interrupted(

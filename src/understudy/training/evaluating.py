@@ -27,6 +27,10 @@ SWAP_EVERY = 4
 """The swap, which takes longer, is measured in every so many evaluations, and in the first two."""
 
 
+DRAWN_AT = 0.1
+"""The curves, which take longer to draw than many evaluations, are drawn when there are so much more of them."""
+
+
 @dataclass(eq=False)
 class Evaluator:
     """The evaluations of one run. `Evaluator.open` makes it; `Session` asks it.
@@ -40,6 +44,7 @@ class Evaluator:
     reference: Objective
     faces: str
     _measured: tuple[int, float] = (-1, math.inf)
+    _drawn: int = 0
     _ended: tuple[int, TrainOptions | None, bool] = field(default=(-1, None, False))
 
     @classmethod
@@ -63,16 +68,20 @@ class Evaluator:
         self.evaluations.append(scores)
         self._measured = (iteration, scores.loss)
         report(Metrics(iteration, told(scores)))
-        self.draw(iteration, report)
+        if len(self.evaluations) >= (1 + DRAWN_AT) * self._drawn:
+            self.draw(iteration, report)
         return scores
 
     def draw(self, iteration: int, report: Report = silent) -> None:
-        """Draw the curves of all evaluations."""
+        """Draw the curves of all evaluations, unless that was done."""
+        if len(self.evaluations) == self._drawn:
+            return
+        self._drawn = len(self.evaluations)
         report(Preview("Evaluation", draw_evaluations(self.evaluations, self.folder / CURVE_NAME), iteration))
 
     def keep_best(self, session: Session, generation: Path, report: Report = silent) -> None:
-        """Keep a state that was just saved as the best one, if it is; only where faces are held out."""
-        if self.held_out.on is not Faces.HELD_OUT:
+        """Keep a state that was just saved as the best one, if it is; where faces are held out and looked at."""
+        if self.held_out.on is not Faces.HELD_OUT or not session.options.evaluate_every:
             return
         iteration = int(generation.name)
         if self._measured[0] != iteration:
