@@ -21,6 +21,7 @@ CASES: tuple[dict[str, Any], ...] = (
     {"model": "quick96", "batch": 16},
     {"model": "saehd", "config": {"archi": "df-ud", "ae_dims": 128}, "batch": 4},
     {"model": "saehd", "config": {"archi": "df-ud", "ae_dims": 128}, "batch": 4, "options": {"gan_power": 0.1}},
+    {"model": "saehd", "config": {"archi": "df-ud", "ae_dims": 128}, "batch": 4, "options": {"checkpointing": True}},
     {"model": "saehd", "config": {"archi": "liae-ud"}, "batch": 4},
     {"model": "amp", "config": {"size": 128, "inter_dims": 256}, "batch": 4},
 )
@@ -132,6 +133,7 @@ def _steps(recipe: Any, config: Any, options: Any, precision: Any, batch_size: i
     }
     objective = recipe.objective(config, options, False)
     learner = Learner(net, recipe.optimiser(net, options, precision, seed=0), objective, critics=critics)
+    recipe.configure(learner, options)
     for _ in range(count):
         faces = [torch.rand(batch_size, 3, config.size, config.size) for _ in range(4)]
         masks = [torch.ones(batch_size, 1, config.size, config.size) for _ in range(4)]

@@ -90,11 +90,18 @@ def test_nothing_is_allocated() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the largest resident size is counted otherwise here")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_real_step_takes_what_was_predicted(dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        ("float32", {}),
+        ("bfloat16", {}),
+        ("float32", {"checkpointing": True, "ema_decay": 0.99, "optimiser": "lion"}),
+    ],
+)
+def test_a_real_step_takes_what_was_predicted(dtype: str, options: dict[str, Any]) -> None:
     """In a process of its own, within 15 %."""
     changes = {**DF, "size": 128}
-    case = {"model": "saehd", "config": changes, "batch": 4, "dtype": dtype}
+    case = {"model": "saehd", "config": changes, "batch": 4, "dtype": dtype, "options": options}
     command = [sys.executable, "-m", "bench.models", json.dumps(case)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     found = json.loads(done.stdout.splitlines()[-1])

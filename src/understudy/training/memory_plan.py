@@ -51,8 +51,7 @@ class MemoryPlan:
             return (
                 f"A batch of {self.batch_size} needs about {_gb(self.whole.total)} at once and {_gb(self.free)} are "
                 f"free: each iteration goes in {self.pieces} pieces, which need {_gb(self.need.total)}, and learns "
-                "the same. "
-                + _told(self.advice)
+                "the same. " + _told(self.advice)
             ).strip()
         if self.need.total < HARDLY * self.free:
             return ""
@@ -87,7 +86,7 @@ def plan_memory(
             options,
             precision,
             batch_size=-(-batch // pieces),
-            in_pieces=pieces > 1,
+            in_pieces=pieces * options.accumulate > 1,
             sharers=processes if options.shard else 1,
             device=device,
             faithful=faithful,
