@@ -9,8 +9,11 @@ import pytest
 
 from small_faces import SMALL, small_model, workspace_with_faces
 from understudy.errors import IncompatibleModel, Interrupted
+from understudy.interop.flat import find_flat_models
+from understudy.interop.flat_reading import read_flat_model
 from understudy.records import PrecisionChoice, WeightsChoice
 from understudy.report import Event, Metrics, Note
+from understudy.stages.export_dfl import export_dfl
 from understudy.stages.load_model import load_model
 from understudy.stages.train import train
 from understudy.training.checkpoints import EMA, CheckpointStore, read_manifest
@@ -122,3 +125,26 @@ def test_another_optimiser_begins_with_fresh_moments_and_counts_on(workspace: Wo
     assert found.optimiser is not None
     assert int(found.optimiser["iterations"]) == 5
     assert int(found.optimiser["ages"].max()) == 2
+
+
+def test_the_average_goes_to_deepfacelab_and_moments_that_it_does_not_know_stay(tmp_path: Path) -> None:
+    workspace = workspace_with_faces(tmp_path / "shot")
+    dims = {"resolution": 64, "archi": "df-ud", "ae_dims": 32, "e_dims": 16, "d_dims": 16, "d_mask_dims": 16}
+    learning = {"optimiser": "adam", "learning_rate": 1e-3, "ema_decay": 0.9, "gan_power": 0.1, "target_iter": 3}
+    train(workspace, "hi", FAST.but(model="saehd", batch_size=1, **dims, **learning))
+    saved = CheckpointStore(workspace.model("hi")).newest()
+    assert saved is not None
+    assert saved.ema is not None
+    for weights, expected in (("auto", saved.ema), ("trained", saved.weights)):
+        events: list[Event] = []
+        output = tmp_path / weights
+        result = export_dfl(workspace, "hi", output=output, weights=WeightsChoice(weights), report=events.append)
+        assert not any("opt" in path.name for path in result.outputs)
+        assert {"mean", "square", "optimiser adam"} <= set(result.notes["left_out"])
+        assert any("begin with a fresh one" in event.message for event in events if isinstance(event, Note))
+        (flat,) = find_flat_models(output)
+        with read_flat_model(flat) as opened:
+            for name in ("encoder.down1.downs_0.conv1.weight", "decoder_src.out_conv.bias"):
+                assert opened.weights.read(name).equal(expected[name]), name
+            judge = opened.weights.read("gan.in_conv.weight")
+        assert judge.equal(saved.weights["gan.in_conv.weight"])
