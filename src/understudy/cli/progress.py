@@ -15,6 +15,8 @@ from rich.progress import Progress as Bars
 from understudy.report import Event, Metrics, Note, Preview, Progress, Report
 
 PLAIN_LINE_SECS = 10.0
+WIDE = 110
+"""Columns of a terminal in which a training's numbers fit beside a long bar."""
 SUMS = ("src", "dst")
 """The losses of both people, which stand for all others on a line."""
 
@@ -28,7 +30,7 @@ def drawing(*, verbose: bool) -> Iterator[Report]:
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(40 if console.width >= WIDE else 12),
         MofNCompleteColumn(),
         TextColumn("{task.fields[pace]}"),
         TextColumn("{task.fields[metrics]}", style="cyan"),
@@ -49,7 +51,7 @@ class BarView:
         if isinstance(event, Progress):
             self._advance(event)
         elif isinstance(event, Metrics):
-            if self._learning is not None:
+            if self._learning is not None and tells_of_losses(event):
                 self._bars.update(self._learning, metrics=metrics_text(event))
         elif (line := note_text(event, verbose=self._verbose)) is not None:
             warning = isinstance(event, Note) and event.level == "warning"
@@ -89,7 +91,7 @@ class PlainLines:
                 self._ended |= {event.step} if ended else set()
                 _line(progress_text(event, self._metrics if event.unit == "iterations" else ""))
         elif isinstance(event, Metrics):
-            self._metrics = metrics_text(event)
+            self._metrics = metrics_text(event) if tells_of_losses(event) else self._metrics
         elif (line := note_text(event, verbose=self._verbose)) is not None:
             _line(line)
 
@@ -133,13 +135,14 @@ def duration_text(secs: float) -> str:
 
 
 def metrics_text(event: Metrics) -> str:
-    """The losses that sum up the others: `src 2.9011 dst 3.1860`, and of any other measure what has a plain name.
+    """The losses that sum up the others: `src 2.9011 dst 3.1860`. Parts, timings and what judges think stay in the
+    events."""
+    return " ".join(f"{name} {event.values[name]:.4f}" for name in SUMS if name in event.values)
 
-    Parts, timings and what judges think stay in the events.
-    """
-    sums = [name for name in SUMS if name in event.values]
-    whole = {name: event.values[name] for name in sums or event.values if "_" not in name and name != "seconds"}
-    return " ".join(f"{name} {value:.4f}" for name, value in whole.items())
+
+def tells_of_losses(event: Metrics) -> bool:
+    """Whether it is of an iteration. What was measured otherwise, such as on held-out faces, is told by a note."""
+    return any(name in event.values for name in SUMS)
 
 
 def note_text(event: Event, *, verbose: bool) -> str | None:

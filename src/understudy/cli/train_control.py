@@ -44,9 +44,9 @@ def train_control(
         list[str] | None, typer.Argument(metavar="[OPTION=VALUE]...", help="With set: options and their new values.")
     ] = None,
 ) -> None:
-    """Change or steer a training that runs, from any terminal.
+    """Change options of a training that runs, save, draw, pause or stop it.
 
-    set changes options from the next iteration on, and for the runs after this one: set gan_power=0.1 batch_size=6.
+    From any terminal. set changes options from the next iteration on, and for the runs after this one: set gan_power=0.1 batch_size=6.
     What the architecture fixes cannot change. save, backup, preview do now what training does by its clock. pause keeps
     the job and its memory and computes nothing until resume; stop saves and ends the job.
     """

@@ -86,7 +86,7 @@ TREE: dict[str, Leaf | Branch] = {
     ),
     "train": Leaf("model:train", "Train a model; makes it when there is none of that name."),
     "train-control": Leaf(
-        "train_control:train_control", "Change or steer a training that runs: set, save, backup, preview, pause, …"
+        "train_control:train_control", "Change options of a training that runs, save, draw, pause or stop it."
     ),
     "model": Branch(
         "Models: see what is there, look after it, hand it on.",

@@ -9,6 +9,7 @@ import contextlib
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,8 +123,10 @@ class EventTail:
 Kind = TypeVar("Kind", bound=Event)
 
 
-def last_event(path: Path, kind: type[Kind], *, tail_bytes: int = 65536) -> Kind | None:
-    """The newest event of a kind in a log, found from its end, so that a long log costs nothing."""
+def last_event(
+    path: Path, kind: type[Kind], *, of: Callable[[Kind], bool] = lambda event: True, tail_bytes: int = 65536
+) -> Kind | None:
+    """The newest event of a kind for which `of` is true, found from the log's end, so that a long one costs nothing."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -135,6 +138,6 @@ def last_event(path: Path, kind: type[Kind], *, tail_bytes: int = 65536) -> Kind
         with contextlib.suppress(ValueError):
             body = parse_json(line)
             event = decode(body) if isinstance(body, dict) else None
-            if isinstance(event, kind):
+            if isinstance(event, kind) and of(event):
                 return event
     return None

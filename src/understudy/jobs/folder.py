@@ -126,8 +126,8 @@ class Job:
 
     @property
     def metrics(self) -> Metrics | None:
-        """What a training measured last; None for other jobs."""
-        return last_event(self.events, Metrics)
+        """The newest losses of a training; None for other jobs."""
+        return last_event(self.events, Metrics, of=lambda metrics: "src" in metrics.values)
 
     @property
     def state(self) -> JobState:
