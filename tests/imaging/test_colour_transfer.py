@@ -231,8 +231,9 @@ def test_on_real_faces_the_binned_transport_is_within_a_level_too(media: Path) -
 
 def still(path: Path) -> Tensor:
     """The middle of a photo, (3,128,128)."""
-    photo = cv2.imread(str(path))[..., ::-1]
+    photo = cv2.imread(str(path))
+    assert photo is not None
     side = min(photo.shape[:2])
     top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
     small = cv2.resize(photo[top : top + side, left : left + side], (128, 128), interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(small).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(small[..., ::-1].copy()).permute(2, 0, 1).float() / 255

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from understudy.imaging.colour_transfer.statistics import in_float64
+
 
 @dataclass(frozen=True)
 class Sampled:
@@ -64,7 +66,7 @@ def counts(bins: Tensor, number: int) -> Tensor:
     """(B,R,number) float64: how often each bin occurs in the rows of `bins` (B,R,N) int32, all within 0..number−1."""
     batch, rows, _ = bins.shape
     found = torch.bincount((bins + _firsts(bins, number)).flatten(), minlength=batch * rows * number)
-    return found.view(batch, rows, number).double()
+    return in_float64(found.view(batch, rows, number))
 
 
 def cumulated(amounts: Tensor) -> Tensor:
@@ -106,7 +108,7 @@ def mean_moves(ours: Tensor, theirs: Tensor) -> Tensor:
 def looked_up(table: Tensor, bins: Tensor) -> Tensor:
     """The entries of `table` (B,R,n) at `bins` (B,R,N) int32, in float32."""
     places = (bins + _firsts(bins, table.shape[2])).flatten()
-    return table.float().flatten().index_select(0, places).view(bins.shape)
+    return table.float().to(bins.device).flatten().index_select(0, places).view(bins.shape)
 
 
 def _firsts(bins: Tensor, number: int) -> Tensor:

@@ -52,6 +52,6 @@ def _power(symmetric: Tensor, exponent: float, *, least: float = 0.0) -> Tensor:
 
 def _moved(pictures: Tensor, matrix: Tensor, mean: Tensor, new_mean: Tensor) -> Tensor:
     """matrix · (pixel − mean) + new mean, in 0..1."""
-    matrix = matrix.to(pictures.dtype)
+    matrix = matrix.to(pictures)
     shift = new_mean - matrix @ mean
     return (matrix @ pictures.flatten(2) + shift).view_as(pictures).clamp(0, 1)

@@ -29,4 +29,5 @@ def _matched(ours: Tensor, theirs: Tensor, threshold: float) -> Tensor:
     if len(levels) == 1:
         return levels.expand_as(ours)
     targets = interpolated(ranks, ranks_theirs, levels.double()).to(ours.dtype)
-    return targets.index_select(0, place.flatten()).reshape(ours.shape)
+    matched: Tensor = targets.index_select(0, place.flatten()).reshape(ours.shape)
+    return matched

@@ -52,19 +52,24 @@ def moments(pictures: Tensor, inside: Tensor | None = None) -> Moments:
     return Moments(mean, variance.sqrt())
 
 
+def in_float64(values: Tensor) -> Tensor:
+    """In float64, where the device has it, else on the processor."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
 def covariance(pictures: Tensor, inside: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (B,3,1), covariance (B,3,3) of all pixels, float64, and the number of pixels (B,1,1)."""
     flat = pictures.flatten(2)
     if inside is None:
-        count = torch.full((len(pictures), 1, 1), flat.shape[2], dtype=torch.float64, device=flat.device)
         mean = flat.mean(2, keepdim=True)
-        centred = (flat - mean).double()
+        centred = in_float64(flat - mean)
+        count = torch.full_like(centred[:, :1, :1], flat.shape[2])
         return mean, centred @ centred.mT / count, count
     weight = _weights(inside, pictures).flatten(2)
     mean = (flat * weight).sum(2, keepdim=True)
-    centred = (flat - mean).double()
-    count = inside.flatten(2).sum(2, keepdim=True).double()
-    return mean, (centred * weight) @ centred.mT, count
+    centred = in_float64(flat - mean)
+    count = in_float64(inside.flatten(2).sum(2, keepdim=True))
+    return mean, (centred * weight.to(centred.device)) @ centred.mT, count
 
 
 def _weights(inside: Tensor, pictures: Tensor) -> Tensor:
