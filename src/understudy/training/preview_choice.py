@@ -95,5 +95,6 @@ def _near(typed: str, known: Names) -> str:
     stem = PurePath(rest if mark and head in SIDES else typed).stem
     every = {f"{side}/{PurePath(name).stem}": PurePath(name).stem for side in SIDES for name in known[side]}
     close = set(difflib.get_close_matches(stem, set(every.values()), n=3, cutoff=0.5))
-    near = [full for full, short in every.items() if short in close][:4] or list(every)[:1]
+    near = [full for full, short in every.items() if short in close]
+    near = sorted(near, key=lambda full: not full.startswith(head))[:4] or list(every)[:1]  # its own side first
     return f"Near it: {', '.join(near)}."

@@ -28,4 +28,10 @@ def without_effect(options: Options, names: Iterable[str]) -> list[str]:
 
 
 def _told(value: Any) -> str:
-    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+    return (
+        ("on" if value else "off")
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
