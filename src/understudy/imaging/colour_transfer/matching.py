@@ -27,7 +27,7 @@ def _matched(ours: Tensor, theirs: Tensor, threshold: float) -> Tensor:
     ranks = threshold * count.cumsum(0).double() / ours.numel()
     ranks_theirs = 255 * count_theirs.cumsum(0).double() / theirs.numel()
     if len(levels) == 1:
-        return levels.expand_as(ours)
+        return theirs.flatten()[:1].expand_as(ours)
     targets = interpolated(ranks, ranks_theirs, levels.double()).to(ours.dtype)
     matched: Tensor = targets.index_select(0, place.flatten()).reshape(ours.shape)
     return matched
