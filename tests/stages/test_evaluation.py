@@ -169,7 +169,8 @@ def test_a_model_that_learned_from_these_faces_is_called_so(workspace: Workspace
     folder = workspace.model("small")
     shutil.copytree(trained.model("small"), folder)
     record = read_record(folder)
-    write_record(folder, type(record)(record.model_class, record.config, {"hold_out": 0.25}, imported_from="SAEHD of old"))
+    bare = type(record)(record.model_class, record.config, {"hold_out": 0.25}, imported_from="SAEHD of old")
+    write_record(folder, bare)
     result = evaluate_model(workspace, "small", device="cpu", report=events.append)
     assert result.notes["trained_on"]
     assert any("another program" in event.message for event in events if isinstance(event, Note))
