@@ -188,12 +188,13 @@ def wait_for(workspace: Workspace, lines: int, process: subprocess.Popen[str]) -
 
 
 def assistant_of(process: subprocess.Popen[str]) -> psutil.Process:
-    (found,) = [
+    found: list[psutil.Process] = [
         child
         for child in psutil.Process(process.pid).children(recursive=True)
         if "understudy.stages.train_assistant" in child.cmdline()
     ]
-    return found
+    assert len(found) == 1
+    return found[0]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
@@ -209,6 +210,21 @@ def test_when_a_process_is_lost_the_others_say_so_and_the_model_goes_on(tmp_path
     assert reached >= 1
     train(workspace, "small", TrainOptions(target_iter=reached + 2, devices=""))
     assert newest(workspace).iteration == reached + 2
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a way to make a process fall silent")
+def test_a_process_that_falls_silent_is_given_up_after_a_while(tmp_path: Path) -> None:
+    """As when the power of its machine goes: no connection is closed."""
+    workspace, options = made(tmp_path, "saehd", TWO.but(team_timeout=0.1))
+    process = running(workspace, options)
+    assistant = assistant_of(process)
+    assistant.suspend()
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert told.startswith("process-lost ")
+    assert not assistant.is_running()
+    train(workspace, "small", TrainOptions(target_iter=newest(workspace).iteration + 1, devices=""))
 
 
 @pytest.mark.faults

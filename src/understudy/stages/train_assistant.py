@@ -107,8 +107,9 @@ def _say(told: dict[str, Any]) -> None:
 
 
 def _end_with_the_starter() -> None:
-    """Leave when nobody holds the other end any more. Not by an exception: the main thread may wait in a library."""
-    while sys.stdin.buffer.read(1):
+    """Leave when nobody holds the other end any more. Not by an exception: the main thread may wait in a library; and
+    not by a buffered read, whose lock would be missed when the main thread ends first."""
+    while os.read(sys.stdin.fileno(), 1):
         pass
     os._exit(1)
 

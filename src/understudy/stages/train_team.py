@@ -32,7 +32,7 @@ from understudy.workspace import Workspace
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-LEAVE_SECS = 30.0
+LEAVE_SECS = 15.0
 """How long a process may take to leave when training has ended."""
 
 

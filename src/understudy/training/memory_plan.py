@@ -24,7 +24,7 @@ SAFE_SHARE = 0.92
 HARDLY = 1 / 8
 """Below this share of the free memory nobody needs a figure."""
 
-PIXEL_BYTES = 48 << 10
+PIXEL_BYTES = 16 << 10
 """More than any network here keeps for a pixel of a sample; only to tell small trainings from those worth a plan."""
 
 Need = Callable[[TrainOptions, Precision, int], MemoryNeed]
