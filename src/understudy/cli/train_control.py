@@ -48,7 +48,7 @@ def train_control(
 
     From any terminal. set changes options from the next iteration on, and for the runs after this one, such as
     gan_power=0.1 batch_size=6; what the architecture fixes cannot change. save, backup, preview do now what training
-    does by its clock. pause keeps the job and its memory and computes nothing until resume; stop saves and ends the job.
+    does by its clock. pause keeps the job and its memory and computes nothing until resume; stop saves and ends it.
     """
     door = context.obj
     if bool(changes) != (action is Action.SET):

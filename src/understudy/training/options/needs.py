@@ -28,10 +28,6 @@ def without_effect(options: Options, names: Iterable[str]) -> list[str]:
 
 
 def _told(value: Any) -> str:
-    return (
-        ("on" if value else "off")
-        if isinstance(value, bool)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
