@@ -1,9 +1,10 @@
 """A slow average of a network's weights, which is calmer than they are: what is drawn, measured and merged with.
 
-    mean ← mean + (w − mean) · (1 − d) / (1 − dⁿ)        d: decay, n: updates so far
+    mean ← mean + (w − mean) · max(1 − d, 9 / (9 + n))        d: decay, n: updates before this one
 
-The divisor is the bias correction of Adam's mean: the first update takes the weights themselves, and no weight counts
-more than it would in an average that had run for ever. Every update reads and writes the weights once, 12 bytes for
+The first update takes the weights themselves, and until as many iterations as `d` averages over are long past, the mean
+covers the last ninth of the training: a young network changes too fast for a longer one (the rule is that of
+TensorFlow's ExponentialMovingAverage with num_updates). Every update reads and writes the weights once, 12 bytes for
 each, so only every few iterations has one, with the decay of that many at once.
 """
 
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 
 UPDATES = "updates"
 """The count in a saved state."""
+
+LEAD = 9
+"""One part in so many of a young training is averaged over."""
 
 
 class Ema:
@@ -37,9 +41,8 @@ class Ema:
         """Take in the weights of `net` after `iteration`, if it is one of those that count."""
         if iteration % self.every:
             return
+        share = max(1 - self.decay**self.every, LEAD / (LEAD + self.updates))
         self.updates += 1
-        decay = self.decay**self.every
-        share = (1 - decay) / (1 - decay**self.updates)
         torch._foreach_lerp_(list(self.net.state_dict().values()), list(net.state_dict().values()), share)
 
     def state_dict(self) -> dict[str, Tensor]:
