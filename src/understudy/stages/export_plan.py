@@ -23,7 +23,9 @@ from understudy.training.options import TrainOptions
 from understudy.training.recipes import RECIPES
 from understudy.workspace import Workspace
 
-OF_THIS_MACHINE = frozenset({"device", "precision", "threads", "save_minutes", "keep_checkpoints", "preview_every"})
+OF_THIS_MACHINE = frozenset(
+    {"device", "precision", "threads", "save_minutes", "keep_checkpoints", "preview_every", "guard", "checkpointing"}
+)
 """Options that say nothing about a model, so that nobody misses them."""
 
 
@@ -126,8 +128,13 @@ def _ours_alone(model_class: str, record: ModelRecord) -> list[str]:
         and name not in known
         and name not in OF_THIS_MACHINE
         and name in TrainOptions.model_fields
-        and value != usual.get(name, getattr(defaults, name))
+        and value != _stored(usual.get(name, getattr(defaults, name)))
     ]
+
+
+def _stored(value: Any) -> Any:
+    """A value as model.json holds it, where several are a list."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _usual(record: ModelRecord) -> dict[str, Any]:
