@@ -64,11 +64,13 @@ def newest(workspace: Workspace) -> Checkpoint:
     return found
 
 
-def assert_same_weights(one: Checkpoint, other: Checkpoint) -> None:
-    """The swapper's to 1e-5, the judges' to 5e-5, a quarter of one update: sums in another order are all that differs,
-    and where a gradient is hardly more than rounding, an adaptive step follows the rounding."""
+def assert_same_weights(one: Checkpoint, other: Checkpoint, kind: str = "saehd") -> None:
+    """SAEHD's to 1e-5, its judges' to 5e-5, a quarter of one update: sums in another order are all that differs, and
+    where a gradient is hardly more than rounding, an adaptive step follows the rounding. So small an AMP is worse
+    conditioned: weights that differ by 2e-7 change its next gradient by half a percent, in one process as in two; from
+    the same weights its gradients are equal to 3e-6."""
     for name, weight in one.weights.items():
-        near = 5e-5 if name.startswith(("gan.", "code_discriminator.")) else 1e-5
+        near = 5e-4 if kind == "amp" else 5e-5 if name.startswith(("gan.", "code_discriminator.")) else 1e-5
         torch.testing.assert_close(other.weights[name], weight, rtol=0, atol=near, msg=name)
 
 
@@ -89,10 +91,10 @@ def test_two_processes_learn_what_one_learns_with_the_same_batch(tmp_path: Path,
             torch.testing.assert_close(second.optimiser[name], moment, rtol=0, atol=near + 1e-12, msg=name)
     alone, together = newest(one), newest(two)
     assert alone.state["batches"] == together.state["batches"]
-    assert_same_weights(alone, together)
+    assert_same_weights(alone, together, kind)
     histories = [(w.model("small") / "history.jsonl").read_text().splitlines() for w in (one, two)]
     for mine, theirs in zip(*histories, strict=True):
-        assert json.loads(theirs) == pytest.approx(json.loads(mine), rel=1e-4)
+        assert json.loads(theirs) == pytest.approx(json.loads(mine), rel=1e-3)
 
 
 @pytest.mark.faults
