@@ -24,12 +24,13 @@ from understudy.records import FaceType
 from understudy.training.bank import FaceBank
 from understudy.training.evaluating import SWAP_EVERY
 from understudy.training.held_out import HeldOut, Sides, reference_objective
+from understudy.training.learner import prepare
 from understudy.training.options import TrainOptions
 from understudy.training.options.evaluation import EvaluationOptions
 from understudy.training.precision import choose
 from understudy.training.recipes import RECIPES
 from understudy.training.samples import BatchSource
-from understudy.training.step import Learner, prepare
+from understudy.training.step import SwapLearner
 
 BATCH = 4
 FRAMES = 40
@@ -45,7 +46,7 @@ def run(quick: bool = False) -> dict[str, Any]:
     prepare(net, precision, device.torch)
     recipe, options = RECIPES["quick96"], TrainOptions()
     objective = recipe.objective(net.config, options, False)
-    learner = Learner(net, recipe.optimiser(net, options, precision, seed=0), objective)
+    learner = SwapLearner(net, recipe.optimiser(net, options, precision, seed=0), objective)
     src, dst = (_bank(performer) for performer in (Performer.ASTRONAUT, Performer.ADMIRAL))
     batches = BatchSource(src, dst, batch_size=BATCH, device=device.torch)
     held_out = HeldOut.of(Sides(src, dst), src, dst, run=range(32), face_type=net.config.face_type, device=device.torch)

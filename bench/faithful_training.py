@@ -36,7 +36,7 @@ from understudy.training.optimisers import AdaBelief, Optimiser
 from understudy.training.precision import Precision
 from understudy.training.recipes import RECIPES
 from understudy.training.samples import Augmentation, Batch, BatchSource, FaceBank, Sample
-from understudy.training.step import Learner
+from understudy.training.step import SwapLearner
 from understudy.training.warp import Ranges, node_maps, pixel_maps
 
 PLACE = Path(tempfile.gettempdir()) / "understudy-bench" / "faithful-training"
@@ -198,7 +198,7 @@ class Faces:
                 learner.learn(batches.next())
         return self._judged(learner)
 
-    def _judged(self, learner: Learner) -> float:
+    def _judged(self, learner: SwapLearner) -> float:
         """src's and dst's loss together, by what every class is judged by, in the soft mask of all but Quick96."""
         objective = replace(reference_objective(learner.objective), bare_blur=False)
         learner.net.eval()
@@ -209,7 +209,7 @@ class Faces:
             return float(torch.stack([*weighted_sums(parts, objective.weights).values()]).sum(0).mean())
 
 
-class _Otherwise(Learner):
+class _Otherwise(SwapLearner):
     """A learner that does without habits of the reference's arithmetic."""
 
     way = Way()

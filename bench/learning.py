@@ -10,11 +10,12 @@ import torch
 
 from understudy.records import Archi
 from understudy.training.critics import SALTS, Critic, critic_networks
+from understudy.training.learner import prepare
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision
 from understudy.training.recipes import RECIPES
 from understudy.training.samples import FaceBank
-from understudy.training.step import Learner, prepare
+from understudy.training.step import SwapLearner
 
 
 def learner_of(
@@ -25,9 +26,9 @@ def learner_of(
     device: torch.device,
     *,
     faithful: bool = False,
-    kind: type[Learner] = Learner,
+    kind: type[SwapLearner] = SwapLearner,
     **options: Any,
-) -> Learner:
+) -> SwapLearner:
     """A network with initial weights, its optimiser and its judges, put together as `understudy train` does.
 
     numbers: fields of its config, the architecture as people type it.

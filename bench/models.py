@@ -120,8 +120,9 @@ def _steps(recipe: Any, config: Any, options: Any, precision: Any, batch_size: i
     import torch
 
     from understudy.training.critics import Critic, critic_networks
+    from understudy.training.learner import prepare
     from understudy.training.samples import Batch, Sample
-    from understudy.training.step import Learner, prepare
+    from understudy.training.step import SwapLearner
 
     net = recipe.build(config, torch.Generator().manual_seed(0))
     prepare(net, precision, torch.device("cpu"))
@@ -132,7 +133,7 @@ def _steps(recipe: Any, config: Any, options: Any, precision: Any, batch_size: i
         name: Critic(judge, recipe.optimiser(judge, options, precision, seed=0)) for name, judge in judges.items()
     }
     objective = recipe.objective(config, options, False)
-    learner = Learner(net, recipe.optimiser(net, options, precision, seed=0), objective, critics=critics)
+    learner = SwapLearner(net, recipe.optimiser(net, options, precision, seed=0), objective, critics=critics)
     recipe.configure(learner, options)
     for _ in range(count):
         faces = [torch.rand(batch_size, 3, config.size, config.size) for _ in range(4)]

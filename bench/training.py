@@ -32,7 +32,7 @@ from understudy.training.optimisers import Optimiser
 from understudy.training.precision import Precision, choose
 from understudy.training.recipes import RECIPES
 from understudy.training.samples import BatchSource
-from understudy.training.step import Learner
+from understudy.training.step import SwapLearner
 
 TARGET, STRETCH, REFERENCE_SHARE = 0.65, 0.57, 0.9
 PHASES = ("decode", "augment", "forward", "backward", "judges", "optimiser")
@@ -177,7 +177,7 @@ class Trainer:
         return {**{name: statistics.median(found) for name, found in times.items()}, "idle": idle}
 
 
-class _Clocked(Learner):
+class _Clocked(SwapLearner):
     """A learner that notes how long its phases take."""
 
     def learn(self, batch: Any) -> dict[str, torch.Tensor]:

@@ -49,7 +49,7 @@ from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision
 from understudy.training.recipes import config_from_plain, recipe_for
 from understudy.training.samples import Batch, Sample
-from understudy.training.step import Learner
+from understudy.training.step import SwapLearner
 
 ITERATIONS = 3
 LOSS_TOLERANCE = 1e-5
@@ -77,7 +77,7 @@ class Case:
     batch: Batch
 
 
-class FirstChannels(Learner):
+class FirstChannels(SwapLearner):
     """Takes the first channels where AMP draws random ones, as the reference did for these numbers."""
 
     def draw_channels(self, config: AmpConfig, count: int, draw: int) -> Tensor:
@@ -114,7 +114,7 @@ def batch_of(stored: Mapping[str, NDArray[Any]]) -> Batch:
     return Batch(src, dst)
 
 
-def learner_of(case: Case, folder: Path) -> tuple[Learner, bool]:
+def learner_of(case: Case, folder: Path) -> tuple[SwapLearner, bool]:
     """The learner that a user would have who imports the model and sets the case's options, and whether the optimiser's
     state came with it."""
     with zipfile.ZipFile(case.archive) as opened:
@@ -218,7 +218,7 @@ def judge(outcome: Outcome, case: Case, kind: str, losses: Tensor, net: torch.nn
     net.zero_grad(set_to_none=True)
 
 
-def everything(learner: Learner) -> dict[str, Tensor]:
+def everything(learner: SwapLearner) -> dict[str, Tensor]:
     """Weights and moments of all networks, copied, by their names in a saved state."""
     weights, optimiser = saved_tensors(learner, AtRest())
     return {name: tensor.clone() for name, tensor in (weights | optimiser).items()}
@@ -318,7 +318,7 @@ def test_quick96_losses_and_gradients(golden: Path) -> None:
         net = recipe.build(recipe.config(), torch.Generator().manual_seed(0))
         net.load_state_dict(model.weights_for(net))
         objective = recipe.objective(recipe.config(), options, True)
-        learner = Learner(net, recipe.optimiser(net, options, Precision(), seed=0), objective)
+        learner = SwapLearner(net, recipe.optimiser(net, options, Precision(), seed=0), objective)
         batch = batch_of(stored)
         people = weighted_sums(learner.losses(batch, targets_of(batch, objective)), objective.weights)
         losses = people["src"] + people["dst"]

@@ -11,12 +11,13 @@ from torch import Tensor
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi
 from understudy.training.critics import Critic, critic_networks
+from understudy.training.learner import prepare
 from understudy.training.options import TrainOptions
 from understudy.training.options.machine import Compiling
 from understudy.training.precision import Precision
 from understudy.training.recipes import RECIPES
 from understudy.training.samples import Batch, Sample
-from understudy.training.step import Learner, prepare
+from understudy.training.step import SwapLearner
 
 pytestmark = [
     pytest.mark.gpu,
@@ -24,7 +25,7 @@ pytestmark = [
 ]
 
 
-def learner_of(device: str, dtype: str = "float32", archi: str = "df-ud", **given: Any) -> Learner:
+def learner_of(device: str, dtype: str = "float32", archi: str = "df-ud", **given: Any) -> SwapLearner:
     config = SaehdConfig(64, archi=Archi.parse(archi), ae_dims=32, e_dims=16, d_dims=16, d_mask_dims=16)
     options, precision, recipe = TrainOptions(**given), Precision(dtype), RECIPES["saehd"]
     net = recipe.build(config, torch.Generator().manual_seed(0))
@@ -34,7 +35,7 @@ def learner_of(device: str, dtype: str = "float32", archi: str = "df-ud", **give
     critics = {
         name: Critic(judge, recipe.optimiser(judge, options, precision, seed=1)) for name, judge in judges.items()
     }
-    learner = Learner(
+    learner = SwapLearner(
         net, recipe.optimiser(net, options, precision, seed=0), recipe.objective(config, options, False), critics
     )
     recipe.configure(learner, options)
@@ -52,7 +53,7 @@ def batch(device: str) -> Batch:
     return Batch(side(), side())
 
 
-def weights(learner: Learner) -> dict[str, Tensor]:
+def weights(learner: SwapLearner) -> dict[str, Tensor]:
     return {name: tensor.cpu() for name, tensor in learner.net.state_dict().items()}
 
 

@@ -26,7 +26,7 @@ from understudy.training.checkpoints import MANIFEST, CheckpointStore
 from understudy.training.models import is_model, read_record
 from understudy.training.new import create_model
 from understudy.training.options import TrainOptions
-from understudy.training.step import Learner
+from understudy.training.step import SwapLearner
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0)
@@ -134,14 +134,14 @@ def test_memory_that_runs_out_is_told_once_kept_in_the_record_and_remembered(
 ) -> None:
     """A whole batch is too much from the third iteration on; in two parts it fits."""
     workspace, options = made(tmp_path, "saehd")
-    weigh = Learner._weighed
+    weigh = SwapLearner._weighed
 
-    def greedy(self: Learner, batch: Any, **more: Any) -> Any:
+    def greedy(self: SwapLearner, batch: Any, **more: Any) -> Any:
         if self.iteration >= 2 and len(batch.src.target) > 1:
             raise MemoryError
         return weigh(self, batch, **more)
 
-    monkeypatch.setattr(Learner, "_weighed", greedy)
+    monkeypatch.setattr(SwapLearner, "_weighed", greedy)
     events: list[Event] = []
     train(workspace, "small", options.but(target_iter=4), report=events.append)
     told = [event.message for event in events if isinstance(event, Note) and "Memory ran out" in event.message]

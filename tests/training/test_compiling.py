@@ -15,12 +15,12 @@ from understudy.training.options.machine import Compiling
 from understudy.training.precision import Precision
 from understudy.training.recipes import RECIPES
 from understudy.training.samples import Batch, Sample
-from understudy.training.step import Learner
+from understudy.training.step import SwapLearner
 
 CPU = torch.device("cpu")
 
 
-def learner_of(archi: str, **given: float) -> Learner:
+def learner_of(archi: str, **given: float) -> SwapLearner:
     config = SaehdConfig(64, archi=Archi.parse(archi), ae_dims=32, e_dims=16, d_dims=16, d_mask_dims=16)
     options, precision, recipe = TrainOptions(**given), Precision("bfloat16"), RECIPES["saehd"]
     net = recipe.build(config, torch.Generator().manual_seed(0))
@@ -29,7 +29,7 @@ def learner_of(archi: str, **given: float) -> Learner:
         for name, judge in critic_networks(config, options, 0).items()
     }
     optimiser = recipe.optimiser(net, options, precision, seed=0)
-    return Learner(net, optimiser, recipe.objective(config, options, False), critics)
+    return SwapLearner(net, optimiser, recipe.objective(config, options, False), critics)
 
 
 def batch() -> Batch:

@@ -15,12 +15,12 @@ from understudy.records import Archi
 from understudy.training.critics import Critic, critic_networks
 from understudy.training.ema import Ema
 from understudy.training.frozen import frozen_parts
+from understudy.training.learner import prepare
 from understudy.training.memory import training_memory
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision
 from understudy.training.recipes import recipe_for
 from understudy.training.samples import Batch, Sample
-from understudy.training.learner import prepare
 from understudy.training.step import SwapLearner
 
 NUMBERS: dict[str, Any] = {"ae_dims": 8, "e_dims": 8, "d_dims": 8, "d_mask_dims": 4}

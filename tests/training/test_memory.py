@@ -76,10 +76,12 @@ def test_untrained_weights_have_no_moments() -> None:
     assert found.moments < 2 * found.weights
 
 
-def test_a_class_without_training_is_refused_and_its_swap_is_predicted() -> None:
+def test_the_mask_network_s_training_and_masks_are_predicted() -> None:
     config = config_to_plain(FAMILIES["xseg"].config())
+    one, four = (training_memory("XSeg", config, TrainOptions(model="xseg"), FP32, batch_size=n) for n in (1, 4))
+    assert four.step > 2 * one.step
     with pytest.raises(IncompatibleModel):
-        training_memory("XSeg", config, TrainOptions(), FP32, batch_size=1)
+        training_memory("Unknown", config, TrainOptions(), FP32, batch_size=1)
     assert swap_memory("XSeg", config, FP32, batch_size=4).step > swap_memory("XSeg", config, FP32, batch_size=1).step
 
 

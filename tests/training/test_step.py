@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from understudy.networks.quick96 import Quick96, Quick96Config
+from understudy.training.learner import prepare
 from understudy.training.optimisers import RMSprop
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision
 from understudy.training.recipes import quick96_objective
 from understudy.training.samples import BatchSource, FaceBank
-from understudy.training.step import Learner, prepare
+from understudy.training.step import SwapLearner
 
 SMALL = Quick96Config(size=32, ae_dims=16, e_dims=8, d_dims=8, d_mask_dims=4)
 
@@ -40,7 +41,7 @@ class Run:
         self.optimiser = RMSprop(
             self.net.named_parameters(), lr=1e-3, lr_dropout=0.3, compute=self.precision.torch_dtype, seed=seed
         )
-        self.learner = Learner(self.net, self.optimiser, quick96_objective(SMALL, TrainOptions(), False))
+        self.learner = SwapLearner(self.net, self.optimiser, quick96_objective(SMALL, TrainOptions(), False))
         self.batches = BatchSource(faces(1), faces(2), batch_size=4, seed=seed)
 
     def steps(self, count: int) -> list[float]:

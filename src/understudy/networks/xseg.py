@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from understudy.errors import InvalidOption
 from understudy.networks.blocks import Grow, as_grid, at_least_float32, initialise, seen
 from understudy.networks.sizes import EVERY_FACE_TYPE, require_dims, require_size
 from understudy.records import FaceType
@@ -50,6 +51,15 @@ class XSegConfig:
     def __post_init__(self) -> None:
         require_size(self.size, 64)
         require_dims(base_dims=self.base_dims)
+
+    @classmethod
+    def rounded(cls, *, face_type: FaceType = FaceType.WHOLE_FACE) -> XSegConfig:
+        """The config that a person chose. Raises InvalidOption for a face type that there is not."""
+        if face_type not in cls.FACE_TYPES:
+            raise InvalidOption(
+                f"XSeg models have no face type {face_type}.", hint=f"Choose one of {', '.join(cls.FACE_TYPES)}."
+            )
+        return cls(face_type=face_type)
 
 
 class FRN(nn.Module):

@@ -15,11 +15,11 @@ from understudy.files import user_data_folder
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.held_out_faces import split_of
-from understudy.training.applying import wants_whole_faces
 from understudy.training.bank import BankChanges, FaceBank
 from understudy.training.models import ModelRecord
 from understudy.training.options import TrainOptions
 from understudy.training.recipes import config_from_plain, recipe_for
+from understudy.training.swapping import wants_whole_faces
 from understudy.workspace import Workspace
 
 SHOWN_NAMES = 8

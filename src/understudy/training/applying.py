@@ -15,41 +15,15 @@ from torch import nn
 from understudy.networks.families import Config
 from understudy.report import Note, Report, silent
 from understudy.training.critics import SALTS, Critic, critic_networks, critic_sizes
+from understudy.training.learner import prepare
 from understudy.training.learner_state import restore_critics, saved_tensors
 from understudy.training.optimisers import Optimiser
 from understudy.training.options import TrainOptions
-from understudy.training.options.samples import ColourMode
 from understudy.training.precision import Precision, choose
 from understudy.training.recipes import Recipe
-from understudy.training.samples import Augmentation
-from understudy.training.step import prepare
-from understudy.training.warp import Ranges
 
 if TYPE_CHECKING:
     from understudy.training.session import Session
-
-
-def augmentation_of(recipe: Recipe, options: TrainOptions, faithful: bool) -> Augmentation:
-    """How samples are varied."""
-    return Augmentation(
-        ranges=Ranges(scale=recipe.scale_range).times(options.random_transform),
-        random_warp=options.random_warp,
-        flip_src=options.random_src_flip,
-        flip_dst=options.random_dst_flip,
-        hsv_power=options.random_hsv_power,
-        colours_of_dst=str(options.ct_mode),
-        faithful=faithful,
-    )
-
-
-def wants_whole_faces(options: TrainOptions, faithful: bool) -> bool:
-    """Whether dst faces are also needed as they lie in their files: the reference takes colours from all of it."""
-    return faithful and options.in_force.ct_mode is not ColourMode.NONE
-
-
-def repeat_every_of(recipe: Recipe, options: TrainOptions) -> int:
-    """After how many iterations a batch comes again from its unwarped faces: pointless where none is warped."""
-    return recipe.repeat_every if options.random_warp else 0
 
 
 def precision_of(options: TrainOptions, device: torch.device) -> Precision:
@@ -85,15 +59,16 @@ def apply(session: Session, options: TrainOptions, report: Report = silent) -> N
     """Bring a session to other options, from its next iteration on. What no option changed stays as it is."""
     before, session.options = session.options, options
     was_in_force, in_force = before.in_force, options.in_force
-    had_eyes = session.learner.objective.eyes_mouth
+    judged_by = session.learner.objective
     session.learner.objective = session.recipe.objective(session.config, in_force, session.faithful)
     session.recipe.configure(session.learner, in_force)
     recomputed = _compute_as(session, report) if _arithmetic(before) != _arithmetic(options) else False
     _optimise_as(session, report, anew=recomputed)
     if critic_sizes(session.config, was_in_force) != critic_sizes(session.config, in_force):
         _judge_as(session, report)
-    lacks_whole = wants_whole_faces(options, session.faithful) and not session.batches.banks[1].has_whole_faces
-    _draw_samples_as(session, other_faces=(session.learner.objective.eyes_mouth and not had_eyes) or lacks_whole)
+    task, banks = session.recipe.task, session.batches.banks
+    other_faces = task.needs_other_faces(banks, judged_by, session.learner.objective, options, session.faithful)
+    _draw_samples_as(session, other_faces=other_faces)
     if options.autobackup_hour != before.autobackup_hour:
         session.begin_backups()
     if options.preview_faces != before.preview_faces:
@@ -153,13 +128,7 @@ def _judge_as(session: Session, report: Report) -> None:
 def _draw_samples_as(session: Session, *, other_faces: bool) -> None:
     """What is drawn from the facesets, and how it is varied. other_faces: the facesets are to be loaded once more,
     because what is in them now is not all that these options need."""
-    options = session.options.in_force
-    session.batches.configure(
-        augmentation=augmentation_of(session.recipe, options, session.faithful),
-        batch_size=options.batch_size * options.accumulate,
-        repeat_every=repeat_every_of(session.recipe, options),
-        uniform_yaw=options.uniform_yaw,
-        persons_equally=options.persons_equally,
-        replay=options.replay,
-        banks=session.load_faces(session.options) if other_faces and session.load_faces is not None else None,
+    banks = session.load_faces(session.options) if other_faces and session.load_faces is not None else None
+    session.recipe.task.deal_as(
+        session.batches, session.recipe, session.options.in_force, banks, faithful=session.faithful
     )

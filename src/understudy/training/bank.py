@@ -56,6 +56,8 @@ class FaceBank:
         self.rows = np.arange(len(crops)) if rows is None else rows
         self.names, self.yaws, self.skipped = names, yaws, skipped
         self.persons, self.who = persons, who
+        self.shown: FaceBank | None = None
+        """Other faces of the side, for previews, where its own are not all that there is to see (mask networks)."""
         self._maker: BankMaker | None = None
         self._made: Made | None = None
 
@@ -74,12 +76,14 @@ class FaceBank:
         spill: Path | None = None,
         workers: int = 0,
         find: Callable[[str], StoredFace | None] = lambda key: None,
+        labels: bool = False,
         report: Report = silent,
         stop: Stop = never,
     ) -> FaceBank:
         """Decode and convert every face that is not in the cache, in parallel. The order of `faces` is kept.
 
-        whole: with all of each face's picture, of whatever face type, for its colours. faceset, caches: the folder that
+        whole: with all of each face's picture, of whatever face type, for its colours. labels: with XSeg labels in the
+        place of masks; without eyes_mouth and whole, and never in a cache. faceset, caches: the folder that
         the faces are in and that of the workspace's caches; without them crops last as long as the process. budget:
         bytes to hold in memory (None: a quarter of what is free). spill: where a temporary file lies for what is
         beyond, if there is no cache (None: the system's folder). find: a face by its key, for a crop in the cache that
@@ -88,7 +92,7 @@ class FaceBank:
         What was made stays in the cache when this is interrupted.
         Raises EmptyFaceset when no face is usable, Interrupted when `stop` turns true, and DiskFull.
         """
-        source = BankSource(size, face_type, eyes_mouth, whole, workers, find)
+        source = BankSource(size, face_type, eyes_mouth, whole, workers, find, labels)
         wanted = len(faces) * int(np.prod(source.shape))
         limit = int(MEMORY_SHARE * available_memory()) if budget is None else budget
         cache = None

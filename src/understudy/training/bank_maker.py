@@ -24,7 +24,7 @@ FLUSH_EVERY = 200
 @dataclass(frozen=True)
 class BankSource:
     """How crops are made. whole: with the face's whole picture, as it lies in its file, behind the masks. find: a face
-    by its key, to make a crop again that is damaged on disk."""
+    by its key, to make a crop again that is damaged on disk. labels: with XSeg labels in the place of masks."""
 
     size: int
     face_type: FaceType
@@ -32,6 +32,7 @@ class BankSource:
     whole: bool = False
     workers: int = 0
     find: Callable[[str], StoredFace | None] = lambda key: None
+    labels: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -39,7 +40,7 @@ class BankSource:
 
     def make(self, face: StoredFace) -> MadeCrop | Skipped:
         """A face as such a crop, or why it cannot be one."""
-        return make_crop(face, self.size, self.face_type, self.eyes_mouth, whole=self.whole)
+        return make_crop(face, self.size, self.face_type, self.eyes_mouth, whole=self.whole, labels=self.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +120,7 @@ class BankMaker:
             source.face_type,
             source.eyes_mouth,
             whole=source.whole,
+            labels=source.labels,
             workers=source.workers,
         )
         with contextlib.closing(made):

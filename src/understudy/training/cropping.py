@@ -17,7 +17,7 @@ from understudy.errors import UnderstudyError
 from understudy.facesets import Face
 from understudy.geometry import conversion
 from understudy.geometry.pose import pose
-from understudy.masks import eyes_mouth_mask, face_mask
+from understudy.masks import eyes_mouth_mask, face_mask, label_mask
 from understudy.records import FaceType, Skipped
 
 LEAST_HEIGHT = 32
@@ -48,14 +48,16 @@ Number = TypeVar("Number", np.uint8, np.float32)
 
 
 def make_crop(
-    face: StoredFace, size: int, face_type: FaceType, eyes_mouth: bool, *, whole: bool = False
+    face: StoredFace, size: int, face_type: FaceType, eyes_mouth: bool, *, whole: bool = False, labels: bool = False
 ) -> MadeCrop | Skipped:
     """A face as a crop of that size and face type, or why it cannot be one. whole: with all of its picture too, of
-    whatever face type, shrunk to the size."""
+    whatever face type, shrunk to the size. labels: with its label as its mask, as XSeg learns from it."""
     try:
         stored = face.read()
         if not stored.meta.has_landmarks:
             return Skipped(face.name, "it has no landmarks")
+        if labels:
+            return _labelled_crop(face.name, stored, size, face_type)
         full = face_mask(stored)
         masks = [full, _eyes_and_mouth(stored, full)] if eyes_mouth else [full]
         crop = np.empty((size, size, 3 + len(masks) + 3 * whole), np.uint8)
@@ -77,6 +79,7 @@ def make_crops(
     eyes_mouth: bool,
     *,
     whole: bool = False,
+    labels: bool = False,
     workers: int = 0,
 ) -> Iterator[MadeCrop | Skipped]:
     """The crops of some faces in their order, made in parallel, a bounded number ahead. workers: 0 uses every core.
@@ -84,7 +87,7 @@ def make_crops(
     Closing the iterator before its end drops what was not begun.
     """
     waiting = iter(faces)
-    make = partial(make_crop, size=size, face_type=face_type, eyes_mouth=eyes_mouth, whole=whole)
+    make = partial(make_crop, size=size, face_type=face_type, eyes_mouth=eyes_mouth, whole=whole, labels=labels)
     pool = ThreadPoolExecutor(workers or physical_cores(), thread_name_prefix="crops")
     try:
         queue = [pool.submit(make, face) for face in islice(waiting, AHEAD)]
@@ -93,6 +96,27 @@ def make_crops(
             queue.extend(pool.submit(make, face) for face in islice(waiting, 1))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _labelled_crop(name: str, face: Face, size: int, face_type: FaceType) -> MadeCrop | Skipped:
+    """A face and its label, both by Lanczos' filter and black beyond the edge, as the reference makes them."""
+    label = label_mask(face)
+    if label is None:
+        return Skipped(name, "it has neither outlines nor an applied mask")
+    crop = np.empty((size, size, 4), np.uint8)
+    for channels, part in ((slice(3), face.rgb8 / np.float32(255)), (slice(3, 4), label[..., None])):
+        converted = _by_lanczos(np.asarray(part, np.float32), face, size, face_type)
+        crop[..., channels] = np.rint(255 * converted.clip(0, 1)).reshape(size, size, -1)
+    return MadeCrop(crop, -pose(face.meta.landmarks, face.width).yaw)
+
+
+def _by_lanczos(picture: NDArray[np.float32], face: Face, size: int, face_type: FaceType) -> NDArray[np.float32]:
+    if face.meta.face_type != face_type:
+        matrix = conversion(face.meta.landmarks, size, face_type)
+        return np.asarray(cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LANCZOS4), np.float32)
+    if picture.shape[1] == size:
+        return picture
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_LANCZOS4), np.float32)
 
 
 def convert_picture(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
@@ -14,8 +14,6 @@ from understudy.report import Metrics, Note, Preview, Report, silent
 from understudy.training.best import keep_if_best
 from understudy.training.evaluation_curve import CURVE_NAME, draw_evaluations
 from understudy.training.evaluations import FILE_NAME, Evaluations
-from understudy.training.held_out import HeldOut
-from understudy.training.losses import Objective
 from understudy.training.plateau import at_plateau, course_of
 from understudy.training.scores import Faces, Scores
 
@@ -31,6 +29,21 @@ DRAWN_AT = 0.1
 """The curves, which take longer to draw than many evaluations, are drawn when there are so much more of them."""
 
 
+class Measured(Protocol):
+    """Faces that a model is measured on, the same ones for a whole run. refused: why a part is not measured."""
+
+    @property
+    def on(self) -> Faces: ...
+
+    @property
+    def refused(self) -> str: ...
+
+    def measure(self, net: nn.Module, reference: Any, objective: Any = None, *, swap: bool = False) -> dict[str, float]:
+        """Numbers by the names of `scores.MEANINGS`. reference: the objective that never changes; objective: the one
+        that it is trained by now; swap: with what takes longer."""
+        ...
+
+
 @dataclass(eq=False)
 class Evaluator:
     """The evaluations of one run. `Evaluator.open` makes it; `Session` asks it.
@@ -39,16 +52,16 @@ class Evaluator:
     """
 
     folder: Path
-    held_out: HeldOut
+    held_out: Measured
     evaluations: Evaluations
-    reference: Objective
+    reference: Any
     faces: str
     _measured: tuple[int, float] = (-1, math.inf)
     _drawn: int = 0
     _ended: tuple[int, TrainOptions | None, bool] = field(default=(-1, None, False))
 
     @classmethod
-    def open(cls, folder: Path, held_out: HeldOut, reference: Objective, *, faces: str, until: int) -> Evaluator:
+    def open(cls, folder: Path, held_out: Measured, reference: Any, *, faces: str, until: int) -> Evaluator:
         """Go on after iteration `until`; what was measured after it is measured again."""
         return cls(folder, held_out, Evaluations.open(folder / FILE_NAME, until=until), reference, faces)
 
@@ -113,11 +126,10 @@ class Evaluator:
         self, session: Session, iteration: int, *, swap: bool = False, report: Report = silent
     ) -> Scores | None:
         net: nn.Module = session.net_for_use()
-        judge = self.held_out.judge
-        before = judge.refused
+        before = self.held_out.refused
         values = self.held_out.measure(net, self.reference, session.learner.objective if swap else None, swap=swap)
-        if judge.refused and not before:
-            report(Note(f"Likeness is not measured: {judge.refused}."))
+        if self.held_out.refused and not before:
+            report(Note(f"Likeness is not measured: {self.held_out.refused}."))
         scores = Scores(iteration, values, self.held_out.on, course_of(session.options.stored()))
         return Scores.from_json(scores.as_json())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from understudy.errors import InvalidOption
 from understudy.networks.amp import AmpConfig
 from understudy.networks.families import Config
+from understudy.networks.xseg import XSegConfig
 from understudy.training.options import TrainOptions
 
 
@@ -12,6 +13,8 @@ def trained_parts(config: Config) -> tuple[str, ...]:
     """The parts of a network that training changes, by name, in the order that a face goes through them."""
     if isinstance(config, AmpConfig):
         return ("encoder", "decoder")  # the inters keep the random numbers they began with
+    if isinstance(config, XSegConfig):
+        return ()  # what it finds on the way down and up belongs together
     archi = getattr(config, "archi", None)
     if archi is not None and archi.is_liae:
         return ("encoder", "inter_AB", "inter_B", "decoder")
@@ -26,8 +29,8 @@ def frozen_parts(config: Config, options: TrainOptions) -> tuple[str, ...]:
     if unknown:
         raise InvalidOption(
             f"This network has no part {', '.join(unknown)} that could be frozen.",
-            hint=f"Its parts: {', '.join(parts)}.",
+            hint=f"Its parts: {', '.join(parts)}." if parts else "It trains as a whole: leave --freeze out.",
         )
-    if set(named) == set(parts):
+    if named and set(named) == set(parts):
         raise InvalidOption("With every part frozen nothing is trained.", hint="Leave one out of --freeze.")
     return named

@@ -95,6 +95,11 @@ class HeldOut:
         """What the numbers are of."""
         return Faces.HELD_OUT if self.held else Faces.TRAINING
 
+    @property
+    def refused(self) -> str:
+        """Why likeness is not measured; nothing where it is."""
+        return self.judge.refused
+
     def measure(
         self, net: nn.Module, reference: Objective, objective: Objective | None = None, *, swap: bool = False
     ) -> dict[str, float]:

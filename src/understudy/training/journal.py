@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,18 +11,17 @@ from torch import Tensor
 from understudy.errors import TrainingDiverged
 from understudy.training.checkpoints import DIVERGED_HINT
 from understudy.training.history import History
-from understudy.training.step import GRADIENT_LENGTH
-
-HISTORY_LOSSES = ("src", "dst")
-"""What the history keeps: the sums that the reference reports for each person. The rest is reported as it happens."""
+from understudy.training.learner import GRADIENT_LENGTH
 
 
 class Journal:
     """Losses on their way from the device to the history, read in blocks so that a GPU seldom waits."""
 
-    def __init__(self, history: History, watch: Callable[[int, Mapping[str, float]], None]) -> None:
-        """watch: looks at the losses of each iteration that was read, and may raise TrainingDiverged."""
-        self._history, self._watch = history, watch
+    def __init__(
+        self, history: History, watch: Callable[[int, Mapping[str, float]], None], kept: Sequence[str]
+    ) -> None:
+        """kept: what the history keeps, the sums that the reference reports; the rest is reported as it happens. watch: looks at the losses of each iteration that was read, and may raise TrainingDiverged."""
+        self._history, self._watch, self._kept = history, watch, kept
         self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
 
     def __len__(self) -> int:
@@ -51,7 +50,7 @@ class Journal:
         self._pending = []
         for iteration, losses in entries:
             require_finite(losses, iteration)
-        kept = [(iteration, {name: losses[name] for name in HISTORY_LOSSES}) for iteration, losses in entries]
+        kept = [(iteration, {name: losses[name] for name in self._kept}) for iteration, losses in entries]
         self._history.append(kept)
         for iteration, losses in entries:
             self._watch(iteration, losses)

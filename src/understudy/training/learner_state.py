@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
 from understudy.records import CODE_DISCRIMINATOR, GAN
 from understudy.report import Note, Report, silent
 from understudy.training.checkpoints import Checkpoint
-from understudy.training.step import Learner
+from understudy.training.learner import Learner
 
 CRITICS = (GAN, CODE_DISCRIMINATOR)
 _TITLES = {GAN: "GAN", CODE_DISCRIMINATOR: "code discriminator"}
@@ -34,7 +35,7 @@ class AtRest:
     optimiser: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def saved_tensors(learner: Learner, at_rest: AtRest) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def saved_tensors(learner: Learner[Any], at_rest: AtRest) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Weights and optimiser's tensors for a saved state."""
     weights = {**learner.net.state_dict(), **at_rest.weights}
     optimiser = {**learner.optimiser.state_dict(), **at_rest.optimiser}
@@ -44,12 +45,12 @@ def saved_tensors(learner: Learner, at_rest: AtRest) -> tuple[dict[str, Tensor],
     return weights, optimiser
 
 
-def saved_average(learner: Learner) -> dict[str, Tensor] | None:
+def saved_average(learner: Learner[Any]) -> dict[str, Tensor] | None:
     """The average of the weights for a saved state; None where none is kept."""
     return None if learner.ema is None else learner.ema.state_dict()
 
 
-def restore(learner: Learner, found: Checkpoint, report: Report = silent) -> AtRest:
+def restore(learner: Learner[Any], found: Checkpoint, report: Report = silent) -> AtRest:
     """Put a saved state into a learner, all but the swapper's own weights; what of it is not in use now.
 
     Raises CorruptCheckpoint for a moment of a wrong shape.
@@ -64,7 +65,7 @@ def restore(learner: Learner, found: Checkpoint, report: Report = silent) -> AtR
 
 
 def restore_critics(
-    learner: Learner, saved: Mapping[str, Tensor], stored: Mapping[str, Tensor], report: Report = silent
+    learner: Learner[Any], saved: Mapping[str, Tensor], stored: Mapping[str, Tensor], report: Report = silent
 ) -> AtRest:
     """Put the saved weights and moments of the networks that judge into those of a learner; what of it is not in use.
 

@@ -25,7 +25,11 @@ def train_loop(
     not help; the saved states are those from before.
     """
     state, saving = session.state, SaveClock(first=session.is_new)
-    clock, journal, desk = Clock(), Journal(session.history, session.watch), Desk(session, commands, report)
+    clock, journal, desk = (
+        Clock(),
+        Journal(session.history, session.watch, session.learner.losses_kept),
+        Desk(session, commands, report),
+    )
     progress = ProgressClock(report)
     ended: Ended | None = None
 

@@ -28,13 +28,12 @@ from torch.utils._pytree import tree_leaves
 
 from understudy.training.cost import imagined_network
 from understudy.training.critics import Critic, critic_networks, require_patch_that_fits
+from understudy.training.learner import Learner
 from understudy.training.optimisers import Optimiser, optimiser_named
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision
 from understudy.training.recipes import Recipe, config_from_plain, recipe_for
 from understudy.training.recomputing import recompute
-from understudy.training.samples import Batch, Sample
-from understudy.training.step import Learner
 
 OVERHEAD = {"cpu": 1.08, "cuda": 1.05}
 """What a device takes for each byte of tensors; a processor's is measured by `bench models`, a card's is not yet."""
@@ -88,9 +87,9 @@ def training_memory(
         judges = critic_networks(typed, options, 0)
     learner = _learner(recipe, typed, options, precision, net, judges, faithful=faithful)
     with _LiveBytes() as there:
-        learner.forward(_batch(typed.size, batch_size))
+        learner.forward(recipe.task.imagined_batch(typed.size, batch_size))
     with _LiveBytes() as live:
-        learner.learn(_batch(typed.size, batch_size))
+        learner.learn(recipe.task.imagined_batch(typed.size, batch_size))
     networks = [net, *judges.values()]
     trained = _count(weight for network in networks for weight in _trained(network, recipe).values())
     every = _count(weight for network in networks for weight in network.parameters())
@@ -183,12 +182,12 @@ def _learner(
     judges: Mapping[str, nn.Module],
     *,
     faithful: bool,
-) -> Learner:
+) -> Learner[Any]:
     def imagined(network: nn.Module) -> Optimiser:
         return cast(Optimiser, _ImaginedOptimiser(network, _trained(network, recipe), precision.torch_dtype))
 
     critics = {name: Critic(judge, imagined(judge)) for name, judge in judges.items()}
-    return Learner(net, imagined(net), recipe.objective(config, options, faithful), critics=critics)
+    return recipe.task.learner(net, imagined(net), recipe.objective(config, options, faithful), critics=critics)
 
 
 def _trained(net: nn.Module, recipe: Recipe) -> dict[str, nn.Parameter]:
@@ -197,16 +196,6 @@ def _trained(net: nn.Module, recipe: Recipe) -> dict[str, nn.Parameter]:
 
 def _like(weight: Tensor, dtype: torch.dtype, *, is_leaf: bool) -> Tensor:
     return torch.empty_like(weight, dtype=dtype).requires_grad_(is_leaf)
-
-
-def _batch(size: int, count: int) -> Batch:
-    """Samples of both people, without numbers. Made while somebody counts: they are part of a step's memory."""
-
-    def sample() -> Sample:
-        picture, mask = (torch.zeros(count, channels, size, size, device="meta") for channels in (3, 1))
-        return Sample(picture, torch.zeros_like(picture), mask, torch.zeros_like(mask))
-
-    return Batch(sample(), sample())
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

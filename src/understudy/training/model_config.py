@@ -9,6 +9,7 @@ from understudy.errors import InvalidOption, UsageError
 from understudy.networks.families import Config
 from understudy.networks.quick96 import Quick96Config
 from understudy.networks.saehd import SaehdConfig, multiple_of
+from understudy.networks.xseg import XSegConfig
 from understudy.records import Archi
 from understudy.report import Note, Report, silent
 from understudy.training.models import ModelRecord
@@ -75,7 +76,9 @@ def _field(option: str) -> str:
 
 
 def _choices(config: type[Any]) -> set[str]:
-    """The fields of a config that people choose; Quick96 has none."""
+    """The fields of a config that people choose; Quick96 has none, XSeg one."""
+    if config is XSegConfig:
+        return {"face_type"}
     return set() if config is Quick96Config else {field.name for field in fields(config)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -15,24 +16,24 @@ from understudy.networks.families import Config
 from understudy.networks.initial import draw_he_weights
 from understudy.records import PrecisionChoice
 from understudy.report import Note, Report, silent
-from understudy.training.applying import augmentation_of, critics_of, precision_of, repeat_every_of, say_of_precision
+from understudy.training.applying import critics_of, precision_of, say_of_precision
 from understudy.training.bank import FaceBank
+from understudy.training.batches import Batches
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
 from understudy.training.guard import Guard
 from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.history import History
+from understudy.training.learner import Learner, prepare
 from understudy.training.learner_state import AtRest, restore
 from understudy.training.models import ModelRecord
 from understudy.training.options import TrainOptions
 from understudy.training.options.model import InitialWeights
 from understudy.training.precision import Precision, machine
 from understudy.training.preview import rows_for
-from understudy.training.preview_choice import faces_to_show, known_names, preview_names
+from understudy.training.preview_choice import Names, preview_names
 from understudy.training.recipes import Recipe, config_from_plain, recipe_for
-from understudy.training.samples import BatchSource
 from understudy.training.session import Session
 from understudy.training.state import TrainState
-from understudy.training.step import Learner, prepare
 from understudy.training.team import ALONE, Team
 from understudy.training.weights import load_weights
 
@@ -114,14 +115,14 @@ def _put_together(
     learner.reduce = None if team.alone else team.reduce
     learner.member, learner.members = team.rank, team.size
     learner.cuts = 1 if found is None else int(found.state.get("cuts", 1))
-    batches = _batches(recipe, in_force, faithful, src, dst, fabric.device)
+    batches = recipe.task.batches(recipe, in_force, (src, dst), fabric.device, faithful=faithful)
     batches.part = team.part
     faces = {"src": src.digest, "dst": dst.digest}
     state = TrainState() if found is None else _restore_batches(found, batches, faces, report)
     learner.seed, guard = batches.seed, Guard()
     guard.load_state_dict({} if found is None else found.state.get("guard", {}))
     learner.calm, learner.calm_until = guard.calm, guard.calm_until
-    names = _names_to_show(found, options, src, dst, report)
+    names = _names_to_show(found, options, recipe.task.known_names((src, dst)), rows_for(src.size), report)
     return Session(
         folder,
         options,
@@ -135,7 +136,7 @@ def _put_together(
         precision,
         store,
         history,
-        faces_to_show(src, dst, names, fabric.device),
+        recipe.task.faces_to_show((src, dst), names, batches, fabric.device),
         names,
         faces,
         state,
@@ -156,7 +157,7 @@ def _learner(
     device: torch.device,
     *,
     faithful: bool,
-) -> Learner:
+) -> Learner[Any]:
     """The networks with their optimisers; the swapper with its saved weights, the rest as if it were new."""
     seed = options.seed
     net = recipe.build(config, torch.Generator().manual_seed(seed))
@@ -165,7 +166,7 @@ def _learner(
     elif options.initial_weights is InitialWeights.HE:
         draw_he_weights(net, torch.Generator().manual_seed(seed))
     prepare(net, precision, device)
-    learner = Learner(
+    learner = recipe.task.learner(
         net,
         recipe.optimiser(net, options, precision, seed=seed),
         recipe.objective(config, options, faithful),
@@ -174,23 +175,6 @@ def _learner(
     )
     recipe.configure(learner, options)
     return learner
-
-
-def _batches(
-    recipe: Recipe, options: TrainOptions, faithful: bool, src: FaceBank, dst: FaceBank, device: torch.device
-) -> BatchSource:
-    return BatchSource(
-        src,
-        dst,
-        batch_size=options.batch_size * options.accumulate,
-        seed=options.seed,
-        augmentation=augmentation_of(recipe, options, faithful),
-        repeat_every=repeat_every_of(recipe, options),
-        uniform_yaw=options.uniform_yaw,
-        persons_equally=options.persons_equally,
-        replay=options.replay,
-        device=device,
-    )
 
 
 def _history(path: Path, found: Checkpoint | None, report: Report) -> History:
@@ -237,7 +221,7 @@ def _precision(found: Checkpoint | None, options: TrainOptions, device: torch.de
     return now
 
 
-def _restore_batches(found: Checkpoint, batches: BatchSource, faces: Mapping[str, str], report: Report) -> TrainState:
+def _restore_batches(found: Checkpoint, batches: Batches, faces: Mapping[str, str], report: Report) -> TrainState:
     """Go on drawing faces where a checkpoint was taken; where training is then."""
     if "batches" in found.state:
         batches.load_state_dict(found.state["batches"])
@@ -248,10 +232,10 @@ def _restore_batches(found: Checkpoint, batches: BatchSource, faces: Mapping[str
 
 
 def _names_to_show(
-    found: Checkpoint | None, options: TrainOptions, src: FaceBank, dst: FaceBank, report: Report
+    found: Checkpoint | None, options: TrainOptions, known: Names, rows: int, report: Report
 ) -> dict[str, list[str]]:
     """The faces that previews show: those asked for, else those of the saved state."""
     state = {} if found is None else found.state
     asked_before = tuple(state.get("options", {}).get("preview_faces", ()))
     before = state.get("preview_faces", {}) if asked_before == options.preview_faces else {}
-    return preview_names(options.preview_faces, before, known_names(src, dst), rows_for(src.size), report)
+    return preview_names(options.preview_faces, before, known, rows, report)

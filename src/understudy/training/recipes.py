@@ -20,40 +20,47 @@ from understudy.networks.amp import AmpConfig
 from understudy.networks.families import FAMILIES, Config, Family, Swapper
 from understudy.networks.quick96 import Quick96Config
 from understudy.networks.saehd import SaehdConfig
+from understudy.networks.xseg import XSeg, XSegConfig
 from understudy.training.frozen import frozen_parts
 from understudy.training.losses import DetailPowers, Objective, structure_filters
+from understudy.training.masking.objective import MaskObjective
+from understudy.training.masking.previews import mask_previews
+from understudy.training.masking.task import Masking
 from understudy.training.optimisers import Optimiser, OptimiserKind, optimiser_named
 from understudy.training.options import LrDropout, TrainOptions
 from understudy.training.options.samples import ColourMode
 from understudy.training.precision import Precision
-from understudy.training.preview import PreviewFaces, amp_previews, quick96_previews, saehd_previews
+from understudy.training.preview import amp_previews, quick96_previews, saehd_previews
 from understudy.training.rates import Rates, with_options
+from understudy.training.swapping import Swapping
+from understudy.training.task import Task
 
 if TYPE_CHECKING:
-    from understudy.training.step import Learner
+    from understudy.training.learner import Learner
 
-Net = Swapper
+Net = Swapper | XSeg
 """The networks that can be trained."""
 
 Parameters = list[tuple[str, nn.Parameter]]
-Previews = Callable[[Any, PreviewFaces], dict[str, NDArray[np.uint8]]]
+Previews = Callable[[Any, Any], dict[str, NDArray[np.uint8]]]
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One class of model. The functions are what differs between classes; everything else is the loop's.
 
-    defaults: options that a new model begins with, where they differ from those of `TrainOptions`. fixed: options that
+    task: what models of this kind do with faces. defaults: options that a new model begins with, where they differ from those of `TrainOptions`. fixed: options that
     a config leaves no choice of. objective: the losses, of config, options and `faithful`. repeat_every: every so
     many iterations the batch before is learned once more, from its unwarped faces; 0: never. batch_on_gpu: faces of
     each side that a new model begins with on a graphics card; 0: as anywhere.
     """
 
     family: Family
-    objective: Callable[[Any, TrainOptions, bool], Objective]
+    objective: Callable[[Any, TrainOptions, bool], Any]
     rates: Callable[[TrainOptions], Rates]
     previews: Previews
     scale_range: float
+    task: Task = field(default_factory=Swapping)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     fixed: Callable[[Any], Mapping[str, Any]] = lambda config: {}
     repeat_every: int = 0
@@ -98,7 +105,7 @@ class Recipe:
         """Set everything about an optimiser that may change between two steps, in place."""
         self.rates(options).tune(optimiser)
 
-    def configure(self, learner: Learner, options: TrainOptions) -> None:
+    def configure(self, learner: Learner[Any], options: TrainOptions) -> None:
         """Bring a learner to the options, all but its objective and the kind of its optimisers."""
         learner.configure(
             self.rates(options),
@@ -152,6 +159,11 @@ def quick96_objective(config: Quick96Config, options: TrainOptions, faithful: bo
     return Objective(filter_sizes=filters, bare_blur=True, **detail_powers(options))
 
 
+def xseg_objective(config: XSegConfig, options: TrainOptions, faithful: bool) -> MaskObjective:
+    """The mask; in pretraining the face itself, in grey."""
+    return MaskObjective(pretraining=options.pretrain)
+
+
 def detail_powers(options: TrainOptions) -> DetailPowers:
     """The losses of detail, for every class."""
     return {
@@ -174,6 +186,12 @@ def saehd_rates(options: TrainOptions) -> Rates:
 def quick96_rates(options: TrainOptions) -> Rates:
     """2e-4, always with dropout and without a swing."""
     return with_options(Rates("rmsprop", 2e-4, dropout=0.3), options)
+
+
+def xseg_rates(options: TrainOptions) -> Rates:
+    """1e-4, with dropout and without a swing, also while pretraining."""
+    kind: OptimiserKind = "adabelief" if options.adabelief else "rmsprop"
+    return with_options(Rates(kind, 1e-4, dropout=0.3 if options.lr_dropout is not LrDropout.OFF else 1.0), options)
 
 
 def _saehd_fixed(config: SaehdConfig) -> dict[str, Any]:
@@ -227,6 +245,22 @@ RECIPES = {
             **_SAEHD_ONLY,
         },
         repeat_every=3,
+    ),
+    "xseg": Recipe(
+        family=FAMILIES["xseg"],
+        objective=xseg_objective,
+        rates=xseg_rates,
+        previews=mask_previews,
+        scale_range=0.05,
+        task=Masking(),
+        defaults={"adabelief": False, "lr_dropout": LrDropout.ON, "hold_out": 0.1},
+        fixed=lambda config: {
+            **{name: value for name, value in _SAEHD_ONLY.items() if name != "pretrain"},
+            "gan_power": 0.0,
+            "ct_mode": ColourMode.NONE,
+            "uniform_yaw": False,
+            "replay": 0.0,
+        },
     ),
 }
 

@@ -27,10 +27,10 @@ from understudy.networks.restorer import GRAIN, Restorer, RestorerConfig, places
 from understudy.report import Metrics, Progress, Report, Stop, never, silent
 from understudy.training.checkpoints import Checkpoint, CheckpointStore
 from understudy.training.degrading import Cookbook, Pixels, cookbook
+from understudy.training.learner import prepare
 from understudy.training.optimisers import Adam
 from understudy.training.precision import Precision
 from understudy.training.soft_crops import SoftCrops, as_tensor
-from understudy.training.step import prepare
 from understudy.training.trusting import Trust, Verdict, degraded, judge
 
 Floats = NDArray[np.float64]

@@ -41,12 +41,26 @@ class Sample(NamedTuple):
     mask: Tensor
     eyes_mouth: Tensor | None = None
 
+    def part(self, rows: slice) -> Sample:
+        """Some of the samples."""
+        eyes_mouth = None if self.eyes_mouth is None else self.eyes_mouth[rows]
+        return Sample(self.warped[rows], self.target[rows], self.mask[rows], eyes_mouth)
+
 
 class Batch(NamedTuple):
     """The samples of both people."""
 
     src: Sample
     dst: Sample
+
+    @property
+    def size(self) -> int:
+        """How many there are of each person."""
+        return len(self.src.target)
+
+    def part(self, rows: slice) -> Batch:
+        """Some of the samples of both."""
+        return Batch(self.src.part(rows), self.dst.part(rows))
 
 
 @dataclass(frozen=True)

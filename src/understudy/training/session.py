@@ -15,23 +15,23 @@ from understudy.networks.families import Config
 from understudy.report import Note, Preview, Report, silent
 from understudy.training import applying
 from understudy.training.bank import FaceBank
+from understudy.training.batches import Batches
 from understudy.training.checkpoints import CheckpointStore
 from understudy.training.evaluating import Evaluator
 from understudy.training.guard import Guard
 from understudy.training.history import CURVE_NAME, History, draw_curve
+from understudy.training.learner import Learner
 from understudy.training.learner_state import AtRest, saved_average, saved_tensors
 from understudy.training.models import read_record, write_record
 from understudy.training.optimisers import Optimiser
 from understudy.training.optimisers.sharing import Shared
 from understudy.training.options import TrainOptions
 from understudy.training.precision import Precision, machine
-from understudy.training.preview import PreviewFaces, Sheets, rows_for, save_previews
-from understudy.training.preview_choice import faces_to_show, known_names, preview_names
+from understudy.training.preview import Sheets, rows_for, save_previews
+from understudy.training.preview_choice import preview_names
 from understudy.training.preview_history import below_losses, keep_previews, save_jpeg, usual_interval
 from understudy.training.recipes import Recipe
-from understudy.training.samples import Batch, BatchSource
 from understudy.training.state import Ended, TrainState
-from understudy.training.step import Learner
 from understudy.training.team import ALONE, Order, Team
 
 GPU_LOG_EVERY = 10
@@ -42,7 +42,7 @@ GPU_LOG_EVERY = 10
 class Session:
     """One model in training. `open_session` makes it; `train_loop` runs it. One process at a time may.
 
-    options: as they are now; `apply` changes them. imported: whether the model began in another program. Everything
+    options: as they are now; `apply` changes them. preview_faces: as the recipe's previews take them. imported: whether the model began in another program. Everything
     that options decide is derived from them by functions, in `applying.py`, so that it can change while training runs.
     load_faces: brings the banks of src and dst as options need them, where some are needed that are not here;
     look_again: those of the facesets as they are by now, None where nothing changed.
@@ -56,13 +56,13 @@ class Session:
     recipe: Recipe
     config: Config
     imported: bool
-    learner: Learner
+    learner: Learner[Any]
     at_rest: AtRest
-    batches: BatchSource
+    batches: Batches
     precision: Precision
     store: CheckpointStore
     history: History
-    preview_faces: PreviewFaces
+    preview_faces: Any
     preview_names: Mapping[str, list[str]]
     faces: Mapping[str, str]
     state: TrainState
@@ -127,7 +127,7 @@ class Session:
         if self.evaluator is not None:
             self.evaluator.evaluate(self, state.iteration, report)
 
-    def step(self, batch: Batch, report: Report = silent) -> dict[str, Tensor]:
+    def step(self, batch: Any, report: Report = silent) -> dict[str, Tensor]:
         """Learn from one batch; its losses as scalars on the device."""
         cuts = self.learner.cuts
         with self.team.stepping():
@@ -151,7 +151,8 @@ class Session:
         """Look at the losses of an iteration. Raises TrainingDiverged when the model has collapsed."""
         if self.options.guard:
             contrast = self.learner.contrast
-            self.guard.watch(iteration, losses["src"] + losses["dst"], None if contrast is None else float(contrast))
+            whole = sum(losses[name] for name in self.learner.losses_kept)
+            self.guard.watch(iteration, whole, None if contrast is None else float(contrast))
 
     def go_back(self, state: TrainState) -> None:
         """Go on at a state that is saved already."""
@@ -206,10 +207,7 @@ class Session:
         self.batches.replace_banks(*banks)
         src, dst = banks
         self.faces = {"src": src.digest, "dst": dst.digest}
-        self.preview_names = preview_names(
-            self.options.preview_faces, self.preview_names, known_names(src, dst), rows_for(src.size)
-        )
-        self.preview_faces = faces_to_show(src, dst, self.preview_names, self.fabric.device)
+        self._show(self.options.preview_faces, self.preview_names)
         return True
 
     def body(self, state: TrainState) -> dict[str, Any]:
@@ -283,9 +281,12 @@ class Session:
 
     def show_faces(self, wanted: Sequence[str]) -> None:
         """Show these faces in the previews from now on; none: a few spread over each faceset."""
-        src, dst = self.batches.banks
-        self.preview_names = preview_names(wanted, {}, known_names(src, dst), rows_for(src.size))
-        self.preview_faces = faces_to_show(src, dst, self.preview_names, self.fabric.device)
+        self._show(wanted, {})
+
+    def _show(self, wanted: Sequence[str], before: Mapping[str, Sequence[str]]) -> None:
+        banks, task = self.batches.banks, self.recipe.task
+        self.preview_names = preview_names(wanted, before, task.known_names(banks), rows_for(banks[0].size))
+        self.preview_faces = task.faces_to_show(banks, self.preview_names, self.batches, self.fabric.device)
 
     def _sheets(self) -> Sheets:
         """The previews as they are now."""

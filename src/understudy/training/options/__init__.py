@@ -41,6 +41,8 @@ class TrainOptions(
     @property
     def in_force(self) -> TrainOptions:
         """The options that a run goes by: while pretraining, some have other values than are stored for afterwards."""
+        if self.model is ModelClass.XSEG:  # a mask network's pretraining is an objective and faces of its own
+            return self
         known = {name: value for name, value in OVERRIDDEN.items() if name in type(self).model_fields}
         return self.but(**known) if self.pretrain else self
 

@@ -18,6 +18,7 @@ class ModelClass(StrEnum):
     SAEHD = "saehd"
     AMP = "amp"
     QUICK96 = "quick96"
+    XSEG = "xseg"
 
 
 class InitialWeights(StrEnum):
@@ -45,7 +46,9 @@ class ModelOptions(Options):
     """Class, start and architecture of a model."""
 
     model: ModelClass = option(
-        ModelClass.QUICK96, "Class of a new model. A model that exists keeps its own.", group="Model"
+        ModelClass.QUICK96,
+        "Class of a new model. A model that exists keeps its own. xseg, the mask network: understudy xseg train.",
+        group="Model",
     )
     pretrained: str | None = option(
         None,

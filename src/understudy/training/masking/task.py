@@ -1,0 +1,62 @@
+"""Finding what of a face is face: what the mask network's batches, learner and previews are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+
+from understudy.training.learner import Learner
+from understudy.training.masking.batches import MaskBatches
+from understudy.training.masking.learner import MaskBatch, MaskLearner
+from understudy.training.masking.previews import MaskPreviewFaces
+from understudy.training.options import TrainOptions
+from understudy.training.preview import rows_for
+from understudy.training.scores import SIDES
+from understudy.training.task import Banks, Task
+
+if TYPE_CHECKING:
+    from understudy.training.recipes import Recipe
+
+
+class Masking(Task):
+    """XSeg. Banks hold the labelled faces of each side, and behind `shown` some of all faces, which previews show."""
+
+    learner: ClassVar[type[Learner[Any]]] = MaskLearner
+
+    def batches(
+        self, recipe: Recipe, options: TrainOptions, banks: Banks, device: torch.device, *, faithful: bool
+    ) -> MaskBatches:
+        return MaskBatches(
+            *banks,
+            batch_size=options.batch_size * options.accumulate,
+            seed=options.seed,
+            pretraining=options.pretrain,
+            faithful=faithful,
+            device=device,
+        )
+
+    def deal_as(
+        self, batches: MaskBatches, recipe: Recipe, options: TrainOptions, banks: Banks | None, *, faithful: bool
+    ) -> None:
+        batches.configure(batch_size=options.batch_size * options.accumulate, faithful=faithful, banks=banks)
+
+    def known_names(self, banks: Banks) -> Mapping[str, Sequence[str]]:
+        return {side: () if bank.shown is None else bank.shown.names for side, bank in zip(SIDES, banks, strict=True)}
+
+    def faces_to_show(
+        self, banks: Banks, names: Mapping[str, Sequence[str]], batches: MaskBatches, device: torch.device
+    ) -> MaskPreviewFaces:
+        training = batches.example(rows_for(banks[0].size))
+        sides = {}
+        for side, bank in zip(SIDES, banks, strict=True):
+            if bank.shown is not None and names[side] and not batches.pretraining:
+                indexes = [bank.shown.names.index(name) for name in names[side]]
+                sides[side], _ = bank.shown.fetch(np.array(indexes, np.int64), device)
+        return MaskPreviewFaces(training, sides, batches.pretraining)
+
+    def imagined_batch(self, size: int, count: int) -> MaskBatch:
+        seen, target = (torch.zeros(count, channels, size, size, device="meta") for channels in (3, 1))
+        return MaskBatch(seen, target)
