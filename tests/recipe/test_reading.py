@@ -167,3 +167,54 @@ def test_an_unknown_recipe_names_those_that_there_are():
     with pytest.raises(UsageError) as refused:
         find_recipe("clasic")
     assert all(name in refused.value.hint for name in shipped())
+
+
+STEP = '[[step]]\nrun = "train"\nname = "a"\n'
+PHASE = '[[step.phase]]\nname = "x"\nend = 3\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("x = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        (".".join(["a"] * 5000) + " = 1", "nested too deeply"),
+        ("x = " + "9" * 5000, "too long"),
+        (f'title = "{"x" * 10_000_000}"\n', "too long for a recipe"),
+        (STEP + PHASE.replace("3", "{ minutes = nan }"), "minutes is a number above 0"),
+        (STEP + PHASE.replace("3", "{ minutes = inf }"), "minutes is a number above 0"),
+        (STEP + PHASE.replace("3", "9" * 400), "iterations is a number above 0"),
+        (STEP + "pace = inf\n" + PHASE, "pace is a number above 0"),
+        (STEP + "pace = nan\n" + PHASE, "pace is a number above 0"),
+        (STEP.replace('"a"', '"../../a"') + PHASE, "cannot be a model name"),
+        (STEP + PHASE + 'copy_as = "../a"', "cannot be a model name"),
+    ],
+    ids=lambda value: value[-30:],
+)
+def test_nonsense_of_any_kind_is_refused_and_not_stumbled_over(text, word):
+    with pytest.raises(InvalidOption, match=word):
+        parse_recipe(text)
+
+
+def test_variables_that_hold_each_other_twice_and_again_are_refused():
+    lines = [f'a{number} = "{{a{number - 1}}}{{a{number - 1}}}"' for number in range(1, 60)]
+    with pytest.raises(InvalidOption, match="with its variables replaced"):
+        parse_recipe("\n".join(["[variables]", 'a0 = "ha"', *lines, STEP + PHASE]))
+
+
+def test_a_setting_that_no_number_can_be_is_refused():
+    text = f"[variables]\nwidth = 4.0\n{STEP}{PHASE}"
+    for value in ("9" * 400, "9" * 5000, "[" * 5000):
+        with pytest.raises(InvalidOption, match="width"):
+            parse_recipe(text, settings=parse_settings([f"width={value}"]))
+
+
+def test_recipes_that_take_their_phases_from_each_other_are_refused(tmp_path):
+    for name, other in (("one", "two"), ("two", "one")):
+        (tmp_path / f"{name}.toml").write_text(f'{STEP}schedule = "{other}.toml"\n')
+    with pytest.raises(InvalidOption, match="would take its phases from itself"):
+        load_recipe(tmp_path / "one.toml")
+
+
+def test_a_home_that_nobody_has_is_a_folder_like_any_other(tmp_path):
+    recipe = parse_recipe(f'workspace = "~nobody-of-this-name/x"\n{STEP}{PHASE}', folder=tmp_path)
+    assert recipe.workspace == tmp_path / "~nobody-of-this-name/x"

@@ -136,7 +136,7 @@ def test_a_changed_step_runs_again_with_those_after_it(shot, recipe):
 
 def test_another_device_or_interval_makes_nothing_stale(shot, recipe):
     run_recipe(shot, str(recipe))
-    recipe.write_text(RECIPE.replace("preview_every = 2", "preview_every = 9\nsave_minutes = 3"))
+    recipe.write_text(RECIPE.replace("preview_every = 2", "preview_every = 9\nsave_minutes = 3\ncache_gb = 2"))
     assert set(states(shot, recipe).values()) == {"done"}
 
 

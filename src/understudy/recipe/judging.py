@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -73,7 +74,7 @@ def judged_arguments(
             complain((*at, name), f"{name}: {error.errors()[0]['msg']} (given: {given[name]!r})")
             continue
         if isinstance(value, Path):
-            value = (folder / value.expanduser()).absolute()
+            value = path_from(folder, value)
         values[parameter] = adapter.dump_python(value, mode="json")
     return values
 
@@ -89,5 +90,12 @@ def _from_folder(model: type[Options], field: str, value: Any, folder: Path) -> 
     is_path = "Path" in str(model.model_fields[field].annotation)
     may_be_path = field in ("pretrained", "engine", "pretrain_faces") and isinstance(value, str) and "/" in value
     if isinstance(value, str) and (is_path or may_be_path):
-        return str((folder / Path(value).expanduser()).absolute())
+        return str(path_from(folder, value))
     return value
+
+
+def path_from(folder: Path, path: str | Path) -> Path:
+    """An absolute path; one that is not counts from the folder, and `~` is somebody's home where there is one."""
+    with contextlib.suppress(RuntimeError):  # nobody of that name has a home
+        path = Path(path).expanduser()
+    return (folder / path).absolute()

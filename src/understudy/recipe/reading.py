@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from understudy.errors import InvalidOption, UsageError
-from understudy.recipe.judging import At, judged_arguments, judged_options, unknown
+from understudy.recipe.judging import At, judged_arguments, judged_options, path_from, unknown
 from understudy.recipe.records import Recipe, Step
 from understudy.recipe.schedules import read_training
 from understudy.recipe.stage_table import STAGES, TRAIN
 from understudy.recipe.toml_lines import line_of, lines_of
+from understudy.recipe.toml_text import read_toml
 from understudy.recipe.variables import holds, resolved, substituted
 
 SHIPPED = Path(__file__).with_name("shipped")
@@ -42,8 +42,9 @@ def find_recipe(name: str | Path) -> Path:
     raise UsageError(f"There is no recipe {path.name}.", hint=f"Name a file, or one of: {names}. Looked at {path}")
 
 
-def load_recipe(name: str | Path, settings: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a recipe and judge all of it. settings: variables with other values than the file's.
+def load_recipe(name: str | Path, settings: Mapping[str, Any] | None = None, *, within: Sequence[Path] = ()) -> Recipe:
+    """Read a recipe and judge all of it. settings: variables with other values than the file's. within: the recipes
+    that take their phases from this one, the first one first.
 
     Raises UsageError when there is none, and InvalidOption that names every fault with its line.
     """
@@ -53,14 +54,20 @@ def load_recipe(name: str | Path, settings: Mapping[str, Any] | None = None) -> 
     except UnicodeDecodeError as error:
         raise InvalidOption(f"{path.name} is no text in UTF-8: {error.reason}.", hint=f"Mend {path}.") from error
     folder = Path.cwd() if path.parent == SHIPPED else path.parent
-    return parse_recipe(text, file=path.name, folder=folder, settings=settings)
+    return parse_recipe(text, file=path.name, folder=folder, settings=settings, within=[*within, path])
 
 
 def parse_recipe(
-    text: str, *, file: str = "recipe.toml", folder: Path | None = None, settings: Mapping[str, Any] | None = None
+    text: str,
+    *,
+    file: str = "recipe.toml",
+    folder: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    within: Sequence[Path] = (),
 ) -> Recipe:
-    """A recipe from its text. file: what messages call it. folder: where its paths count from."""
-    reader = Reader(text, file, folder or Path.cwd(), settings or {})
+    """A recipe from its text. file: what messages call it. folder: where its paths count from. within: its file, after
+    those that take their phases from it."""
+    reader = Reader(text, file, folder or Path.cwd(), settings or {}, within)
     recipe = reader.recipe()
     reader.require_sound()
     return recipe
@@ -69,12 +76,11 @@ def parse_recipe(
 class Reader:
     """Reads one text and gathers what is wrong with it."""
 
-    def __init__(self, text: str, file: str, folder: Path, settings: Mapping[str, Any]) -> None:
-        self.text, self.file, self.folder = text, file, folder
-        try:
-            raw = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidOption(f"{file} is no valid TOML: {error}", hint="Mend it, and run it again.") from error
+    def __init__(
+        self, text: str, file: str, folder: Path, settings: Mapping[str, Any], within: Sequence[Path] = ()
+    ) -> None:
+        self.text, self.file, self.folder, self.within = text, file, folder, within
+        raw = read_toml(text, file)
         self._lines = lines_of(text)
         self.faults: list[tuple[int, str]] = []
         declared = self.table(raw.pop("variables", {}), ("variables",))
@@ -122,7 +128,7 @@ class Reader:
 
     def path(self, text: str) -> Path:
         """A path of the recipe, which counts from its folder."""
-        return (self.folder / Path(text).expanduser()).absolute()
+        return path_from(self.folder, text)
 
     def table(self, value: Any, at: At) -> dict[str, Any]:
         """The value if it is a table, else nothing and a fault."""

@@ -14,8 +14,10 @@ PATIENCE = 10
 
 NOT_OF_THE_RESULT = frozenset(
     {
-        *("device", "devices", "workers", "threads"),
-        *("save_minutes", "autobackup_hour", "keep_checkpoints", "preview_every", "write_preview_history"),
+        *("device", "devices", "workers", "threads", "shard", "team_timeout", "cache_gb", "compile"),
+        *("models_opt_on_gpu", "checkpointing"),
+        *("save_minutes", "autobackup_hour", "keep_checkpoints", "keep_backups", "preview_every", "preview_faces"),
+        *("write_preview_history", "preview_history_every", "preview_history_keep"),
     }
 )
 """Options that say where and how something is computed or shown: another value makes nothing that is done stale."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from understudy.errors import InvalidOption, UnderstudyError
+from understudy.errors import InvalidOption, UnderstudyError, UsageError
 from understudy.recipe.judging import At, fields_of, judged_options, unknown
 from understudy.recipe.records import PATIENCE, End, Phase, Training
+from understudy.recipe.toml_text import read_toml
 from understudy.training.options import CONFIG_OPTIONS, TrainOptions
+from understudy.workspace import Workspace
 
 if TYPE_CHECKING:
     from understudy.recipe.reading import Reader
@@ -24,11 +25,16 @@ OF_THE_END = ("target_iter", "plateau")
 PHASE_OWN = ("name", "about", "when", "end", "copy_as")
 END_KEYS = ("iterations", "plateau", "minutes")
 
+MOST_ITERATIONS = 1_000_000_000
+MOST_PACE = 1000
+
 
 def read_training(reader: Reader, model: str, table: Mapping[str, Any], options: dict[str, Any], at: At) -> Training:
     """The phases of a step that trains: its own, those of the `schedule` that it names, or those of `[train]`."""
     if not model:
         reader.complain(at, "name is missing: which model is trained")
+    else:
+        _judge_name(reader, model, (*at, "name"))
     if "phase" not in table and "schedule" not in table and "train" in reader.raw:
         base = _course(reader, model, reader.table(reader.raw["train"], ("train",)), ("train",))
     elif "schedule" in table:
@@ -71,10 +77,14 @@ def _elsewhere(reader: Reader, model: str, name: str, at: At) -> Training:
     from understudy.recipe.reading import load_recipe, shipped
 
     where = name if name in shipped() else reader.path(name)
+    if where in reader.within:
+        reader.complain((*at, "schedule"), f"the schedule {name} would take its phases from itself")
+        return Training(model, ())
     try:
         declared = declared_variables(where)
         settings = {key: value for key, value in reader.variables.items() if key in declared}
-        recipe = load_recipe(where, {**settings, **({"model": model} if "model" in declared else {})})
+        settings |= {"model": model} if "model" in declared else {}
+        recipe = load_recipe(where, settings, within=reader.within)
     except UnderstudyError as error:
         reader.complain((*at, "schedule"), f"the schedule {name}: {error.message}")
         return Training(model, ())
@@ -91,9 +101,10 @@ def declared_variables(name: Any) -> dict[str, Any]:
 
     path = find_recipe(name)
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("variables", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidOption(f"{path.name} is no valid TOML: {error}", hint=f"Mend {path}.") from error
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidOption(f"{path.name} is no text in UTF-8: {error.reason}.", hint=f"Mend {path}.") from error
+    found = read_toml(text, path.name).get("variables", {})
     return found if isinstance(found, dict) else {}
 
 
@@ -104,12 +115,15 @@ def _phase(reader: Reader, table: Mapping[str, Any], at: At) -> Phase:
     given = {key: value for key, value in table.items() if key not in PHASE_OWN}
     if "end" not in table:
         reader.complain(at, 'a phase has an end: end = 20000, end = "plateau", end = { minutes = 90 }')
+    copy_as = reader.text_of(table, "copy_as", at)
+    if copy_as:
+        _judge_name(reader, copy_as, (*at, "copy_as"))
     return Phase(
         name=name,
         options=_options(reader, given, at),
         end=_end(reader, table.get("end", 1), (*at, "end")),
         about=reader.text_of(table, "about", at),
-        copy_as=reader.text_of(table, "copy_as", at),
+        copy_as=copy_as,
         on=reader.wanted(table, at),
         line=reader.line(at),
     )
@@ -146,8 +160,8 @@ def _end(reader: Reader, value: Any, at: At) -> End:
     for key, number in value.items():
         if key not in END_KEYS:
             reader.complain((*at, key), unknown("end", key, END_KEYS))
-        elif isinstance(number, bool) or not isinstance(number, int | float) or number <= 0:
-            reader.complain((*at, key), f"{key} is a number above 0, not {number!r}")
+        elif not _is_number(number, MOST_ITERATIONS):
+            reader.complain((*at, key), f"{key} is a number above 0 and up to {MOST_ITERATIONS:,}, not {number!r}")
         elif key != "minutes" and not float(number).is_integer():
             reader.complain((*at, key), f"{key} is a whole number, not {number!r}")
         else:
@@ -159,10 +173,23 @@ def _end(reader: Reader, value: Any, at: At) -> End:
 
 def _pace(reader: Reader, table: Mapping[str, Any], at: At) -> float:
     value = table.get("pace", 1.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        reader.complain((*at, "pace"), f"pace is a number above 0, not {value!r}")
+    if not _is_number(value, MOST_PACE):
+        reader.complain((*at, "pace"), f"pace is a number above 0 and up to {MOST_PACE}, not {value!r}")
         return 1.0
     return float(value)
+
+
+def _is_number(value: Any, most: float) -> bool:
+    """Whether this is a number above 0, and neither more than `most` nor none at all."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most
+
+
+def _judge_name(reader: Reader, name: str, at: At) -> None:
+    """Complain of a name that no model can have."""
+    try:
+        Workspace(reader.folder).model(name)
+    except UsageError as error:
+        reader.complain(at, error.message)
 
 
 def _paced(phases: tuple[Phase, ...], pace: float) -> tuple[Phase, ...]:

@@ -140,6 +140,12 @@ STAGES: dict[str, Stage] = {
     "faceset import-png": Stage(
         "import_png:import_png", "PNG faces of {side}", _SIDE, "facesets.options:ImportPngOptions"
     ),
+    "xseg train": Stage(
+        "train_xseg:train_xseg",
+        "Training of {name}",
+        {"name": Argument(str, "XSeg")},
+        "training.options.xseg:XSegTrainOptions",
+    ),
     TRAIN: Stage("train:train", "Training of {name}", _NAME, "training.options:TrainOptions"),
     "model copy": Stage(
         "model_copy:copy_model",

@@ -16,6 +16,9 @@ from understudy.errors import InvalidOption
 Complain = Callable[[tuple[str | int, ...], str], None]
 """Takes the place of a fault and what is wrong there."""
 
+LONGEST = 10_000
+"""Letters that a text may have in which variables are replaced: each may hold another twice, and so on."""
+
 _USE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 _WHOLE = re.compile(r"\{([^{}]*)\}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -41,7 +44,11 @@ def substituted(value: Any, known: Mapping[str, Any], complain: Complain, at: tu
             return use[0]
         return str(known[use[1]])
 
-    return _USE.sub(spelled, value)
+    spelled_out = _USE.sub(spelled, value)
+    if len(spelled_out) > LONGEST and spelled_out != value:
+        complain(at, f"with its variables replaced it has {len(spelled_out):,} letters; it may have {LONGEST:,}")
+        return value
+    return spelled_out
 
 
 def resolved(declared: Mapping[str, Any], given: Mapping[str, Any], complain: Complain) -> dict[str, Any]:
@@ -75,9 +82,12 @@ def like(given: Any, default: Any) -> Any:
     elif isinstance(default, int | float):
         if isinstance(given, bool) or not isinstance(given, int | float):
             raise ValueError(f"is a number, not {given!r}")
-        if isinstance(default, int) and not float(given).is_integer():
+        if isinstance(default, int) and not isinstance(given, int) and not given.is_integer():
             raise ValueError(f"is a whole number, not {given!r}")
-        return type(default)(given)
+        try:
+            return type(default)(given)
+        except OverflowError:
+            raise ValueError("is a number that is too large") from None
     elif isinstance(default, str):
         return str(given)
     elif not isinstance(given, type(default)):
@@ -94,7 +104,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
             raise InvalidOption(f"--set {text} is no NAME=VALUE.", hint="For example: --set model=hello --set gan=true")
         try:
             values[name.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError
             values[name.strip()] = value.strip()
     return values
 

@@ -14,7 +14,9 @@ LEAST_GAIN = 0.002
 
 NOT_OF_THE_COURSE = (
     *("target_iter", "hold_out", "evaluate_every", "plateau", "save_minutes", "autobackup_hour", "keep_checkpoints"),
-    *("preview_every", "write_preview_history", "preview_faces", "device", "devices", "threads", "models_opt_on_gpu"),
+    *("keep_backups", "preview_every", "preview_faces"),
+    *("write_preview_history", "preview_history_every", "preview_history_keep"),
+    *("device", "devices", "threads", "models_opt_on_gpu", "shard", "team_timeout", "cache_gb", "compile"),
     *("guard", "checkpointing"),
 )
 """Options that change nothing about how a model learns."""
