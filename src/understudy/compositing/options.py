@@ -94,8 +94,8 @@ class MergeOptions(Options):
     )
     checkpoint: str = option(
         "newest",
-        "Which saved state of the model draws: newest, best (on the faces that training held out), or an iteration that "
-        "is still kept.",
+        "Which saved state of the model draws: newest, best (on the faces that training held out), or an iteration "
+        "that is still kept.",
         group="Input",
     )
     from_: FootageFrom | None = option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -81,7 +81,7 @@ def make_crops(
     whole: bool = False,
     labels: bool = False,
     workers: int = 0,
-) -> Iterator[MadeCrop | Skipped]:
+) -> Generator[MadeCrop | Skipped, None, None]:
     """The crops of some faces in their order, made in parallel, a bounded number ahead. workers: 0 uses every core.
 
     Closing the iterator before its end drops what was not begun.

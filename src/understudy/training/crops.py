@@ -58,7 +58,7 @@ class CropFile:
 
     def write(self, place: int, crop: Crop) -> int:
         """Put a crop in a place, in order of the places; its checksum. Raises DiskFull, ReadOnlyWorkspace."""
-        body = memoryview(np.ascontiguousarray(crop)).cast("B")
+        body = np.ascontiguousarray(crop).data.cast("B")
         with self._lock, os_errors(self._path or Path("crops")):
             os.lseek(self._handle, place * self._bytes, os.SEEK_SET)
             written = 0
@@ -68,7 +68,7 @@ class CropFile:
 
     def read(self, place: int, into: Crop) -> bool:
         """Read the crop of a place into an array of its shape; False where there is none, or not all of it."""
-        body = memoryview(into).cast("B")
+        body = into.data.cast("B")
         try:
             if hasattr(os, "preadv"):
                 return os.preadv(self._handle, [body], place * self._bytes) == self._bytes
@@ -150,7 +150,7 @@ class Crops:
         assert self._file is not None
         wanted = self._checksums[number]
         whole = self._file.read(self._places[number], into)
-        if not whole or (wanted != UNCHECKED and zlib.crc32(memoryview(into).cast("B")) != wanted):
+        if not whole or (wanted != UNCHECKED and zlib.crc32(into.data.cast("B")) != wanted):
             into[:] = self._mended(number)
         with self._lock:
             self._checksums[number] = UNCHECKED

@@ -26,7 +26,7 @@ class Fetcher:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fetch")
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._under_way: Future[Fetched] | None = None
 
     def begin(self, fetch: Callable[[], Fetched]) -> None:

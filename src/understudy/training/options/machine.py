@@ -28,8 +28,8 @@ class MachineOptions(Options):
     device: str = option("auto", "Where to train: auto, cpu, cuda:0, mps.", group="Machine")
     devices: str = option(
         "",
-        "Several devices of this machine, which share each batch: 0,1 for these graphics cards, 2 for so many of them or, "
-        "with --device cpu, for so many processes, all for every card. Nothing: the one of --device.",
+        "Several devices of this machine, which share each batch: 0,1 for these graphics cards, 2 for so many of them "
+        "or, with --device cpu, for so many processes, all for every card. Nothing: the one of --device.",
         group="Machine",
     )
     shard: bool = option(
@@ -56,8 +56,8 @@ class MachineOptions(Options):
     )
     compile: Compiling = option(
         Compiling.NO,
-        "yes: make kernels for this network, a minute or more at every start, needs a compiler; graphs: record them too, "
-        "on CUDA. For long trainings on a graphics card; a processor gains a few per cent.",
+        "yes: make kernels for this network, a minute or more at every start, needs a compiler; graphs: record them "
+        "too, on CUDA. For long trainings on a graphics card; a processor gains a few per cent.",
         group="Machine",
         live=True,
     )

@@ -29,7 +29,8 @@ class PretrainingOptions(Options):
     pretrain: bool = option(
         False,
         "Learn many people's faces as both sides, so that a model that two people are trained on later begins with "
-        "what faces are. Turned off, it begins at iteration 0 and keeps what it has learned of faces in general. saehd.",
+        "what faces are. Turned off, it begins at iteration 0 and keeps what it has learned of faces in general. "
+        "saehd.",
         group="Pretraining",
     )
     pretrain_faces: Path | None = option(
