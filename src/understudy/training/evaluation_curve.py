@@ -35,7 +35,7 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         "the swap's likeness: 0 as dst, 1 as src",
         (
             ("likeness", "likeness", SWAP_COLOUR, "-"),
-            ("likeness_accuracy", "judge's accuracy", "#888888", ":"),
+            ("likeness_accuracy", "classifier's accuracy", "#888888", ":"),
         ),
     ),
     (
