@@ -84,6 +84,10 @@ TREE: dict[str, Leaf | Branch] = {
             "import-png": Leaf("faceset_tools:import_png", "Take over faces of DeepFaceLab 1, which were PNG files."),
         },
     ),
+    "xseg": Branch(
+        "Masks: the network that tells what of a face is face.",
+        {"train": Leaf("xseg:train", "Train the mask network on the faces that are labelled.")},
+    ),
     "train": Leaf("model:train", "Train a model; makes it when there is none of that name."),
     "train-control": Leaf(
         "train_control:train_control", "Change options of a training that runs, save, draw, pause or stop it."

@@ -14,8 +14,8 @@ from understudy.files import TEMP_PREFIX, os_errors
 from understudy.report import Preview, Report, Stop, never, silent
 from understudy.stages.models import RESERVED_NAMES, open_model
 from understudy.stages.result import StageResult
+from understudy.stages.task_faces import faces_for
 from understudy.stages.train import on_this_machine, resolve
-from understudy.stages.train_faces import faces_for
 from understudy.training.checkpoints import CheckpointStore, link_or_copy
 from understudy.training.launching import launch
 from understudy.training.lr_finder import draw_lr_curve, range_test

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from understudy.training.checkpoints import Checkpoint
 
-BEGINS_ANEW = {"saehd": ("inter", "inter_AB", "inter_B")}
+BEGINS_ANEW: dict[str, tuple[str, ...]] = {"saehd": ("inter", "inter_AB", "inter_B"), "xseg": ()}
 """Networks by class that hold what is of the two people that a model has learned."""
 
 KEEPS_MOMENTS = frozenset({"quick96", "xseg"})

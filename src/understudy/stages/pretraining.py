@@ -1,7 +1,7 @@
 """The end of a pretraining: the model goes on from what it has learned of faces, with two people (spec:
 pretrained-and-generic, 3).
 
-    kept       encoder and decoders, and the optimiser's moments of them
+    kept       encoder and decoders, and the optimiser's moments of them; of XSeg everything
     anew       df: inter; liae: inter_AB and inter_B; the iteration, which is 0, and the losses
     put aside  saved states, backups, losses and pictures of the pretraining, in model/NAME/pretraining/
 
@@ -56,7 +56,8 @@ def end_if_turned_off(folder: Path, record: ModelRecord, options: TrainOptions, 
     faithful = record.imported if options.faithful is None else options.faithful
     aside = _free_name(folder)
     _write_first_state(folder / f"{ENDING}{aside}", record, found, anew, faithful=faithful)
-    text = f"Pretraining ended at iteration {found.iteration}; new: {', '.join(anew)}. Training begins at iteration 0."
+    new = f"new: {', '.join(anew)}" if anew else "all that was learned stays"
+    text = f"Pretraining ended at iteration {found.iteration}; {new}. Training begins at iteration 0."
     ended = record.with_options({**record.options, "pretrain": False}).with_event("pretrained", text)
     write_record(folder, ended)
     finish_moving(folder, ended)

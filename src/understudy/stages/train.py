@@ -12,15 +12,16 @@ from typing import Any
 from understudy.devices import device_named
 from understudy.errors import Interrupted, InvalidOption, UsageError
 from understudy.interop.flat import find_flat_model
+from understudy.interop.flat_names import XSEG
 from understudy.networks.families import config_to_plain
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.flat_import import import_flat
-from understudy.stages.held_out_faces import decided, evaluator_for
 from understudy.stages.model_start import pretrained_record, start_from_pretrained
 from understudy.stages.models import RESERVED_NAMES
 from understudy.stages.pretraining import end_if_turned_off
 from understudy.stages.result import StageResult
-from understudy.stages.train_faces import Faces, FaceSupply, pretraining_faces
+from understudy.stages.task_faces import task_faces
+from understudy.stages.train_faces import Faces, pretraining_faces
 from understudy.stages.train_memory import cuts_for_memory
 from understudy.stages.train_team import shared_out, team_for
 from understudy.training.bank import FaceBank
@@ -32,9 +33,9 @@ from understudy.training.model_config import new_config, require_same_config
 from understudy.training.models import ModelRecord, is_model, new_record, newest_iteration, read_record, write_record
 from understudy.training.new import create_model
 from understudy.training.opening import open_session
-from understudy.training.options import OVERRIDDEN, TrainOptions, flag_of
+from understudy.training.options import OVERRIDDEN, ModelClass, TrainOptions, flag_of
 from understudy.training.options.needs import without_effect
-from understudy.training.preview_choice import chosen_faces, known_names
+from understudy.training.preview_choice import chosen_faces
 from understudy.training.recipes import config_from_plain, recipe_for
 from understudy.training.requirements import require_options_that_fit
 from understudy.training.session import Session
@@ -65,12 +66,28 @@ def train(
     Interrupted after `stop`, with everything saved.
     """
     folder = workspace.model(name)
-    if name in RESERVED_NAMES:
+    masks = is_model(folder) and read_record(folder).model_class == XSEG
+    if name in RESERVED_NAMES or options.model is ModelClass.XSEG or masks:
         raise UsageError(
-            f"{name} is the name of the mask network, which cannot be trained here yet.",
-            hint="Choose another name for a model that draws faces.",
+            f"{name} is the mask network, which has its own command."
+            if name in RESERVED_NAMES
+            else "Mask networks have their own command.",
+            hint=f"Train it with: understudy xseg train{'' if name in RESERVED_NAMES else f' {name}'}",
         )
-    started = time.perf_counter()
+    return train_model(workspace, name, options, report=report, stop=stop, commands=commands)
+
+
+def train_model(
+    workspace: Workspace,
+    name: str,
+    options: TrainOptions,
+    *,
+    report: Report = silent,
+    stop: Stop = never,
+    commands: Commands | None = None,
+) -> StageResult:
+    """Train a model of any class. Raises as `train` does."""
+    folder, started = workspace.model(name), time.perf_counter()
     with workspace.writing(f"model-{name}"), contextlib.ExitStack() as running:
         record = _existing(workspace, folder, options, report)
         resolved = on_this_machine(record, resolve(record, options), options, report)
@@ -86,17 +103,18 @@ def train(
         record = _holding_out(workspace, folder, record, resolved, report)
         fabric, team = running.enter_context(team_for(workspace, record, resolved))
         resolved = shared_out(resolved, team, report)
-        supply = running.enter_context(FaceSupply(workspace, record))
+        supply = running.enter_context(task_faces(record).supply(workspace, record))
         faces = supply.load(resolved, report, stop)
         if "preview_faces" in options.model_fields_set:
-            chosen_faces(options.preview_faces, known_names(faces.src, faces.dst))
+            chosen_faces(options.preview_faces, recipe.task.known_names((faces.src, faces.dst)))
         if not is_model(folder):
             _make(workspace, folder, record, resolved, report)
             record = replace(read_record(folder), held_out=record.held_out)
         cuts = cuts_for_memory(record, resolved, str(fabric.device), processes=team.size, report=report)
         session = open_session(folder, record, resolved, faces.src, faces.dst, fabric=fabric, team=team, report=report)
         if not resolved.pretrain:
-            session.make_evaluator = lambda: evaluator_for(workspace, record, session, report, stop)
+            measure = task_faces(record).evaluator
+            session.make_evaluator = lambda: measure(workspace, record, session, report, stop)
             session.evaluator = session.make_evaluator() if resolved.evaluate_every else None
 
         def load_faces(wanted: TrainOptions) -> tuple[FaceBank, FaceBank]:
@@ -110,7 +128,7 @@ def train(
         write_record(folder, record.with_options({**record.options, **resolved.stored()}))
         send_state(session, session.state)
         session.share_out()
-        report(Note(_opening(name, session, faces)))
+        report(Note(_opening(name, session, faces, task_faces(record).title)))
         before = session.state.iteration
         trained_from = time.perf_counter()
         with _listening(commands, name, session):
@@ -204,7 +222,8 @@ def _holding_out(
     """The record with what is held out of the facesets; of many people, in pretraining, nothing is."""
     if options.pretrain:
         return record
-    return decided(workspace, record, options, iteration=newest_iteration(folder) or 0, report=report)
+    decide = task_faces(record).decide
+    return decide(workspace, record, options, iteration=newest_iteration(folder) or 0, report=report)
 
 
 def _existing(workspace: Workspace, folder: Path, typed: TrainOptions, report: Report) -> ModelRecord:
@@ -262,7 +281,7 @@ def _listening(commands: Commands | None, name: str, session: Session) -> Iterat
     def check(now: TrainOptions, given: Mapping[str, Any]) -> TrainOptions:
         after = changed(now, given, fixed, session.config)
         if after.preview_faces != now.preview_faces:
-            chosen_faces(after.preview_faces, known_names(*session.batches.banks))
+            chosen_faces(after.preview_faces, session.recipe.task.known_names(session.batches.banks))
         return after
 
     commands.attend(name, session.options, check)
@@ -272,7 +291,7 @@ def _listening(commands: Commands | None, name: str, session: Session) -> Iterat
         commands.leave()
 
 
-def _opening(name: str, session: Session, faces: Faces) -> str:
+def _opening(name: str, session: Session, faces: Faces, kind: str) -> str:
     held = ", ".join(f"{count} {side}" for side, count in faces.held_out.items() if count)
     if session.options.pretrain:
         return (
@@ -281,7 +300,7 @@ def _opening(name: str, session: Session, faces: Faces) -> str:
         ).strip()
     return (
         f"Training {name} ({session.recipe.model_class}) from iteration {session.state.iteration} on "
-        f"{len(faces.src)} src and {len(faces.dst)} dst faces"
+        f"{len(faces.src)} {kind}src and {len(faces.dst)} dst faces"
         + (f" (held out: {held})" if held else "")
         + f", {session.precision.dtype} on {session.fabric.device}."
     )

@@ -42,7 +42,7 @@ def assist(
 
 
 def _train_along(workspace: Workspace, fabric: Fabric, team: Team, opening: dict[str, Any]) -> None:
-    from understudy.stages.train_faces import faces_for
+    from understudy.stages.task_faces import faces_for
     from understudy.stages.train_team import record_from
     from understudy.training.following import follow, received_state
     from understudy.training.opening import join_session

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from understudy.errors import EmptyFaceset, InvalidOption, UnderstudyError
 from understudy.facesets import Catalog, FaceEntry
 from understudy.facesets.packs import PACK_NAME
 from understudy.files import user_data_folder
+from understudy.networks.families import Config
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.held_out_faces import split_of
@@ -46,7 +48,7 @@ class FaceSupply:
         self._seen: dict[Path, tuple[int, int]] = {}
         self._banks: dict[Side, FaceBank] = {}
 
-    def __enter__(self) -> FaceSupply:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -130,16 +132,15 @@ class FaceSupply:
         report: Report,
         stop: Stop,
     ) -> FaceBank:
-        recipe = recipe_for(self._record.model_class)
-        config = config_from_plain(recipe, self._record.config)
-        faithful = self._record.imported if options.faithful is None else options.faithful
+        config = config_from_plain(recipe_for(self._record.model_class), self._record.config)
         budget = int(options.cache_gb * 1e9 / (1 if options.pretrain else len(Side)))
+        eyes_mouth, whole = self._beside_faces(side, config, options)
         return FaceBank.load(
             faces,
             size=config.size,
             face_type=config.face_type,
-            eyes_mouth=recipe.objective(config, options.in_force, faithful).eyes_mouth,
-            whole=side is Side.DST and wants_whole_faces(options, faithful),
+            eyes_mouth=eyes_mouth,
+            whole=whole,
             faceset=catalog.folder,
             caches=self._workspace.crops,
             budget=budget or None,
@@ -147,6 +148,12 @@ class FaceSupply:
             report=report,
             stop=stop,
         )
+
+    def _beside_faces(self, side: Side, config: Config, options: TrainOptions) -> tuple[bool, bool]:
+        """Whether eyes and mouth, and whole pictures, are kept of each face beside its crop and mask."""
+        faithful = self._record.imported if options.faithful is None else options.faithful
+        objective = recipe_for(self._record.model_class).objective(config, options.in_force, faithful)
+        return objective.eyes_mouth, side is Side.DST and wants_whole_faces(options, faithful)
 
     def _chosen(self, side: Side, faces: Sequence[FaceEntry], options: TrainOptions) -> list[FaceEntry]:
         """The faces of a side that are trained on."""
@@ -157,14 +164,6 @@ class FaceSupply:
 
     def _held_out(self, side: Side, faces: Sequence[FaceEntry], options: TrainOptions) -> int:
         return 0 if options.pretrain else len(split_of(side, faces, self._record, options).held_out)
-
-
-def faces_for(
-    workspace: Workspace, record: ModelRecord, options: TrainOptions, report: Report = silent, stop: Stop = never
-) -> Faces:
-    """The faces of both sides as a model is trained on them with these options. Raises EmptyFaceset, Interrupted."""
-    with FaceSupply(workspace, record) as supply:
-        return supply.load(options, report, stop)
 
 
 def faces_folder(workspace: Workspace, side: Side, options: TrainOptions) -> Path:

@@ -20,7 +20,8 @@ class Journal:
     def __init__(
         self, history: History, watch: Callable[[int, Mapping[str, float]], None], kept: Sequence[str]
     ) -> None:
-        """kept: what the history keeps, the sums that the reference reports; the rest is reported as it happens. watch: looks at the losses of each iteration that was read, and may raise TrainingDiverged."""
+        """watch: looks at the losses of each iteration that was read, and may raise TrainingDiverged. kept: what the
+        history keeps, the sums that the reference reports; the rest is reported as it happens."""
         self._history, self._watch, self._kept = history, watch, kept
         self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
 

@@ -2,7 +2,8 @@
 
     batch ─ in pieces ─► losses ─► gradients, added up ─► one update ─► networks that judge, on the same batch
 
-What is lost and how a batch is looked at is the subclass's: `SwapLearner` redraws two people, `MaskLearner` finds faces.
+How a batch is looked at and what is minimised is the subclass's: `SwapLearner` redraws two people, `MaskLearner` finds
+what of a face is face.
 A batch may go in pieces: gradients are sums over samples, so those of the pieces add up to that of the whole.
 """
 
@@ -79,7 +80,7 @@ class Piece(NamedTuple, Generic[BatchT]):
 class Learner(ABC, Generic[BatchT]):
     """The network, what it is judged by and how it is updated.
 
-    losses_kept: names of the sums that the history keeps, one for each target; together they are what the guard watches.
+    losses_kept: names of the sums that the history keeps; together they are what the guard watches.
 
     optimiser: its parameters are trained, its constants are not; together they are all of `net`. critics: the networks
     that judge, by name. seed: of AMP's random channels, which are a function of it and of the optimiser's count, so
@@ -93,8 +94,8 @@ class Learner(ABC, Generic[BatchT]):
     process has moved to all. member: which of the `members` this is that have a part of each batch.
 
     iteration: steps before the next one. ema: the average of the weights, if one is kept. sample_losses: of each sample
-    of the last batch, weighted, by the names of `losses_kept` and more, (B,), detached. contrast: how varied the last src faces were that were
-    drawn, as a share of their targets', (); None where nobody guards against drawing nothing.
+    of the last batch, weighted, by the names of `losses_kept` and more, (B,), detached. contrast: how varied the last
+    src faces were that were drawn, as a share of their targets', (); None where nobody guards against drawing nothing.
     """
 
     losses_kept: ClassVar[tuple[str, ...]]
@@ -122,7 +123,8 @@ class Learner(ABC, Generic[BatchT]):
 
     def learn(self, batch: BatchT) -> dict[str, Tensor]:
         """Learn from one batch. Returns detached losses, means over the batch: those of `losses_kept` weighted,
-        the rest not; and `gradient_length`, the length of the network's gradient before it was clipped, where an option needs it.
+        the rest not; and `gradient_length`, the length of the network's gradient before it was clipped, where an option
+        needs it.
 
         The gradient is that of the sum over the batch, as in the reference: with these optimisers only clipping and the
         size of ε beside it depend on that. Numbers stay on the device, so nothing waits until somebody reads them.

@@ -49,10 +49,11 @@ Previews = Callable[[Any, Any], dict[str, NDArray[np.uint8]]]
 class Recipe:
     """One class of model. The functions are what differs between classes; everything else is the loop's.
 
-    task: what models of this kind do with faces. defaults: options that a new model begins with, where they differ from those of `TrainOptions`. fixed: options that
-    a config leaves no choice of. objective: the losses, of config, options and `faithful`. repeat_every: every so
-    many iterations the batch before is learned once more, from its unwarped faces; 0: never. batch_on_gpu: faces of
-    each side that a new model begins with on a graphics card; 0: as anywhere.
+    task: what models of this kind do with faces. defaults: options that a new model begins with, where they differ
+    from those of `TrainOptions`. fixed: options that a config leaves no choice of. objective: the losses, of config,
+    options and `faithful`. repeat_every: every so many iterations the batch before is learned once more, from its
+    unwarped faces; 0: never. batch_on_gpu: faces of each side that a new model begins with on a graphics card; 0: as
+    anywhere.
     """
 
     family: Family

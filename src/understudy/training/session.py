@@ -42,8 +42,9 @@ GPU_LOG_EVERY = 10
 class Session:
     """One model in training. `open_session` makes it; `train_loop` runs it. One process at a time may.
 
-    options: as they are now; `apply` changes them. preview_faces: as the recipe's previews take them. imported: whether the model began in another program. Everything
-    that options decide is derived from them by functions, in `applying.py`, so that it can change while training runs.
+    options: as they are now; `apply` changes them. preview_faces: as the recipe's previews take them. imported:
+    whether the model began in another program. Everything that options decide is derived from them by functions, in
+    `applying.py`, so that it can change while training runs.
     load_faces: brings the banks of src and dst as options need them, where some are needed that are not here;
     look_again: those of the facesets as they are by now, None where nothing changed.
     evaluator: what measures the model on held-out faces; None where nothing does, and make_evaluator makes one then.

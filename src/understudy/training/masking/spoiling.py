@@ -8,7 +8,7 @@ Numbers of pixels are those of 256 px and go with the side.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import cv2
@@ -122,7 +122,7 @@ def blur_by_motion(picture: Picture, chance: RandomState) -> Picture:
     return cv2.filter2D(picture, -1, motion_kernel(taps, degrees)) if seldom(chance) else picture  # type: ignore[return-value]
 
 
-@lru_cache(maxsize=None)
+@cache
 def motion_kernel(taps: int, degrees: float) -> Picture:
     """(taps, taps), sum 1: the middle row turned counter-clockwise about the middle."""
     line = np.zeros((taps, taps), np.float32)

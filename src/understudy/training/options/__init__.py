@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
-
 from understudy.training.options.course import CourseOptions
 from understudy.training.options.evaluation import EvaluationOptions
+from understudy.training.options.given import GivenOptions
 from understudy.training.options.losses import LossOptions
 from understudy.training.options.machine import MachineOptions
 from understudy.training.options.model import CONFIG_OPTIONS, ModelClass, ModelOptions
@@ -26,6 +25,7 @@ def flag_of(name: str) -> str:
 
 
 class TrainOptions(
+    GivenOptions,
     MachineOptions,
     SavingOptions,
     PretrainingOptions,
@@ -49,8 +49,3 @@ class TrainOptions(
     def stored(self) -> dict[str, Any]:
         """What a model keeps of the options of a run, and falls back on in the next, as JSON values."""
         return self.model_dump(mode="json", exclude={"model", "pretrained", *CONFIG_OPTIONS})
-
-    @model_serializer(mode="wrap")
-    def _given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Only what was given is written out: what was not is decided by the model's last run, not by a default."""
-        return {name: value for name, value in serialise(self).items() if name in self.model_fields_set}
