@@ -164,3 +164,16 @@ def test_batches_fetched_ahead_are_the_same_batches() -> None:
         return shown
 
     assert all(torch.equal(one, other) for one, other in zip(batches(False), batches(True), strict=True))
+
+
+@pytest.mark.parametrize("size", [1, 3, 12])
+def test_with_hard_faces_the_batch_may_be_of_another_size_at_any_moment(size: int) -> None:
+    """Losses of batches of both sizes wait to be read, and a batch that repeats may be smaller than what was hard."""
+    for count in range(3 * READ_EVERY, 4 * READ_EVERY):
+        plans, otherwise = planner(Drawing(8, replay=0.9)), Drawing(size, replay=0.9)
+        run(plans, count)
+        went_on = resumed(plans, otherwise)
+        plans.change((bank(), bank(60)), otherwise)
+        shown = run(plans, 2 * READ_EVERY)
+        assert {len(faces) for faces in shown} == {size}
+        assert run(went_on, 2 * READ_EVERY) == shown

@@ -199,7 +199,8 @@ class Planner:
         return known[1].take(max(0, counters.start - since), self._drawing.batch_size)
 
     def _of_side(self, side: int, counters: Counters) -> Numbers:
-        since, again = counters.since[side], np.array(counters.again[side], np.int64)
+        since = counters.since[side]
+        again = np.array(counters.again[side][: self._drawing.batch_size], np.int64)  # it may be less by now
         first = max(0, counters.start - since)
         dealt = self._sampler(side, since).take(first, self._drawing.batch_size - len(again))
         return np.concatenate([dealt, again])
@@ -228,9 +229,9 @@ class Planner:
         self._noted = [noted for noted in self._noted if noted.iteration > until]
         if not ready:
             return
-        losses = torch.stack([torch.stack(noted.losses) for noted in ready]).float().cpu().numpy()
+        losses = torch.cat([torch.stack(noted.losses, dim=1) for noted in ready]).float().cpu().numpy()
         for side, hard in enumerate(self._hard):
-            hard.note(np.concatenate([noted.faces[side] for noted in ready]), losses[:, side].reshape(-1))
+            hard.note(np.concatenate([noted.faces[side] for noted in ready]), losses[:, side])
 
 
 def _noted_from(row: Sequence[Any]) -> _Noted:
