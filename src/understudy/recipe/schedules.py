@@ -16,7 +16,7 @@ from understudy.workspace import Workspace
 if TYPE_CHECKING:
     from understudy.recipe.reading import Reader
 
-FOR_NEW = ("model", "pretrained", *CONFIG_OPTIONS)
+FOR_NEW = ("model", "pretrained", "initial_weights", *CONFIG_OPTIONS)
 """Options that only a model takes that is still to be made: they stand in `[train.new]`."""
 
 OF_THE_END = ("target_iter", "plateau")
