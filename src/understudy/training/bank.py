@@ -186,7 +186,8 @@ def parted(crops: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
     """Crops (B,S,S,4 or 5) uint8 as pictures (B,3,S,S) and masks (B,1 or 2,S,S), float32 0..1, on `device`; whole
     pictures behind the masks are left out."""
     channels = crops.shape[3] if crops.shape[3] <= WITH_MASKS else crops.shape[3] - 3
-    there = crops.to(device, non_blocking=True)[..., :channels].permute(0, 3, 1, 2).float() / 255
+    planes = crops.to(device, non_blocking=True)[..., :channels].permute(0, 3, 1, 2).contiguous()
+    there = planes.float().div_(255)
     return there[:, :3], there[:, 3:]
 
 
@@ -194,4 +195,4 @@ def whole_pictures(crops: Tensor) -> Tensor | None:
     """The whole pictures in crops (B,S,S,7 or 8) uint8 as (B,3,S,S) float32 0..1; None where there are none."""
     if crops.shape[3] <= WITH_MASKS:
         return None
-    return crops[..., -3:].permute(0, 3, 1, 2).float() / 255
+    return crops[..., -3:].permute(0, 3, 1, 2).contiguous().float().div_(255)
