@@ -13,7 +13,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
 )
 SWAP: tuple[tuple[str, str, str], ...] = (
     ("likeness", "likeness", "0 as dst, 1 as src"),
-    ("  its judge tells right", "likeness_accuracy", "of unseen faces; a coin 0.5"),
+    ("  its classifier is right", "likeness_accuracy", "of unseen faces; a coin 0.5"),
     ("landmarks off by", "landmarks", "% of the eyes' distance"),
     ("pose off by", "pose", "degrees"),
     ("mouth opening off by", "mouth", "nose lengths"),

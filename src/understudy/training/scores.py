@@ -37,7 +37,7 @@ MEANINGS: dict[str, str] = {
     "eyes_r": "correlation of the eye openings of swap and dst",
     "pose": "error of the swap's pose, degrees",
     "likeness": "whom the swap looks like: 0 dst, 1 src",
-    "likeness_accuracy": "share of unseen faces that the judge of likeness tells right",
+    "likeness_accuracy": "share of unseen faces that the classifier of likeness tells right",
     "flicker": "change from frame to frame beyond that of the plate, 8-bit levels",
 }
 """Every number that an evaluation may hold, in the order in which they are shown."""

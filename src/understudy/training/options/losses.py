@@ -29,8 +29,8 @@ class LossOptions(Options):
     )
     gan_power: float = option(
         0.0,
-        "Strength of a network that judges whether details look real. For the end of a training, 0.05 to 0.1: "
-        "sharper, slower, and hard to take back.",
+        "Strength of the GAN: a discriminator learns to tell drawn details from real ones, and the model to pass. For "
+        "the end of a training, 0.05 to 0.1: sharper, slower, and hard to take back. saehd, amp.",
         group="Losses",
         ge=0.0,
         le=5.0,
@@ -38,8 +38,8 @@ class LossOptions(Options):
     )
     gan_patch_size: int | None = option(
         None,
-        "How large a piece of the picture the judge looks at. Not given: an eighth of the resolution. Another size "
-        "starts the judge anew.",
+        "How large a piece of the picture the GAN's discriminator looks at. Not given: an eighth of the resolution. "
+        "Another size begins it anew.",
         group="Losses",
         unit="px",
         ge=3,
@@ -48,7 +48,7 @@ class LossOptions(Options):
     )
     gan_dims: int = option(
         16,
-        "Width of the judge's network; memory grows with its square. Another width starts it anew.",
+        "Width of the GAN's discriminator; memory grows with its square. Another width begins it anew.",
         group="Losses",
         ge=4,
         le=512,
@@ -56,7 +56,8 @@ class LossOptions(Options):
     )
     true_face_power: float = option(
         0.0,
-        "Pull src's expression codes towards dst's, so that the swap looks more like src: 0.01. saehd df only.",
+        "Pull src's codes towards dst's by a discriminator of codes, so that the swap looks more like src: 0.01. "
+        "saehd df only.",
         group="Losses",
         ge=0.0,
         le=1.0,
