@@ -103,7 +103,8 @@ def stop_by_signal(team: Team) -> None:
 
 
 def _say(told: dict[str, Any]) -> None:
-    print(json.dumps(told), flush=True)
+    sys.stdout.write(f"{json.dumps(told)}\n")
+    sys.stdout.flush()
 
 
 def _end_with_the_starter() -> None:
