@@ -21,10 +21,10 @@ from understudy.imaging.colour_transfer import (
     transfer,
 )
 from understudy.imaging.colour_transfer.draws import directions, rotations
-from understudy.imaging.colour_transfer.lab import lab_by_formula, lab_by_table, rgb_by_formula
+from understudy.imaging.colour_transfer.lab import lab_by_formula, lab_by_table, rgb_by_formula, stretched, stretched_by_formula
 from understudy.imaging.colour_transfer.sliced import sorted_sot, sot
 from understudy.imaging.colour_transfer.smoothing import bilateral, windowed_gaussian
-from understudy.imaging.colour_transfer.statistics import moments
+from understudy.imaging.colour_transfer.statistics import moments, moments_by_formula
 
 LEVEL = 1 / 255
 Pair = tuple[Tensor, Tensor]
@@ -217,6 +217,17 @@ def test_mean_and_deviation_are_those_of_numpy(pair: Pair) -> None:
     picked = pair[0][1][:, inside[1, 0]].numpy()
     np.testing.assert_allclose(got.mean[1].flatten(), picked.mean(1), atol=1e-5)
     np.testing.assert_allclose(got.deviation[1].flatten(), picked.std(1), atol=1e-5)
+
+
+def test_other_devices_measure_and_stretch_as_a_processor_does(pair: Pair) -> None:
+    empty = block()
+    empty[0] = False
+    for inside in (None, block(), empty):
+        for here, there in zip(moments(pair[0], inside), moments_by_formula(pair[0], inside), strict=True):
+            torch.testing.assert_close(here, there, atol=1e-6, rtol=1e-5)
+    lab = lab_from_rgb(pair[0])
+    gain, shift = torch.full((2, 3, 1, 1), 3.0), torch.tensor([[-40.0, 20, -90], [10, 0, 5]])[..., None, None]
+    torch.testing.assert_close(stretched(lab, gain, shift), stretched_by_formula(lab, gain, shift), atol=1e-4, rtol=0)
 
 
 def test_on_real_faces_the_binned_transport_is_within_a_level_too(media: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from understudy.imaging.colour_transfer.lab import lab_from_rgb, rgb_from_lab
+from understudy.imaging.colour_transfer.lab import lab_from_rgb, rgb_from_lab, stretched
 from understudy.imaging.colour_transfer.statistics import EVERYWHERE, Moments, Where, moments
 
 FLAT = 1e-3
@@ -36,7 +36,4 @@ def _blackened(lab: Tensor, inside: Tensor | None) -> Tensor:
 
 def _matched(lab: Tensor, ours: Moments, gain: Tensor, mean: Tensor) -> Tensor:
     """(lab − its mean) · gain + mean, clamped to the range of Lab."""
-    shifted = torch.addcmul(mean - ours.mean * gain, lab, gain)
-    shifted[:, :1].clamp_(0, 100)
-    shifted[:, 1:].clamp_(-127, 127)
-    return shifted
+    return stretched(lab, gain, mean - ours.mean * gain)
