@@ -64,7 +64,7 @@ def test_stopping_says_how_to_continue(tmp_path: Path) -> None:
 
 def test_training_ends_when_its_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a number of iterations the clock decides, and what was reached is kept for the next run."""
-    monkeypatch.setattr(run, "LEAST_TRAINING_SECS", 8.0)
+    monkeypatch.setattr(run, "LEAST_TRAINING_SECS", 3.0)
     result = run_demo(tmp_path / "ws", SMALL.but(iterations=0, minutes=0.01))
     assert result.notes["iteration"] >= 1
     assert result.notes["steps"]["train"] < 60
