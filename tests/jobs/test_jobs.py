@@ -18,8 +18,9 @@ import pytest
 from disks import small_disk
 from understudy import jobs
 from understudy.errors import JobError, UsageError
-from understudy.jobs import Job, JobState, Request
+from understudy.jobs import Job, JobResult, JobState, Request
 from understudy.report import Event, Metrics, Note, Preview, Progress
+from understudy.stages.result import StageResult
 from understudy.workspace import Workspace
 
 
@@ -111,6 +112,22 @@ def test_a_stop_is_heard_while_the_process_still_starts(begin: Any) -> None:
     result = jobs.wait(job, 30)
     assert result is not None
     assert result.exit_code == 130
+
+
+def test_what_is_asked_of_a_training_that_still_starts_is_put_off(workspace: Workspace) -> None:
+    request = Request("stages_slow_to_import:nothing", workspace.root, "Test of a start")
+    job = jobs.start(workspace.private / "jobs", request)
+    until(lambda: job.address is not None)
+    with pytest.raises(JobError, match="still starting"):
+        jobs.send(job, "save")
+    assert jobs.wait(job, 30) == JobResult(StageResult().as_json(), 0)
+
+
+def test_a_command_that_is_too_long_is_called_so(begin: Any) -> None:
+    job = slow_count(begin)
+    with pytest.raises(UsageError, match="too long"):
+        jobs.send(job, "set", options={"gan_power": "9" * 70_000})
+    assert job.state is JobState.RUNNING
 
 
 def test_a_stop_that_comes_too_late_does_not_call_a_finished_job_interrupted(begin: Any) -> None:

@@ -43,12 +43,15 @@ def send(job: Job, command: str, **fields: Any) -> dict[str, Any]:
     Raises JobError when the job does not listen (any more), or refuses the command; InvalidOption or UsageError where
     it is what was asked that is wrong.
     """
+    body = json.dumps({"command": command, **fields}).encode()
+    if len(body) > MESSAGE_BYTES:
+        raise UsageError("That is too long for a command.", hint=f"It may have {MESSAGE_BYTES:,} bytes.")
     address = job.address
     if address is None:
         raise JobError("The job does not listen for commands yet.", hint="Try again in a moment.", job=job.id)
     try:
         with Client(address, authkey=job.key) as connection:
-            connection.send_bytes(json.dumps({"command": command, **fields}).encode())
+            connection.send_bytes(body)
             if not connection.poll(ANSWER_SECS):
                 raise JobError(f"The job did not answer within {ANSWER_SECS:.0f} s.", hint="Try again.", job=job.id)
             answer = json.loads(connection.recv_bytes(MESSAGE_BYTES))
@@ -105,5 +108,5 @@ def _unknown(command: Any, handlers: Mapping[str, Handler]) -> dict[str, Any]:
     return {
         "ok": False,
         "message": f"This job knows no command {command!r}.",
-        "hint": f"It knows: {', '.join(handlers)}.",
+        "hint": f"It knows: {', '.join(list(handlers))}.",  # at once: they may be others while it starts
     }

@@ -17,13 +17,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import Interrupted, UnderstudyError, UsageError
+from understudy.errors import Interrupted, JobError, UnderstudyError, UsageError
 from understudy.files import error_of
 from understudy.jobs.control import Handler, serving
 from understudy.jobs.events import EventLog
 from understudy.jobs.folder import Job, JobResult, Request
 from understudy.report import Report
 from understudy.training.commands import CommandKind, Commands
+
+ASKED_OF_TRAININGS = tuple(str(kind) for kind in CommandKind if kind is not CommandKind.STOP)
+"""Commands that only a training carries out; `stop` is every job's."""
 
 
 class StopRequest:
@@ -50,7 +53,8 @@ def main(folder: str) -> int:
     signal.signal(signal.SIGTERM, stop.ask)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    handlers: dict[str, Handler] = {"stop": stop.ask, "ping": lambda message: {"pid": os.getpid()}}
+    handlers: dict[str, Handler] = dict.fromkeys(ASKED_OF_TRAININGS, _not_yet)
+    handlers |= {"stop": stop.ask, "ping": lambda message: {"pid": os.getpid()}}
     with serving(job.key, handlers) as address:
         job.claim(address)
         events = EventLog(job.events)
@@ -69,6 +73,9 @@ def run(request: Request, report: Report, stop: StopRequest, handlers: dict[str,
         stage, arguments = resolve(request)
         if "commands" in inspect.signature(stage).parameters:
             arguments["commands"] = _listening(handlers)
+        else:
+            for name in ASKED_OF_TRAININGS:
+                handlers.pop(name, None)
         body = stage(**arguments, report=report, stop=stop).as_json()
         if stop.noticed:
             raise Interrupted("Stopped on request; everything done so far is kept.", hint="The same command resumes.")
@@ -85,10 +92,15 @@ def run(request: Request, report: Report, stop: StopRequest, handlers: dict[str,
     return JobResult(body, 0)
 
 
+def _not_yet(message: dict[str, Any]) -> dict[str, Any]:
+    """What is answered before it is known whether this job is a training."""
+    raise JobError("The job is still starting.", hint="Try again in a moment.")
+
+
 def _listening(handlers: dict[str, Handler]) -> Commands:
     """The commands of a training, answered on the job's socket; `stop` stays the job's own."""
     commands = Commands()
-    handlers |= {str(kind): commands.offer for kind in CommandKind if kind is not CommandKind.STOP}
+    handlers |= dict.fromkeys(ASKED_OF_TRAININGS, commands.offer)
     handlers["ping"] = lambda message: {"pid": os.getpid(), **commands.state()}
     return commands
 
