@@ -65,17 +65,23 @@ def hand_over(picture: NDArray[np.uint8], seed: int) -> NDArray[np.float32]:
     root = np.array([chance.uniform(0.1, 0.9), 1.05])
     across = np.array([tip[1] - root[1], root[0] - tip[0]])
     across *= width / np.linalg.norm(across)
-    points = np.array([root - 1.2 * across, tip - across, tip + 0.4 * (tip - root) * 0.2, tip + across, root + 1.2 * across])
+    points = np.array(
+        [root - 1.2 * across, tip - across, tip + 0.4 * (tip - root) * 0.2, tip + across, root + 1.2 * across]
+    )
     pixels = np.asarray(np.rint(points * size), np.int32)
     colour = chance.uniform((150, 100, 80), (225, 180, 155))
     cv2.fillPoly(picture, [pixels], colour.tolist(), lineType=cv2.LINE_AA)
     for share in (0.3, 0.6):  # the gaps between fingers
         start, end = (pixels[0] * (1 - share) + pixels[4] * share), (pixels[1] * (1 - share) + pixels[3] * share)
-        cv2.line(picture, start.astype(int).tolist(), end.astype(int).tolist(), (colour * 0.6).tolist(), max(1, size // 128))
+        cv2.line(
+            picture, start.astype(int).tolist(), end.astype(int).tolist(), (colour * 0.6).tolist(), max(1, size // 128)
+        )
     return np.asarray(pixels, np.float32)
 
 
-def labelled_workspace(root: Path, count: int = 4, *, labels: bool = True, sides: tuple[Side, ...] = tuple(Side)) -> Workspace:
+def labelled_workspace(
+    root: Path, count: int = 4, *, labels: bool = True, sides: tuple[Side, ...] = tuple(Side)
+) -> Workspace:
     """A workspace with `count` faces of 64 px on each side, every second one under a hand."""
     workspace = Workspace.create(root)
     for side in sides:

@@ -27,8 +27,9 @@ from understudy.masks import eyes_mouth_mask, face_mask
 from understudy.records import FaceType
 from understudy.training.bank import convert_picture
 from understudy.training.colours import ColourDraw, Partners
+from understudy.training.masking import samples as mask_samples
 from understudy.training.samples import Augmentation, augment
-from understudy.training.warp import Draw, pixel_maps, transform, turn, warp
+from understudy.training.warp import Draw, Ranges, pixel_maps, transform, turn, warp
 
 MAP_TOLERANCE_PX = 1 / 64 + 1e-3  # ours are on 32nds of a pixel
 OFF_BY_PX = 1 / 64
@@ -172,3 +173,23 @@ def partners(golden: Path, case: dict[str, Any], size: int) -> Partners | None:
         return None
     other = in_0_to_1(read_face(golden / "files" / "aligned_wf" / case["ct_sample"]))
     return Partners(tensor(cv2.resize(other, (size, size), interpolation=cv2.INTER_LINEAR)), None, [0], [0])
+
+
+def test_the_mask_networks_samples_are_bent_by_the_same_draws(golden: Path) -> None:
+    """They are bent one by one, by OpenCV; of the newest version, which does not round to 32nds of a pixel."""
+    stored = np.load(golden / "warp" / "warp.npz")
+    for case in json.loads((golden / "warp" / "warp.json").read_text()):
+        key, size = case["key"], case["working_w"]
+        if case["resize_back_to"] or not case["flip_enabled"] or case["rotation_range"] != [-10, 10]:
+            continue
+        ranges = Ranges(10, case["scale_range"][1], 0.05, flip_share=0.4)
+        two = np.random.RandomState(case["rnd_seed"]), np.random.RandomState(case["warp_rnd_seed"])
+        drawn = mask_samples.draw(size, ranges, *two)
+        assert drawn.flip == case["flip"]
+        np.testing.assert_allclose(drawn.matrix, stored[f"rmat|{key}"], atol=1e-9)
+        np.testing.assert_allclose(mask_samples.warp_maps(drawn, faithful=True)[0], stored[f"mapx|{key}"], atol=2e-5)
+        mask = np.asarray(stored[f"mask|{key}"][..., 0], np.float32)
+        bent = mask_samples.bend(mask_samples.Labelled(stored[f"img|{key}"], mask), drawn, faithful=True)
+        far = np.abs(bent.picture - stored[f"warp_transform|{key}"])
+        assert far.mean() < 2e-3, key
+        assert far.max() < 0.2, key

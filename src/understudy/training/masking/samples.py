@@ -58,15 +58,17 @@ def with_surroundings(face: Labelled, behind: Labelled, chance: RandomState) -> 
     return Labelled(mixed(face.picture * share + around * (1 - share), face.picture, own), face.mask)
 
 
-def draw(size: int, ranges: Ranges, chance: RandomState) -> Draw:
-    """A warp and a transform by the reference's draws, in its order."""
+def draw(size: int, ranges: Ranges, chance: RandomState, bending: RandomState | None = None) -> Draw:
+    """A warp and a transform by the reference's draws, in its order. bending: what the warp is drawn from, where that
+    is another generator."""
     rotation = chance.uniform(-ranges.rotation_degrees, ranges.rotation_degrees)
     scale = chance.uniform(1 / (1 + ranges.scale), 1 + ranges.scale)
     shift = [chance.uniform(-ranges.shift, ranges.shift) for _ in range(2)]
     flip = bool(ranges.flip_share) and chance.randint(10) < round(10 * ranges.flip_share)
-    cell = size // (2, 4, 8)[chance.randint(3)]
+    bending = bending or chance
+    cell = size // (2, 4, 8)[bending.randint(3)]
     inner = size // cell - 1
-    noise = np.array([_truncated(chance) for _ in range(2 * inner * inner)]).reshape(2, inner, inner)
+    noise = np.array([_truncated(bending) for _ in range(2 * inner * inner)]).reshape(2, inner, inner)
     return Draw(size, cell, noise, turn(size, rotation, scale, shift), bool(flip))
 
 
