@@ -79,7 +79,7 @@ class MergeOptions(Options):
     )
     faithful: bool | None = option(
         None,
-        "Keep the reference program's quirks (docs/faithful.md). Not given: on for imported models, off for new ones.",
+        "Keep DeepFaceLab's habits (docs/faithful.md). Not given: on for imported models, off for new ones.",
         group="Compatibility",
     )
     to_video: VideoFormat | None = option(

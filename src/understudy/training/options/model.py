@@ -58,13 +58,14 @@ class ModelOptions(Options):
     )
     initial_weights: InitialWeights = option(
         InitialWeights.GLOROT,
-        "What the weights of a new model are drawn from: glorot, as the reference does, or he, with which more of the "
+        "What the weights of a new model are drawn from: glorot, as in DeepFaceLab, or he, with which more of the "
         "picture comes through all layers at first, so that it learns faster.",
         group="Model",
     )
     faithful: bool | None = option(
         None,
-        "Keep the reference program's quirks in the samples. Not given: on for imported models, off for new ones.",
+        "Keep DeepFaceLab's habits in samples and losses (docs/faithful.md). Not given: on for imported models, off for "
+        "new ones.",
         group="Model",
         live=True,
     )
