@@ -64,8 +64,8 @@ class ModelOptions(Options):
     )
     faithful: bool | None = option(
         None,
-        "Keep DeepFaceLab's habits in samples and losses (docs/faithful.md). Not given: on for imported models, off for "
-        "new ones.",
+        "Keep DeepFaceLab's habits in samples and losses (docs/faithful.md). Not given: on for imported models, off "
+        "for new ones.",
         group="Model",
         live=True,
     )
