@@ -237,8 +237,31 @@ def test_a_job_that_hears_nothing_can_be_ended_at_once(begin: Any, workspace: Wo
     until((workspace.root / "deaf.txt").exists)
     jobs.request_stop(job)
     assert jobs.wait(job, 0.5) is None
+    assert socket_folder(job).is_dir()
     jobs.kill(job)
     assert job.state is JobState.CRASHED
+    assert not socket_folder(job).exists()
+
+
+def test_the_next_job_takes_away_the_socket_of_one_that_was_killed(begin: Any) -> None:
+    killed = slow_count(begin)
+    assert killed.pid is not None
+    import psutil
+
+    psutil.Process(killed.pid).kill()
+    until(lambda: killed.state is JobState.CRASHED)
+    assert socket_folder(killed).is_dir()
+    running = slow_count(begin)
+    assert not socket_folder(killed).exists()
+    begin("count", side="src", options={"upto": 1})
+    assert socket_folder(running).is_dir()
+
+
+def socket_folder(job: Job) -> Path:
+    assert job.address is not None
+    if sys.platform == "win32":
+        pytest.skip("pipes have no files here")
+    return Path(job.address).parent
 
 
 def test_two_jobs_on_one_resource_the_second_is_refused(begin: Any) -> None:

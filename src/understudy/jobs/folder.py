@@ -35,6 +35,8 @@ KEPT_JOBS = 100
 """How many ended jobs a workspace remembers."""
 START_SECS = 60.0
 """A job without a process after this long never started."""
+SOCKET_PREFIX = "pymp-"
+"""How `multiprocessing` begins the names of the temporary folders that it puts sockets into."""
 RESERVE_BYTES = 16384
 """Room kept for result.json, so that a job that filled the disk can still say so."""
 
@@ -167,6 +169,15 @@ class Job:
         process = self._read("process.json")
         return int(process["pid"]) if process and self.state is JobState.RUNNING else None
 
+    def drop_socket(self) -> None:
+        """Remove the socket that a process left when it was killed, with its folder; nothing while the job runs."""
+        address = Path(self.address or "")
+        if address.parent.name.startswith(SOCKET_PREFIX) and not self.state.active:
+            with contextlib.suppress(OSError):
+                if address.is_socket():
+                    address.unlink()
+                address.parent.rmdir()
+
     def _read(self, name: str) -> dict[str, Any]:
         try:
             body = parse_json((self.folder / name).read_text(encoding="utf-8"))
@@ -229,8 +240,9 @@ def _new_folder(jobs: Path, request: Request) -> Path:
 
 
 def _forget_old(jobs: Path) -> None:
-    for job in jobs_in(jobs)[KEPT_JOBS:]:
-        if not job.state.active:
+    for number, job in enumerate(jobs_in(jobs)):
+        job.drop_socket()
+        if number >= KEPT_JOBS and not job.state.active:
             shutil.rmtree(job.folder, ignore_errors=True)
 
 

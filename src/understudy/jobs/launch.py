@@ -94,6 +94,7 @@ def kill(job: Job) -> None:
             psutil.wait_procs(family, timeout=10)
     if child is not None:
         child.wait()
+    job.drop_socket()
 
 
 def _active(job: Job) -> bool:
@@ -108,6 +109,7 @@ def _active(job: Job) -> bool:
 
 def _crash(job: Job) -> JobResult:
     """The result of a job that left none: what is known, and where to look."""
+    job.drop_socket()
     error = {
         "code": "job-crashed",
         "message": "The job ended without a result: its process was killed or crashed.",
