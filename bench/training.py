@@ -8,7 +8,7 @@ type, of float32 and of the peaks take turns, so that a machine that slows down 
     augment     bent, turned and shifted
     forward     both people redrawn, and judged
     backward    gradients of that
-    judges      the discriminator's own step, with its second drawing (GAN)
+    discriminators   their own step, with its second drawing (GAN)
     optimiser   all updates
     idle        of the whole: what the cores did not work (on a graphics card: what it did not)
 """
@@ -35,7 +35,7 @@ from understudy.training.samples import BatchSource
 from understudy.training.step import SwapLearner
 
 TARGET, STRETCH, REFERENCE_SHARE = 0.65, 0.57, 0.9
-PHASES = ("decode", "augment", "forward", "backward", "judges", "optimiser")
+PHASES = ("decode", "augment", "forward", "backward", "discriminators", "optimiser")
 RUNS, STEPS = 5, 3
 LOSS_PRODUCTS = (torch.ops.aten.bmm,)  # filters of the losses: no operations of the network
 
@@ -181,7 +181,7 @@ class _Clocked(SwapLearner):
     """A learner that notes how long its phases take."""
 
     def learn(self, batch: Any) -> dict[str, torch.Tensor]:
-        self.spent = dict.fromkeys(("backward", "judges", "optimiser"), 0.0)
+        self.spent = dict.fromkeys(("backward", "discriminators", "optimiser"), 0.0)
         return super().learn(batch)
 
     def _backward(self, optimiser: Optimiser, total: torch.Tensor) -> None:
@@ -191,7 +191,7 @@ class _Clocked(SwapLearner):
         self._timed("optimiser" if optimiser is self.optimiser else "", super()._update, optimiser)
 
     def _teach(self, *given: Any) -> torch.Tensor:
-        return self._timed("judges", super()._teach, *given)
+        return self._timed("discriminators", super()._teach, *given)
 
     def _timed(self, phase: str, work: Any, *given: Any) -> Any:
         start = now(self.optimiser.device)
