@@ -91,8 +91,23 @@ def test_a_run_that_resumes_goes_on_as_the_one_that_noticed(workspace: Workspace
 
 
 def test_a_faceset_that_is_emptied_is_warned_of_and_training_goes_on(workspace: Workspace) -> None:
-    told = run(workspace, 5, {2: lambda: shutil.rmtree(workspace.src.aligned)})
-    assert any("src faceset" in message and "goes on" in message for message in told)
+    told = run(workspace, 6, {2: lambda: shutil.rmtree(workspace.src.aligned), 4: lambda: None})
+    (warning,) = [message for message in told if "src faceset" in message]  # once, however many saves follow
+    assert "aligned cannot be read" in warning
+    assert "goes on" in warning
+    assert str(workspace.root) not in warning
+
+
+def test_what_comes_and_cannot_be_used_is_named(workspace: Workspace) -> None:
+    def spoil() -> None:
+        whole = (workspace.src.aligned / "00001_0.jpg").read_bytes()
+        (workspace.src.aligned / "cut.jpg").write_bytes(whole[:700])
+        (workspace.src.aligned / "empty.jpg").write_bytes(b"")
+
+    told = run(workspace, 6, {2: spoil, 4: lambda: None})
+    (named,) = [message for message in told if "left out" in message]
+    assert "cut.jpg: " in named
+    assert "empty.jpg: " in named
 
 
 def test_persons_are_chosen_by_name(tmp_path: Path) -> None:

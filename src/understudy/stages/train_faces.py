@@ -25,7 +25,7 @@ from understudy.training.swapping import wants_whole_faces
 from understudy.workspace import Workspace
 
 SHOWN_NAMES = 8
-"""Persons that an error names at most."""
+"""Persons that an error names at most, and files that a note does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,8 @@ class FaceSupply:
         self._catalogs: dict[Path, Catalog] = {}
         self._seen: dict[Path, tuple[int, int]] = {}
         self._banks: dict[Side, FaceBank] = {}
+        self._unusable: dict[Side, set[Skipped]] = {}
+        self._trouble: dict[Side, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +76,9 @@ class FaceSupply:
             faces = catalog.require_faces()
             chosen = self._chosen(side, faces, options)
             banks[side] = bank = self._bank(side, catalog, chosen, options, report, stop)
-            skipped += [*catalog.skipped, *bank.skipped]
+            unusable = [*catalog.skipped, *bank.skipped]
+            skipped += unusable
+            self._unusable[side] = set(unusable)
             held_out[str(side)] = self._held_out(side, faces, options)
         self._banks = banks
         return Faces(banks[Side.SRC], banks[Side.DST], skipped, held_out)
@@ -93,8 +97,7 @@ class FaceSupply:
             try:
                 others |= self._looked_again(side, options, report)
             except (UnderstudyError, OSError) as error:
-                told = error.message if isinstance(error, UnderstudyError) else str(error)
-                report(Note(f"The {side} faceset has changed and cannot be used: {told} Training goes on without it."))
+                self._tell_of(error, side, report)
         return (self._banks[Side.SRC], self._banks[Side.DST]) if others else None
 
     def _looked_again(self, side: Side, options: TrainOptions, report: Report) -> bool:
@@ -106,11 +109,33 @@ class FaceSupply:
         self._seen[folder] = catalog.revision
         faces = self._chosen(side, catalog.require_faces(), options)
         bank, changes = self._banks[side].updated(faces, report=report)
+        self._trouble.pop(side, None)
+        self._tell_of_unusable(side, [*catalog.skipped, *bank.skipped], report)
         if not any(changes):
             return False
         self._banks[side] = bank
         report(Note(f"{'Pretraining' if options.pretrain else side} faces: {_told(changes)}, {len(bank)} by now."))
         return True
+
+    def _tell_of(self, error: UnderstudyError | OSError, side: Side, report: Report) -> None:
+        """Warn, once, that a faceset cannot be used any more."""
+        if isinstance(error, UnderstudyError):
+            told = error.message
+        else:
+            told = f"{self._workspace.side(side).aligned.name} cannot be read ({error.strerror})."
+        if self._trouble.get(side) != told:
+            self._trouble[side] = told
+            text = f"The {side} faceset has changed and cannot be used: {told} Training goes on with the faces it has."
+            report(Note(text, "warning"))
+
+    def _tell_of_unusable(self, side: Side, unusable: Sequence[Skipped], report: Report) -> None:
+        """Name the pictures that came since the last time and are no usable faces."""
+        new = [skipped for skipped in unusable if skipped not in self._unusable[side]]
+        self._unusable[side] = set(unusable)
+        if new:
+            named = "; ".join(f"{skipped.item}: {skipped.reason}" for skipped in new[:SHOWN_NAMES])
+            more = f"; and {len(new) - SHOWN_NAMES} more" if len(new) > SHOWN_NAMES else ""
+            report(Note(f"New in the {side} faceset and left out: {named}{more}", "warning"))
 
     def _catalog(self, folder: Path, report: Report, stop: Stop) -> Catalog:
         """The catalog of a folder, brought up to date."""

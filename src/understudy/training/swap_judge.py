@@ -23,7 +23,7 @@ from understudy.errors import UnreadableFace
 from understudy.evaluation.expression import expression_errors
 from understudy.evaluation.flicker import flicker
 from understudy.evaluation.landmarks import LandmarkReader
-from understudy.evaluation.two_people import TwoPeople, learn
+from understudy.evaluation.two_people import FEWEST, TwoPeople, learn
 from understudy.facesets import Face, FaceMeta
 from understudy.geometry import affine, alignment
 from understudy.geometry.mean_face import MEAN_FACE
@@ -142,7 +142,9 @@ class SwapJudge:
             self.refused = "there are too few faces to tell the two people apart"
             return None
         judge = learn(known[0], known[1], others[0], others[1])
-        if not judge.trusted:
+        if judge.faces < FEWEST:
+            self.refused = f"too few faces are held out to tell the two people apart: {FEWEST} of each are needed"
+        elif not judge.trusted:
             self.refused = f"the two people cannot be told apart: {judge.accuracy:.0%} of unseen faces are told right"
         return judge
 
