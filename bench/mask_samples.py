@@ -1,7 +1,7 @@
 """Samples for the mask network: made ready per second of one core, at the 256 px that it has.
 
-A sample is a labelled face with everything that befalls it. On a processor the network takes far longer for each; beside
-a graphics card samples are made ahead by as many threads as there are cores.
+A sample is a labelled face with everything that befalls it. On a processor the network takes far longer for each;
+beside a graphics card samples are made ahead by as many threads as there are cores.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from understudy.errors import Interrupted, InvalidOption, UsageError
+from understudy.errors import Interrupted, InvalidOption
 from understudy.files import TEMP_PREFIX, os_errors
 from understudy.report import Preview, Report, Stop, never, silent
-from understudy.stages.models import RESERVED_NAMES, open_model
+from understudy.stages.models import open_model
 from understudy.stages.result import StageResult
 from understudy.stages.task_faces import faces_for
 from understudy.stages.train import on_this_machine, resolve
@@ -50,8 +50,6 @@ def find_lr(
     Raises MissingModel, CorruptCheckpoint, EmptyFaceset, InvalidOption, Interrupted.
     """
     started = time.perf_counter()
-    if name in RESERVED_NAMES:
-        raise UsageError(f"{name} is the name of the mask network, which is not trained here.")
     if not 0 < first < last or steps < LEAST:
         raise InvalidOption(
             f"Rates from {first:g} to {last:g} in {steps} steps make no curve.",

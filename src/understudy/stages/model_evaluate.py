@@ -68,6 +68,8 @@ def evaluate_model(
     folder = open_model(workspace, name, report=report)
     record = read_record(folder)
     recipe = recipe_for(record.model_class)
+    if not recipe.family.can_swap:
+        raise IncompatibleModel(f"The model {name} draws masks, no faces.", hint="Evaluate a model that swaps.")
     config = config_from_plain(recipe, record.config)
     trained = trained_network(folder, report, weights=weights, checkpoint=str(checkpoint))
     where = torch.device(device_named(device).id)

@@ -78,7 +78,7 @@ def range_test(
         rate = first * (last / first) ** (step / (steps - 1))
         learner.rates = replace(plain, lr=rate)
         values = session.step(next(session.batches))
-        loss = float(values["src"] + values["dst"])
+        loss = float(sum(values[name] for name in learner.losses_kept))
         if not math.isfinite(loss):
             break
         mean = SMOOTH * mean + (1 - SMOOTH) * loss
