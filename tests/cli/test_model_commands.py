@@ -47,7 +47,7 @@ def test_show_prints_what_it_is_and_names_the_curve(workspace: Workspace) -> Non
     for part in ("SAEHD, df-ud, 64 px", "42 iterations", "5 faces of each side", "GFLOP", "encoder"):
         assert part in done.out
     assert str(folder / "loss_curve.png") in done.out
-    assert "model copy hello NEW --fresh" in done.out
+    assert "understudy train hello --no-pretrain" in done.out
     body = understudy("-w", workspace.root, "--json", "model", "show", "hello").body
     assert body["parameters_total"] > 0
     assert understudy("-w", workspace.root, "model", "show", "hello", "--batch-size", "0").code == 2
