@@ -21,7 +21,14 @@ from understudy.imaging.colour_transfer import (
     transfer,
 )
 from understudy.imaging.colour_transfer.draws import directions, rotations
-from understudy.imaging.colour_transfer.lab import lab_by_formula, lab_by_table, rgb_by_formula, stretched, stretched_by_formula
+from understudy.imaging.colour_transfer.histograms import Sampled, interpolated, interpolated_by_search
+from understudy.imaging.colour_transfer.lab import (
+    lab_by_formula,
+    lab_by_table,
+    rgb_by_formula,
+    stretched,
+    stretched_by_formula,
+)
 from understudy.imaging.colour_transfer.sliced import sorted_sot, sot
 from understudy.imaging.colour_transfer.smoothing import bilateral, windowed_gaussian
 from understudy.imaging.colour_transfer.statistics import moments, moments_by_formula
@@ -228,6 +235,29 @@ def test_other_devices_measure_and_stretch_as_a_processor_does(pair: Pair) -> No
     lab = lab_from_rgb(pair[0])
     gain, shift = torch.full((2, 3, 1, 1), 3.0), torch.tensor([[-40.0, 20, -90], [10, 0, 5]])[..., None, None]
     torch.testing.assert_close(stretched(lab, gain, shift), stretched_by_formula(lab, gain, shift), atol=1e-4, rtol=0)
+
+
+def test_between_points_it_goes_on_other_devices_as_on_a_processor() -> None:
+    chance = torch.Generator().manual_seed(4)
+    steps, queries = (
+        torch.rand(2, 3, 40, generator=chance).double(),
+        torch.rand(2, 3, 30, generator=chance).double() * 24 - 2,
+    )
+    xs = torch.where(steps < 0.3, 0, steps).cumsum(-1)  # some stand still
+    ys = steps.flip(-1).cumsum(-1)
+    for asked in (queries, xs):
+        torch.testing.assert_close(interpolated(asked, xs, ys), interpolated_by_search(asked, xs, ys))
+
+
+def test_measured_pixels_lie_inside_and_are_spread_evenly() -> None:
+    inside = block()
+    inside[0, :, :20] = False
+    (places,) = (found.index for found in [Sampled.of(torch.zeros(2, 3, 48, 48), inside, 100)])
+    assert places is not None
+    assert inside.flatten(1).gather(1, places).all()
+    ranks = inside.flatten(1).cumsum(1).gather(1, places)
+    assert (ranks.diff(dim=1) >= inside.flatten(1).sum(1, keepdim=True) // 100).all()
+    assert not Sampled.of(torch.zeros(2, 3, 48, 48), inside & False, 100).pick(torch.zeros(2, 3, 48 * 48)).any()
 
 
 def test_on_real_faces_the_binned_transport_is_within_a_level_too(media: Path) -> None:

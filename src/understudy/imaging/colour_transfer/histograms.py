@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from understudy.imaging.colour_transfer.statistics import in_float64
@@ -27,6 +29,8 @@ class Sampled:
         if inside is None:
             return cls(1 if pixels <= most else pixels // most | 1)  # odd: not always of the same columns
         wanted = min(pixels, most)
+        if inside.device.type == "cpu":
+            return cls(1, torch.from_numpy(np.stack([_spread(mask, wanted) for mask in inside.flatten(1).numpy()])))
         ranks = inside.flatten(1).cumsum(1, dtype=torch.float32)
         places = (torch.arange(wanted, device=pictures.device) + 0.5) / wanted * ranks[:, -1:]
         return cls(1, torch.searchsorted(ranks, places, right=True).clamp_max_(pixels - 1))
@@ -36,6 +40,29 @@ class Sampled:
         if self.index is None:
             return values[..., :: self.every]
         return values.gather(2, self.index[:, None].expand(-1, values.shape[1], -1))
+
+
+def _spread(inside: NDArray[np.bool_], wanted: int) -> NDArray[np.int64]:
+    """So many of the places where a mask (N) is true, evenly over them; the first of all where it is nowhere."""
+    there = np.flatnonzero(inside)
+    if not len(there):
+        return np.zeros(wanted, np.int64)
+    ranks = (np.arange(wanted, dtype=np.float32) + np.float32(0.5)) / np.float32(wanted) * np.float32(len(there))
+    return there[ranks.astype(np.int64).clip(0, len(there) - 1)]
+
+
+class Box(NamedTuple):
+    """Least and greatest value of each channel, (B,3,1)."""
+
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def around(cls, *colours: Tensor) -> Box:
+        """All of `colours` (B,3,N)."""
+        low = torch.stack([each.amin(2) for each in colours]).amin(0)[..., None]
+        high = torch.stack([each.amax(2) for each in colours]).amax(0)[..., None]
+        return cls(low, high)
 
 
 class Axes(NamedTuple):
@@ -48,24 +75,33 @@ class Axes(NamedTuple):
     bins: int
 
     @classmethod
-    def around(cls, axes: Tensor, *colours: Tensor, bins: int) -> Axes:
-        """Along `axes` (B,R,3) of length 1, so that the box around all `colours` (B,3,N) lies within the bins."""
-        low = torch.stack([each.amin(2) for each in colours]).amin(0)[..., None]
-        high = torch.stack([each.amax(2) for each in colours]).amax(0)[..., None]
-        least = axes.clamp_min(0) @ low + axes.clamp_max(0) @ high
-        most = axes.clamp_min(0) @ high + axes.clamp_max(0) @ low
+    def within(cls, box: Box, axes: Tensor, *, bins: int) -> Axes:
+        """Along `axes` (B,R,3) of length 1, so that the box lies within the bins."""
+        forwards, backwards = axes.clamp_min(0), axes.clamp_max(0)
+        least = forwards @ box.low + backwards @ box.high
+        most = forwards @ box.high + backwards @ box.low
         width = ((most - least) / bins).clamp_min(1e-6)
         return cls(axes / width, -least / width, width, bins)
 
     def binned(self, colours: Tensor) -> Tensor:
-        """(B,R,N) int32: the bin of each of `colours` (B,3,N) along each axis; outside the outermost one."""
-        return torch.baddbmm(self.offset, self.matrix, colours).clamp_(0, self.bins - 1).to(torch.int32)
+        """The bins of `colours` (B,3,N) along each axis, see `binned`."""
+        return binned(torch.baddbmm(self.offset, self.matrix, colours), self.bins)
+
+
+def binned(places: Tensor, number: int) -> Tensor:
+    """(B,R,N) int32: the bins of `places` (B,R,N), which are spoilt; beyond the ends the outermost of `number`.
+
+    Every row has bins of its own: those of the first are 0..number−1, those of the next go on from there.
+    """
+    batch, rows, _ = places.shape
+    firsts = number * torch.arange(batch * rows, dtype=torch.int32, device=places.device).view(batch, rows, 1)
+    return places.clamp_(0, number - 1).to(torch.int32).add_(firsts)
 
 
 def counts(bins: Tensor, number: int) -> Tensor:
-    """(B,R,number) float64: how often each bin occurs in the rows of `bins` (B,R,N) int32, all within 0..number−1."""
+    """(B,R,number) float64: how often each bin of a row occurs in it. bins: (B,R,N) as of `binned`."""
     batch, rows, _ = bins.shape
-    found = torch.bincount((bins + _firsts(bins, number)).flatten(), minlength=batch * rows * number)
+    found = torch.bincount(bins.flatten(), minlength=batch * rows * number)
     return in_float64(found.view(batch, rows, number))
 
 
@@ -85,6 +121,14 @@ def interpolated(queries: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
 
     Where xs stands still the last of its points counts, as with NumPy's `interp`.
     """
+    if queries.device.type == "cpu":
+        rows = (values.reshape(-1, values.shape[-1]).numpy() for values in (queries, xs, ys))
+        return torch.from_numpy(np.stack([np.interp(*row) for row in zip(*rows, strict=True)])).view(queries.shape)
+    return interpolated_by_search(queries, xs, ys)
+
+
+def interpolated_by_search(queries: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
+    """`interpolated` for every device; on a processor it takes ten times as long."""
     last = xs.shape[-1] - 1
     left = (torch.searchsorted(xs, queries.contiguous(), right=True) - 1).clamp(0, last - 1)
     x0, x1 = xs.gather(-1, left), xs.gather(-1, left + 1)
@@ -106,12 +150,5 @@ def mean_moves(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def looked_up(table: Tensor, bins: Tensor) -> Tensor:
-    """The entries of `table` (B,R,n) at `bins` (B,R,N) int32, in float32."""
-    places = (bins + _firsts(bins, table.shape[2])).flatten()
-    return table.float().to(bins.device).flatten().index_select(0, places).view(bins.shape)
-
-
-def _firsts(bins: Tensor, number: int) -> Tensor:
-    """(B,R,1) where the rows of `bins` (B,R,N) begin in a flat table of `number` entries for each."""
-    batch, rows, _ = bins.shape
-    return number * torch.arange(batch * rows, dtype=torch.int32, device=bins.device).view(batch, rows, 1)
+    """The entries of `table` (B,R,n) at `bins` (B,R,N) as of `binned`, in float32."""
+    return table.float().to(bins.device).flatten().index_select(0, bins.flatten()).view(bins.shape)

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from understudy.imaging.colour_transfer.histograms import (
     Axes,
+    Box,
     Sampled,
+    binned,
     counts,
     interpolated,
     looked_up,
@@ -47,9 +49,9 @@ def idt(
     places = Sampled.of(pictures, where.pictures, SAMPLES)
     places_theirs = Sampled.of(references, where.references, SAMPLES)
     theirs = places_theirs.pick(theirs)
-    moved = ours.clone()
+    moved, box = ours.clone(), Box.around(ours, theirs)
     for rotation in turns:
-        axes = Axes.around(rotation, ours, theirs, bins=BINS)
+        axes = Axes.within(box, rotation, bins=BINS)
         bins = axes.binned(moved)
         moves = mean_moves(counts(places.pick(bins), BINS), counts(axes.binned(theirs), BINS))
         moved.baddbmm_(RELAXATION * (rotation * axes.width).mT, looked_up(moves, bins))
@@ -62,7 +64,7 @@ def _faithful_moves(axes: Tensor, axes_theirs: Tensor) -> Tensor:
     high = torch.maximum(axes.amax(2, keepdim=True), axes_theirs.amax(2, keepdim=True))
     width = ((high - low) / BINS).clamp_min(1e-12)
     places, places_theirs = (values.sub_(low).div_(width) for values in (axes, axes_theirs))
-    bins, bins_theirs = (values.to(torch.int32).clamp_max_(BINS - 1) for values in (places, places_theirs))
+    bins, bins_theirs = binned(places.clone(), BINS), binned(places_theirs, BINS)
     start, slope = _lines(counts(bins, BINS), counts(bins_theirs, BINS), -low / width)
     return looked_up(start, bins).addcmul_(looked_up(slope, bins), places).mul_(width)
 

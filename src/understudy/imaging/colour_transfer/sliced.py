@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from understudy.imaging.colour_transfer.histograms import Axes, Sampled, counts, looked_up, mean_moves
+from understudy.imaging.colour_transfer.histograms import Axes, Box, Sampled, counts, looked_up, mean_moves
 from understudy.imaging.colour_transfer.smoothing import bilateral, windowed_gaussian
 from understudy.imaging.colour_transfer.statistics import EVERYWHERE, Where
 
@@ -43,9 +43,9 @@ def sot(
     ours, theirs = pictures.flatten(2), references.flatten(2)
     places, places_theirs = _measured(pictures, where.pictures), _measured(references, where.references)
     theirs = places_theirs.pick(theirs)
-    moved = ours.clone()
+    moved, box = ours.clone(), Box.around(ours, theirs)
     for step in directions.to(pictures).unbind(1):
-        axes = Axes.around(step, ours, theirs, bins=BINS)
+        axes = Axes.within(box, step, bins=BINS)
         bins = axes.binned(moved)
         moves = mean_moves(counts(places.pick(bins), BINS), counts(axes.binned(theirs), BINS))
         moved.baddbmm_((step * axes.width).mT / step.shape[1], looked_up(moves, bins))
