@@ -73,6 +73,9 @@ def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_numbers_that_are_none_are_no_evaluation() -> None:
     assert Scores.from_json(Scores(1, {"held_src": float("nan"), "held_dst": 1.0}).as_json()) is None
     assert Scores.from_json({"iteration": 3}) is None
+    whole = Scores(1, {"held_src": 1.0, "held_dst": 1.0}).as_json()
+    for spoiled in ({"iteration": float("inf")}, {"held_src": 10**400}, {"held_src": []}, {"on": []}):
+        assert Scores.from_json({**whole, **spoiled}) is None
 
 
 def test_a_plateau_is_so_many_evaluations_without_a_better_one() -> None:

@@ -82,7 +82,7 @@ class Scores:
         try:
             numbers = {name: float(stored[name]) for name in MEANINGS if name in stored}
             scores = cls(int(stored["iteration"]), numbers, Faces(stored["on"]), str(stored["course"]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
         whole = any(f"{kind}_{side}" in numbers for kind in ("held", "train") for side in SIDES)
         return scores if whole and all(math.isfinite(value) for value in numbers.values()) else None
