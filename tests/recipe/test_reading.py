@@ -8,6 +8,7 @@ from understudy.errors import InvalidOption, UsageError
 from understudy.recipe.plan import find_unit, units_of
 from understudy.recipe.reading import find_recipe, load_recipe, parse_recipe, shipped
 from understudy.recipe.schedules import FOR_NEW
+from understudy.recipe.scheduling import schedule_for
 from understudy.recipe.toml_lines import lines_of
 from understudy.recipe.variables import parse_settings
 from understudy.training.options import TrainOptions
@@ -218,3 +219,13 @@ def test_recipes_that_take_their_phases_from_each_other_are_refused(tmp_path):
 def test_a_home_that_nobody_has_is_a_folder_like_any_other(tmp_path):
     recipe = parse_recipe(f'workspace = "~nobody-of-this-name/x"\n{STEP}{PHASE}', folder=tmp_path)
     assert recipe.workspace == tmp_path / "~nobody-of-this-name/x"
+
+
+def test_phases_alone_need_no_name_of_a_model(tmp_path):
+    (tmp_path / "phases.toml").write_text('[[train.phase]]\nname = "warp"\nend = 3\n')
+    with pytest.raises(InvalidOption, match="which model"):
+        load_recipe(tmp_path / "phases.toml")
+    recipe = schedule_for("hello", tmp_path / "phases.toml", TrainOptions())
+    assert [(step.training.model, step.training.phases[0].name) for step in recipe.steps] == [("hello", "warp")]
+    taken = parse_recipe(f'{STEP}schedule = "phases.toml"', folder=tmp_path).steps[0].training
+    assert (taken.model, taken.phases[0].name) == ("a", "warp")

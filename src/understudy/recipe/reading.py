@@ -42,9 +42,12 @@ def find_recipe(name: str | Path) -> Path:
     raise UsageError(f"There is no recipe {path.name}.", hint=f"Name a file, or one of: {names}. Looked at {path}")
 
 
-def load_recipe(name: str | Path, settings: Mapping[str, Any] | None = None, *, within: Sequence[Path] = ()) -> Recipe:
-    """Read a recipe and judge all of it. settings: variables with other values than the file's. within: the recipes
-    that take their phases from this one, the first one first.
+def load_recipe(
+    name: str | Path, settings: Mapping[str, Any] | None = None, *, model: str = "", within: Sequence[Path] = ()
+) -> Recipe:
+    """Read a recipe and judge all of it. settings: variables with other values than the file's. model: what a file of
+    phases alone trains, where it does not say. within: the recipes that take their phases from this one, the first one
+    first.
 
     Raises UsageError when there is none, and InvalidOption that names every fault with its line.
     """
@@ -54,7 +57,7 @@ def load_recipe(name: str | Path, settings: Mapping[str, Any] | None = None, *, 
     except UnicodeDecodeError as error:
         raise InvalidOption(f"{path.name} is no text in UTF-8: {error.reason}.", hint=f"Mend {path}.") from error
     folder = Path.cwd() if path.parent == SHIPPED else path.parent
-    return parse_recipe(text, file=path.name, folder=folder, settings=settings, within=[*within, path])
+    return parse_recipe(text, file=path.name, folder=folder, settings=settings, model=model, within=[*within, path])
 
 
 def parse_recipe(
@@ -63,11 +66,12 @@ def parse_recipe(
     file: str = "recipe.toml",
     folder: Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    model: str = "",
     within: Sequence[Path] = (),
 ) -> Recipe:
     """A recipe from its text. file: what messages call it. folder: where its paths count from. within: its file, after
-    those that take their phases from it."""
-    reader = Reader(text, file, folder or Path.cwd(), settings or {}, within)
+    those that take their phases from it. The rest is as `load_recipe` takes it."""
+    reader = Reader(text, file, folder or Path.cwd(), settings or {}, model=model, within=within)
     recipe = reader.recipe()
     reader.require_sound()
     return recipe
@@ -77,9 +81,16 @@ class Reader:
     """Reads one text and gathers what is wrong with it."""
 
     def __init__(
-        self, text: str, file: str, folder: Path, settings: Mapping[str, Any], within: Sequence[Path] = ()
+        self,
+        text: str,
+        file: str,
+        folder: Path,
+        settings: Mapping[str, Any],
+        *,
+        model: str = "",
+        within: Sequence[Path] = (),
     ) -> None:
-        self.text, self.file, self.folder, self.within = text, file, folder, within
+        self.text, self.file, self.folder, self.model, self.within = text, file, folder, model, within
         raw = read_toml(text, file)
         self._lines = lines_of(text)
         self.faults: list[tuple[int, str]] = []
@@ -177,7 +188,7 @@ class Reader:
         tables = self.tables(self.raw.get("step", []), ("step",))
         places: list[At] = [("step", index) for index in range(len(tables))]
         if not tables and "train" in self.raw:  # a schedule alone
-            tables, places = [{"run": TRAIN, "name": str(self.variables.get("model", ""))}], [("train",)]
+            tables, places = [{"run": TRAIN, "name": str(self.variables.get("model", self.model))}], [("train",)]
         if not tables:
             self.complain((), "there is no [[step]] and no [train] in it")
         steps: list[Step] = []

@@ -84,7 +84,7 @@ def _elsewhere(reader: Reader, model: str, name: str, at: At) -> Training:
         declared = declared_variables(where)
         settings = {key: value for key, value in reader.variables.items() if key in declared}
         settings |= {"model": model} if "model" in declared else {}
-        recipe = load_recipe(where, settings, within=reader.within)
+        recipe = load_recipe(where, settings, model=model, within=reader.within)
     except UnderstudyError as error:
         reader.complain((*at, "schedule"), f"the schedule {name}: {error.message}")
         return Training(model, ())

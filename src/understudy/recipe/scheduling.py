@@ -57,8 +57,8 @@ def schedule_for(
                 hint="Leave it out, or change the ends in a copy of the schedule.",
             )
     path = find_recipe(schedule)
-    model = {"model": name} if "model" in declared_variables(path) else {}
-    recipe = load_recipe(schedule, {**model, **(settings or {})})
+    named = {"model": name} if "model" in declared_variables(path) else {}
+    recipe = load_recipe(schedule, {**named, **(settings or {})}, model=name)
     step = next((step for step in recipe.steps if step.training), None)
     if step is None or step.training is None:
         raise UsageError(f"{path.name} trains nothing.", hint="A schedule has [[train.phase]]: docs/guide/recipes.md")
