@@ -1,4 +1,4 @@
-"""How faces come into the training of a model: all of both sides for a swapper, the labelled ones for a mask network."""
+"""How faces come into the training of a model: all of both sides for a swapper, those with labels for XSeg."""
 
 from __future__ import annotations
 
