@@ -158,6 +158,16 @@ def test_a_dropped_update_leaves_the_weight_as_it_was_to_the_last_bit(kind: type
     assert moved == pytest.approx(KEPT, abs=0.03)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_the_length_of_long_gradients_is_right_to_a_hundred_thousandth(dtype: torch.dtype) -> None:
+    chance = torch.Generator().manual_seed(1)
+    gradients = [
+        torch.randn(shape, generator=chance).to(dtype) for shape in ((3 * lengths.PIECE + 5,), (64, 3, 3, 7), ())
+    ]
+    wanted = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in gradients))
+    assert float(lengths.length_of(gradients)) == pytest.approx(wanted, rel=1e-5)
+
+
 @pytest.mark.parametrize("way", ["pieces", "whole"])
 @pytest.mark.parametrize("poison", [math.inf, math.nan])
 @pytest.mark.parametrize("kind", KINDS)
