@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import tempfile
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+LOADED_BEFORE = ("configparser", "skimage.data", "skimage.io", "sqlite3")
+"""What is imported only when it is used, and may lie where an ordinary user cannot read."""
+
 
 @contextmanager
 def ordinary_user() -> Iterator[Path]:
@@ -18,6 +22,8 @@ def ordinary_user() -> Iterator[Path]:
     if not hasattr(os, "geteuid"):
         pytest.skip("there are no user ids here")
     folder = Path(tempfile.mkdtemp(prefix="understudy-user-"))
+    for name in LOADED_BEFORE:
+        importlib.import_module(name)
     is_root = os.geteuid() == 0
     try:
         if is_root:

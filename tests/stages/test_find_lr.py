@@ -13,6 +13,7 @@ from understudy.records import PrecisionChoice
 from understudy.stages.find_lr import PICTURE, find_lr
 from understudy.stages.train import train
 from understudy.training.lr_finder import LrCurve
+from understudy.training.models import read_record, write_record
 from understudy.training.options import TrainOptions
 from understudy.workspace import Workspace
 
@@ -49,7 +50,9 @@ def test_rates_are_tried_on_a_copy_and_the_model_stays_as_it_was(workspace: Work
 
 
 def test_a_model_that_was_never_trained_has_a_curve_too(workspace: Workspace) -> None:
-    small_model(workspace)
+    folder = small_model(workspace)
+    record = read_record(folder)
+    write_record(folder, record.with_options({**record.options, "batch_size": 2, "precision": "fp32", "threads": 1}))
     assert find_lr(workspace, "small", steps=20).notes["iteration"] == 0
 
 

@@ -260,7 +260,9 @@ def test_torchrun_starts_a_training_on_several_machines(tmp_path: Path) -> None:
     """Two processes as torchrun starts them: each is the command that a person would type, and one of them prints."""
     workspace, _ = made(tmp_path, "saehd")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    command += ["--log-dir", str(tmp_path / "logs")]
     typed = ["--target-iter", "2", "--batch-size", "4", "--device", "cpu", "--precision", "fp32", "--threads", "1"]
+    typed += ["--hold-out", "0", "--preview-every", "0"]
     command += [sys.executable, "-m", "understudy", "-w", str(workspace.root), "--json", "train", "small", *typed]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
