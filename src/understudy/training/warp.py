@@ -116,15 +116,28 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     return F.grid_sample(images, _grid(maps), mode="bicubic", padding_mode="zeros", align_corners=True)
 
 
+def places_of(draws: Sequence[Draw], device: torch.device, *, faithful: bool) -> Tensor:
+    """(B,S,S,2): where each pixel of transformed pictures comes from, for `transform`, as grid_sample counts."""
+    return _grid(_affine_maps_on_32nds(draws, device) if faithful else _affine_maps(draws, device))
+
+
 def transform(
-    images: Tensor, draws: Sequence[Draw], *, mode: str = "bicubic", border: str = "border", faithful: bool = False
+    images: Tensor,
+    draws: Sequence[Draw],
+    *,
+    mode: str = "bicubic",
+    border: str = "border",
+    faithful: bool = False,
+    places: Tensor | None = None,
 ) -> Tensor:
     """Each picture of (B,C,S,S) through its draw's matrix and flip. mode: bicubic or bilinear.
 
     border: "border" repeats the edge, "zeros" is black. faithful: from places rounded as OpenCV 4 rounds them.
+    places: those of `places_of`, where several pictures go by the same draws.
     """
-    maps = _affine_maps_on_32nds(draws, images.device) if faithful else _affine_maps(draws, images.device)
-    moved = F.grid_sample(images, _grid(maps), mode=mode, padding_mode=border, align_corners=True)
+    if places is None:
+        places = places_of(draws, images.device, faithful=faithful)
+    moved = F.grid_sample(images, places, mode=mode, padding_mode=border, align_corners=True)
     flips = [drawn.flip for drawn in draws]
     if not any(flips):
         return moved

@@ -48,7 +48,8 @@ def _spread(inside: NDArray[np.bool_], wanted: int) -> NDArray[np.int64]:
     if not len(there):
         return np.zeros(wanted, np.int64)
     ranks = (np.arange(wanted, dtype=np.float32) + np.float32(0.5)) / np.float32(wanted) * np.float32(len(there))
-    return there[ranks.astype(np.int64).clip(0, len(there) - 1)]
+    places: NDArray[np.int64] = there[ranks.astype(np.int64).clip(0, len(there) - 1)]
+    return places
 
 
 class Box(NamedTuple):

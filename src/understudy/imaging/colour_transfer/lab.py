@@ -62,7 +62,8 @@ def stretched(lab: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     if lab.device.type == "cpu":
         matrices = torch.cat([torch.diag_embed(gain.flatten(1)), shift.flatten(2)], 2).numpy()
         rows = [cv2.transform(*one) for one in zip(rows_of(lab), matrices, strict=True)]
-        return _of_rows(np.stack([cv2.min(cv2.max(row, LOWEST), HIGHEST) for row in rows]))
+        kept = [cv2.min(cv2.max(row, LOWEST), HIGHEST) for row in rows]  # type: ignore[call-overload]
+        return _of_rows(np.stack(kept))
     return stretched_by_formula(lab, gain, shift)
 
 
@@ -154,7 +155,7 @@ def _converted(rows: Rows, code: int) -> Tensor:
     """An OpenCV conversion of (B,H,W,3), as (B,3,H,W)."""
     batch, height, width, _ = rows.shape
     converted = cv2.cvtColor(rows.reshape(batch * height, width, 3), code)
-    return _of_rows(converted.reshape(rows.shape))
+    return _of_rows(converted.astype(np.float32, copy=False).reshape(rows.shape))
 
 
 def _linear_rows(encoded: Rows) -> Rows:

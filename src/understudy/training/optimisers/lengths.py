@@ -71,7 +71,7 @@ def _norms(numbers: Tensor) -> Iterator[Tensor]:
     """Norms of parts of some thousand: in one sum over millions, a processor's float32 is wrong in the third digit."""
     if numbers.dtype is not torch.float32:
         room = torch.empty(min(PIECE, numbers.numel()))
-        for piece in numbers.split(PIECE):
+        for piece in torch.split(numbers, PIECE):
             there = room[: piece.numel()].copy_(piece)
             yield torch.dot(there, there).sqrt()
         return
