@@ -74,10 +74,12 @@ if TYPE_CHECKING:
     from understudy.stages.sort import sort
     from understudy.stages.status import status
     from understudy.stages.train import train
+    from understudy.stages.train_xseg import train_xseg
     from understudy.stages.trash import trash
     from understudy.stages.undo import list_changes, undo
     from understudy.stages.unpack import unpack
     from understudy.training.options import TrainOptions
+    from understudy.training.options.xseg import XSegTrainOptions
     from understudy.workspace import Workspace
 
 __version__ = "2.0.0a1"
@@ -113,6 +115,7 @@ __all__ = [
     "UnderstudyError",
     "UnpackOptions",
     "Workspace",
+    "XSegTrainOptions",
     "add_engine_files",
     "copy_model",
     "coverage",
@@ -159,6 +162,7 @@ __all__ = [
     "status",
     "train",
     "train_by_schedule",
+    "train_xseg",
     "trash",
     "undo",
     "undo_denoise",
@@ -196,6 +200,7 @@ HOMES = {  # the module that defines each name
     "UnderstudyError": "errors",
     "UnpackOptions": "facesets.options",
     "Workspace": "workspace",
+    "XSegTrainOptions": "training.options.xseg",
     "add_engine_files": "stages.engines",
     "copy_model": "stages.model_copy",
     "coverage": "stages.coverage",
@@ -242,6 +247,7 @@ HOMES = {  # the module that defines each name
     "status": "stages.status",
     "train": "stages.train",
     "train_by_schedule": "recipe.scheduling",
+    "train_xseg": "stages.train_xseg",
     "trash": "stages.trash",
     "undo": "stages.undo",
     "undo_denoise": "stages.denoise",
