@@ -14,9 +14,9 @@ import torch
 from bench.training import Case, Trainer
 from understudy.devices import best_device, matmul_peak
 from understudy.networks.families import config_to_plain
-from understudy.training.memory import training_memory
+from understudy.training.learning.precision import Precision, choose
+from understudy.training.memory.peak import training_memory
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision, choose
 from understudy.training.recipes import RECIPES
 
 PEAK_SIZE = 8192

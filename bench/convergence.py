@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from bench.learning import learner_of
 from understudy.devices import best_device
 from understudy.records import PrecisionChoice
-from understudy.training.held_out import redrawn, reference_objective
+from understudy.training.batches.samples import Batch, BatchSource, FaceBank, Sample
+from understudy.training.learning.precision import choose
+from understudy.training.learning.step import SwapLearner
 from understudy.training.losses import drawing_losses, drawn_inside, targets_of, weighted_sums
-from understudy.training.precision import choose
-from understudy.training.samples import Batch, BatchSource, FaceBank, Sample
-from understudy.training.step import SwapLearner
+from understudy.training.measuring.held_out import redrawn, reference_objective
 
 RUNS = {
     "float32": (PrecisionChoice.FP32, 0),

@@ -23,10 +23,10 @@ from understudy.facesets import Catalog
 from understudy.records import Side
 from understudy.report import Event, Metrics
 from understudy.stages.extract import extract
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.degrading import sharpness
-from understudy.training.precision import choose
-from understudy.training.restoring import Budget, Lessons, Setup, TrainedRestorer, train_restorer
+from understudy.training.enhancing.degrading import sharpness
+from understudy.training.enhancing.restoring import Budget, Lessons, Setup, TrainedRestorer, train_restorer
+from understudy.training.learning.precision import choose
+from understudy.training.saved.checkpoints import CheckpointStore
 from understudy.workspace import Workspace
 
 CLIPS = ("man_b_talking_360x288.mp4", "man_a_turns_540x960.mp4")

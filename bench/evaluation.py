@@ -21,16 +21,16 @@ from understudy.facesets import Face, FaceMeta
 from understudy.geometry import affine, transform
 from understudy.networks.quick96 import Quick96
 from understudy.records import FaceType
-from understudy.training.bank import FaceBank
-from understudy.training.evaluating import SWAP_EVERY
-from understudy.training.held_out import HeldOut, Sides, reference_objective
-from understudy.training.learner import prepare
+from understudy.training.batches.samples import BatchSource
+from understudy.training.faces.bank import FaceBank
+from understudy.training.learning.learner import prepare
+from understudy.training.learning.precision import choose
+from understudy.training.learning.step import SwapLearner
+from understudy.training.measuring.evaluating import SWAP_EVERY
+from understudy.training.measuring.held_out import HeldOut, Sides, reference_objective
 from understudy.training.options import TrainOptions
 from understudy.training.options.evaluation import EvaluationOptions
-from understudy.training.precision import choose
 from understudy.training.recipes import RECIPES
-from understudy.training.samples import BatchSource
-from understudy.training.step import SwapLearner
 
 BATCH = 4
 FRAMES = 40

@@ -29,15 +29,15 @@ from bench.time_to_loss import pair
 from understudy.facesets import Catalog
 from understudy.networks.families import FAMILIES
 from understudy.records import FaceType, Side
-from understudy.training import samples
-from understudy.training.held_out import redrawn, reference_objective
+from understudy.training.batches import samples
+from understudy.training.batches.samples import Augmentation, Batch, BatchSource, FaceBank, Sample
+from understudy.training.batches.warp import Ranges, node_maps, pixel_maps
+from understudy.training.learning.precision import Precision
+from understudy.training.learning.step import SwapLearner
 from understudy.training.losses import drawing_losses, drawn_inside, targets_of, weighted_sums
+from understudy.training.measuring.held_out import redrawn, reference_objective
 from understudy.training.optimisers import AdaBelief, Optimiser
-from understudy.training.precision import Precision
 from understudy.training.recipes import RECIPES
-from understudy.training.samples import Augmentation, Batch, BatchSource, FaceBank, Sample
-from understudy.training.step import SwapLearner
-from understudy.training.warp import Ranges, node_maps, pixel_maps
 
 PLACE = Path(tempfile.gettempdir()) / "understudy-bench" / "faithful-training"
 SIZE, BATCH, GUARD, LOOKED_AT = 64, 4, 12, 48
@@ -240,7 +240,7 @@ def _bending(*, mirrored: bool, shifted: bool) -> Iterator[None]:
         return node_maps(drawn, faithful=mirrored)
 
     def maps(draws: Any, device: torch.device, *, faithful: bool) -> torch.Tensor:
-        with mock.patch("understudy.training.warp.node_maps", nodes):
+        with mock.patch("understudy.training.batches.warp.node_maps", nodes):
             return pixel_maps(draws, device, faithful=shifted)
 
     with mock.patch.object(samples, "pixel_maps", maps):

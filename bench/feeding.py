@@ -22,8 +22,8 @@ from understudy.geometry import transform
 from understudy.geometry.affine import apply
 from understudy.geometry.alignment import TEMPLATE_51
 from understudy.records import FaceType
-from understudy.training.bank import FaceBank
-from understudy.training.samples import Batch, BatchSource
+from understudy.training.batches.samples import Batch, BatchSource
+from understudy.training.faces.bank import FaceBank
 
 PICTURE, SIZE, BATCH = 512, 128, 8
 

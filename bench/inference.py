@@ -32,9 +32,9 @@ from understudy.networks.predictor import Predictor
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi, PrecisionChoice
 from understudy.stages.load_model import load_model
-from understudy.training.new import adopt_model, new_network
-from understudy.training.precision import choose
-from understudy.training.predictor import predictor_of
+from understudy.training.learning.precision import choose
+from understudy.training.saved.new import adopt_model, new_network
+from understudy.training.saved.predictor import predictor_of
 
 TARGET_DEFAULT, TARGET_FP32 = 1.3, 0.9
 BATCHES = (1, 8)

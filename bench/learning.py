@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from understudy.records import Archi
-from understudy.training.critics import SALTS, Critic, critic_networks
-from understudy.training.learner import prepare
+from understudy.training.batches.samples import FaceBank
+from understudy.training.learning.critics import SALTS, Critic, critic_networks
+from understudy.training.learning.learner import prepare
+from understudy.training.learning.precision import Precision
+from understudy.training.learning.step import SwapLearner
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision
 from understudy.training.recipes import RECIPES
-from understudy.training.samples import FaceBank
-from understudy.training.step import SwapLearner
 
 
 def learner_of(

@@ -73,9 +73,9 @@ def _train_and_measure(case: dict[str, Any]) -> dict[str, int]:
     import torch
 
     from understudy.networks.families import config_to_plain
-    from understudy.training.memory import training_memory
+    from understudy.training.learning.precision import Precision
+    from understudy.training.memory.peak import training_memory
     from understudy.training.options import TrainOptions
-    from understudy.training.precision import Precision
     from understudy.training.recipes import config_from_plain, recipe_for
 
     recipe = recipe_for(case["model"])
@@ -119,10 +119,10 @@ def _give_back_freed_memory() -> None:
 def _steps(recipe: Any, config: Any, options: Any, precision: Any, batch_size: int, count: int) -> None:
     import torch
 
-    from understudy.training.critics import Critic, critic_networks
-    from understudy.training.learner import prepare
-    from understudy.training.samples import Batch, Sample
-    from understudy.training.step import SwapLearner
+    from understudy.training.batches.samples import Batch, Sample
+    from understudy.training.learning.critics import Critic, critic_networks
+    from understudy.training.learning.learner import prepare
+    from understudy.training.learning.step import SwapLearner
 
     net = recipe.build(config, torch.Generator().manual_seed(0))
     prepare(net, precision, torch.device("cpu"))
@@ -148,7 +148,7 @@ def _list_seconds() -> float:
     import pickle
 
     from understudy.stages.models import list_models
-    from understudy.training.models import new_record, publishing_model
+    from understudy.training.saved.models import new_record, publishing_model
     from understudy.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:
@@ -177,8 +177,8 @@ def _copy_of_a_model() -> dict[str, Any]:
     import torch
 
     from understudy.stages.model_copy import copy_model
-    from understudy.training.checkpoints import CheckpointStore
-    from understudy.training.new import create_model, new_network
+    from understudy.training.saved.checkpoints import CheckpointStore
+    from understudy.training.saved.new import create_model, new_network
     from understudy.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:

@@ -20,8 +20,8 @@ import torch
 
 from understudy.devices import keep_freed_memory
 from understudy.imaging.colour_transfer import transfer
-from understudy.training.bank import FaceBank
-from understudy.training.samples import Augmentation, BatchSource
+from understudy.training.batches.samples import Augmentation, BatchSource
+from understudy.training.faces.bank import FaceBank
 
 SIZE, BATCH, FACES = 128, 8, 64
 REFERENCE = {"none": 37.0, "rct": 31.0, "idt": 4.4, "sot": 2.3}

@@ -17,7 +17,7 @@ from bench.time_to_loss import COMMON, PLACE, pair
 from understudy.recipe.options import RunOptions
 from understudy.recipe.scheduling import schedule_for, train_by_schedule
 from understudy.recipe.variables import parse_settings
-from understudy.training.evaluations import FILE_NAME, Evaluations
+from understudy.training.measuring.evaluations import FILE_NAME, Evaluations
 from understudy.workspace import Workspace
 
 ITERATIONS = int(os.environ.get("UNDERSTUDY_ITERATIONS", "2000"))

@@ -18,10 +18,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from bench.training import CASES, Case, Trainer
 from understudy.devices import matmul_peak
-from understudy.training.ema import Ema
+from understudy.training.batches.samples import Augmentation
+from understudy.training.learning.ema import Ema
+from understudy.training.learning.precision import Precision
 from understudy.training.optimisers.lengths import length_of
-from understudy.training.precision import Precision
-from understudy.training.samples import Augmentation
 
 KINDS = {
     "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward", "aten::_convolution"),

@@ -32,8 +32,8 @@ def run(quick: bool = False) -> dict[str, Any]:
 def _together(case: dict[str, Any]) -> dict[str, Any]:
     import torch
 
-    from understudy.training.launching import Seat, seated
-    from understudy.training.team import Order
+    from understudy.training.team.launching import Seat, seated
+    from understudy.training.team.team import Order
 
     seat = Seat(("cpu", "cpu"), case["rank"], meeting=Path(case["meeting"]))
     found: dict[str, Any] = {"million_weights": case["millions"]}

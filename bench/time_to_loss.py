@@ -24,7 +24,7 @@ import understudy
 from understudy.errors import MissingFootage
 from understudy.records import PrecisionChoice, Side
 from understudy.report import Event, Metrics
-from understudy.training.evaluations import FILE_NAME, Evaluations
+from understudy.training.measuring.evaluations import FILE_NAME, Evaluations
 from understudy.workspace import Workspace
 
 MEDIA = Path(os.environ.get("UNDERSTUDY_MEDIA", Path(__file__).resolve().parents[2] / "shared" / "media"))

@@ -28,11 +28,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.learning import learner_of, noise_faces
 from understudy.devices import best_device, cpu_model, matmul_peak
 from understudy.records import PrecisionChoice
+from understudy.training.batches.samples import BatchSource
+from understudy.training.learning.precision import Precision, choose
+from understudy.training.learning.step import SwapLearner
 from understudy.training.optimisers import Optimiser
-from understudy.training.precision import Precision, choose
 from understudy.training.recipes import RECIPES
-from understudy.training.samples import BatchSource
-from understudy.training.step import SwapLearner
 
 TARGET, STRETCH, REFERENCE_SHARE = 0.65, 0.57, 0.9
 PHASES = ("decode", "augment", "forward", "backward", "discriminators", "optimiser")

@@ -28,10 +28,10 @@ from understudy.geometry.pose import pose
 from understudy.imaging.sheet import FAINT, Sheet
 from understudy.masks.hull import eyes_mouth_mask, face_hull
 from understudy.records import FaceType
+from understudy.training.batches.samplers import YAW_EDGES, Draws, Sampler, YawSampler
+from understudy.training.batches.samples import Augmentation, augment
+from understudy.training.batches.warp import Ranges, draw
 from understudy.training.losses.blocks import blur_out, soft_mask
-from understudy.training.samplers import YAW_EDGES, Draws, Sampler, YawSampler
-from understudy.training.samples import Augmentation, augment
-from understudy.training.warp import Ranges, draw
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 LABEL = "Altered pictures: the portraits of the demo, animated"

@@ -20,7 +20,7 @@ from understudy.geometry.affine import apply
 from understudy.masks import face_hull
 from understudy.networks.xseg import XSegConfig
 from understudy.records import FaceType, Side
-from understudy.training.new import create_model
+from understudy.training.saved.new import create_model
 from understudy.workspace import Workspace
 
 SMALL_XSEG = XSegConfig(size=64, base_dims=4)

@@ -15,7 +15,7 @@ from understudy.networks.quick96 import Quick96Config
 from understudy.networks.saehd import SaehdConfig
 from understudy.networks.xseg import XSegConfig
 from understudy.records import Archi, FaceType
-from understudy.training.new import adopt_model, new_network
+from understudy.training.saved.new import adopt_model, new_network
 from understudy.workspace import Workspace
 
 _DIMS: dict[str, Any] = {"ae_dims": 32, "e_dims": 16, "d_dims": 16, "d_mask_dims": 16}

@@ -16,7 +16,7 @@ from understudy.geometry import transform
 from understudy.geometry.affine import apply
 from understudy.networks.quick96 import Quick96Config
 from understudy.records import FaceType, Side
-from understudy.training.new import create_model
+from understudy.training.saved.new import create_model
 from understudy.workspace import Workspace
 
 SMALL = Quick96Config(size=32, ae_dims=8, e_dims=8, d_dims=8, d_mask_dims=4)

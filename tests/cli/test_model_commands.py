@@ -11,7 +11,7 @@ from made_models import write_flat
 from own_models import own_model
 from small_faces import workspace_with_faces
 from understudy.cli.model_tables import count_text, list_text, size_text
-from understudy.training.models import is_model
+from understudy.training.saved.models import is_model
 from understudy.workspace import Workspace
 
 

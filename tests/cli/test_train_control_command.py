@@ -14,7 +14,7 @@ from small_faces import small_model, workspace_with_faces
 from understudy.cli.train_control import Action, parted, shown, told
 from understudy.errors import InvalidOption
 from understudy.jobs import running_in, send
-from understudy.training.models import read_record
+from understudy.training.saved.models import read_record
 from understudy.workspace import Workspace
 
 

@@ -19,10 +19,10 @@ from understudy.options import meta_of
 from understudy.records import Archi, FaceType
 from understudy.stages.train import on_this_machine, resolve
 from understudy.training.changes import changed
-from understudy.training.model_config import new_config
-from understudy.training.models import ModelRecord, new_record
 from understudy.training.options import CONFIG_OPTIONS, TrainOptions
 from understudy.training.recipes import config_from_plain, recipe_for
+from understudy.training.saved.model_config import new_config
+from understudy.training.saved.models import ModelRecord, new_record
 
 SAEHD, AMP, QUICK96 = "saehd", "amp", "quick96"
 

@@ -30,10 +30,10 @@ from understudy.report import Event, Note
 from understudy.stages.model_import import import_models
 from understudy.stages.models import list_models, open_model
 from understudy.stages.train import train
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.models import read_record
 from understudy.training.options import TrainOptions
-from understudy.training.predictor import load_predictor
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.models import read_record
+from understudy.training.saved.predictor import load_predictor
 from understudy.workspace import Workspace
 
 # Outputs are stored in 16 bits (7.7e-6) and the reference itself moves by 1e-5 with the batch size.

@@ -41,15 +41,15 @@ from understudy.interop.layout import our_name, to_ours, to_theirs
 from understudy.networks.amp import AmpConfig
 from understudy.records import CODE_DISCRIMINATOR, GAN, Archi, PrecisionChoice
 from understudy.stages.train import train
-from understudy.training.checkpoints import Checkpoint, CheckpointStore
-from understudy.training.critics import Critic, critic_networks
-from understudy.training.learner_state import AtRest, restore, saved_tensors
+from understudy.training.batches.samples import Batch, Sample
+from understudy.training.learning.critics import Critic, critic_networks
+from understudy.training.learning.precision import Precision
+from understudy.training.learning.step import SwapLearner
 from understudy.training.losses import targets_of, weighted_sums
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision
 from understudy.training.recipes import config_from_plain, recipe_for
-from understudy.training.samples import Batch, Sample
-from understudy.training.step import SwapLearner
+from understudy.training.saved.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.saved.learner_state import AtRest, restore, saved_tensors
 
 ITERATIONS = 3
 LOSS_TOLERANCE = 1e-5

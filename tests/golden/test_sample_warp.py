@@ -25,11 +25,11 @@ from understudy.imaging.types import Box
 from understudy.imaging.warp import Border, gather_on_32nds
 from understudy.masks import eyes_mouth_mask, face_mask
 from understudy.records import FaceType
-from understudy.training.bank import convert_picture
-from understudy.training.colours import ColourDraw, Partners
+from understudy.training.batches.colours import ColourDraw, Partners
+from understudy.training.batches.samples import Augmentation, augment
+from understudy.training.batches.warp import Draw, Ranges, pixel_maps, transform, turn, warp
+from understudy.training.faces.bank import convert_picture
 from understudy.training.masking import samples as mask_samples
-from understudy.training.samples import Augmentation, augment
-from understudy.training.warp import Draw, Ranges, pixel_maps, transform, turn, warp
 
 MAP_TOLERANCE_PX = 1 / 64 + 1e-3  # ours are on 32nds of a pixel
 OFF_BY_PX = 1 / 64

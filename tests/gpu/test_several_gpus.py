@@ -12,9 +12,9 @@ from small_faces import workspace_with_faces
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi, FaceType, PrecisionChoice
 from understudy.stages.train import train
-from understudy.training.checkpoints import Checkpoint, CheckpointStore
-from understudy.training.new import create_model
 from understudy.training.options import TrainOptions
+from understudy.training.saved.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.saved.new import create_model
 
 pytestmark = [
     pytest.mark.gpu,

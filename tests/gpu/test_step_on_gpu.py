@@ -10,14 +10,14 @@ from torch import Tensor
 
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi
-from understudy.training.critics import Critic, critic_networks
-from understudy.training.learner import prepare
+from understudy.training.batches.samples import Batch, Sample
+from understudy.training.learning.critics import Critic, critic_networks
+from understudy.training.learning.learner import prepare
+from understudy.training.learning.precision import Precision
+from understudy.training.learning.step import SwapLearner
 from understudy.training.options import TrainOptions
 from understudy.training.options.machine import Compiling
-from understudy.training.precision import Precision
 from understudy.training.recipes import RECIPES
-from understudy.training.samples import Batch, Sample
-from understudy.training.step import SwapLearner
 
 pytestmark = [
     pytest.mark.gpu,

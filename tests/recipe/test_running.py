@@ -24,8 +24,8 @@ from understudy.recipe.reading import load_recipe
 from understudy.recipe.running import run_recipe
 from understudy.recipe.scheduling import train_by_schedule
 from understudy.report import Note, Progress
-from understudy.training.models import newest_iteration, read_record, write_record
 from understudy.training.options import TrainOptions
+from understudy.training.saved.models import newest_iteration, read_record, write_record
 from understudy.workspace import Workspace
 from users import ordinary_user
 

@@ -16,10 +16,10 @@ from understudy.report import Event, Metrics, Note
 from understudy.stages.export_dfl import export_dfl
 from understudy.stages.load_model import load_model
 from understudy.stages.train import train
-from understudy.training.checkpoints import EMA, CheckpointStore, read_manifest
-from understudy.training.open_state import open_newest
 from understudy.training.options import TrainOptions
-from understudy.training.weights import trained_network
+from understudy.training.saved.checkpoints import EMA, CheckpointStore, read_manifest
+from understudy.training.saved.open_state import open_newest
+from understudy.training.saved.weights import trained_network
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0, evaluate_every=0)

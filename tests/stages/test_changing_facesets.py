@@ -17,9 +17,9 @@ from understudy.facesets import write_face
 from understudy.records import Side
 from understudy.report import Event, Metrics, Note, Progress
 from understudy.stages.train import train
-from understudy.training.checkpoints import CheckpointStore
 from understudy.training.commands import Commands
 from understudy.training.options import TrainOptions
+from understudy.training.saved.checkpoints import CheckpointStore
 from understudy.workspace import Workspace
 
 PLAIN = {"precision": "fp32", "threads": 1, "preview_every": 0, "evaluate_every": 0, "hold_out": 0.0}

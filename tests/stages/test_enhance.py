@@ -38,7 +38,7 @@ from understudy.stages.enhance import enhance
 from understudy.stages.enhance_choice import LEAST_SHARP
 from understudy.stages.enhance_journal import EnhanceJournal
 from understudy.stages.enhance_options import EnhanceOptions
-from understudy.training.checkpoints import CheckpointStore
+from understudy.training.saved.checkpoints import CheckpointStore
 from understudy.workspace import Workspace
 
 QUICK = EnhanceOptions(iterations=2, vouched=False, precision=PrecisionChoice.FP32, device="cpu", workers=1, threads=1)
@@ -367,7 +367,7 @@ from pathlib import Path
 from understudy.report import Progress
 from understudy.stages.enhance import enhance
 from understudy.stages.enhance_options import EnhanceOptions
-from understudy.training import restoring
+from understudy.training.enhancing import restoring
 from understudy.workspace import Workspace
 
 restoring.SAVE_SECS = 0.0

@@ -18,9 +18,9 @@ from understudy.stages.load_model import load_model
 from understudy.stages.model_evaluate import evaluate_model
 from understudy.stages.model_show import show_model
 from understudy.stages.train import train
-from understudy.training.best import find_best
-from understudy.training.models import read_record, write_record
 from understudy.training.options import TrainOptions
+from understudy.training.saved.best import find_best
+from understudy.training.saved.models import read_record, write_record
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0)

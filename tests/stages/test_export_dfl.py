@@ -39,10 +39,10 @@ from understudy.stages import model_import, publishing
 from understudy.stages.export_dfl import export_dfl
 from understudy.stages.result import StageResult
 from understudy.stages.train import resolve, train
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.models import new_record, read_record, write_record
-from understudy.training.new import adopt_model, create_model, new_network
 from understudy.training.options import TrainOptions
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.models import new_record, read_record, write_record
+from understudy.training.saved.new import adopt_model, create_model, new_network
 from understudy.workspace import Workspace
 from users import ordinary_user
 

@@ -37,7 +37,7 @@ from understudy.records import Archi, FaceType
 from understudy.report import Event, Note, Progress
 from understudy.stages import dfm_check
 from understudy.stages.export_dfm import export_dfm
-from understudy.training.new import adopt_model, create_model
+from understudy.training.saved.new import adopt_model, create_model
 from understudy.workspace import Workspace
 from users import ordinary_user
 

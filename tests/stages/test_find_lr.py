@@ -12,9 +12,9 @@ from understudy.errors import InvalidOption, MissingModel
 from understudy.records import PrecisionChoice
 from understudy.stages.find_lr import PICTURE, find_lr
 from understudy.stages.train import train
-from understudy.training.lr_finder import LrCurve
-from understudy.training.models import read_record, write_record
+from understudy.training.learning.lr_finder import LrCurve
 from understudy.training.options import TrainOptions
+from understudy.training.saved.models import read_record, write_record
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0, evaluate_every=0)

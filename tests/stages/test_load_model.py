@@ -25,9 +25,9 @@ from understudy.networks.dfm import DfmMetadata
 from understudy.records import FaceType
 from understudy.report import Event, Note
 from understudy.stages.export_dfl import export_dfl
-from understudy.training.checkpoints import WEIGHTS, CheckpointStore
-from understudy.training.models import read_record
-from understudy.training.new import adopt_model, new_network
+from understudy.training.saved.checkpoints import WEIGHTS, CheckpointStore
+from understudy.training.saved.models import read_record
+from understudy.training.saved.new import adopt_model, new_network
 from understudy.workspace import Workspace
 
 KINDS = ("df-ud", "liae-udtc", "liae", "AMP", "Quick96")

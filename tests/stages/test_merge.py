@@ -32,7 +32,7 @@ from understudy.networks.quick96 import Quick96Config
 from understudy.records import FaceType, FootageFrom, PrecisionChoice, Rect
 from understudy.report import Event, Note, Progress
 from understudy.stages.merge import merge
-from understudy.training.new import adopt_model, new_network
+from understudy.training.saved.new import adopt_model, new_network
 from understudy.workspace import Workspace
 
 FRAMES = 6

@@ -27,7 +27,7 @@ from understudy.records import Archi, FaceType
 from understudy.report import Event, Note
 from understudy.stages.export_dfl import export_dfl
 from understudy.stages.merge import merge
-from understudy.training.new import adopt_model, new_network
+from understudy.training.saved.new import adopt_model, new_network
 from understudy.workspace import Workspace
 
 FRAMES = 3

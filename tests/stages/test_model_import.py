@@ -31,8 +31,8 @@ from understudy.interop.import_options import ModelImportOptions
 from understudy.report import Event, Note, Progress
 from understudy.stages.model_import import import_models
 from understudy.stages.models import list_models, open_model
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.models import is_model, read_record
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.models import is_model, read_record
 from understudy.workspace import Workspace
 from users import ordinary_user
 

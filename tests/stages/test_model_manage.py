@@ -21,8 +21,8 @@ from understudy.stages.model_copy import copy_model
 from understudy.stages.model_manage import delete_model, rename_model, restore_model
 from understudy.stages.model_start import pretrained_folder
 from understudy.stages.models import list_models
-from understudy.training.checkpoints import Checkpoint, CheckpointStore
-from understudy.training.models import is_model, read_record
+from understudy.training.saved.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.saved.models import is_model, read_record
 from understudy.workspace import Workspace
 from users import ordinary_user
 

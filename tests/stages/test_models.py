@@ -19,7 +19,7 @@ from understudy.errors import IncompatibleModel, MissingModel, UsageError
 from understudy.records import FaceType
 from understudy.stages.model_show import show_model
 from understudy.stages.models import find_model, list_models
-from understudy.training.models import ModelSummary, new_record, publishing_model, read_record, write_record
+from understudy.training.saved.models import ModelSummary, new_record, publishing_model, read_record, write_record
 from understudy.workspace import Workspace
 from users import ordinary_user
 

@@ -19,10 +19,10 @@ from understudy.report import Event, Note
 from understudy.stages import pretraining
 from understudy.stages.models import list_models
 from understudy.stages.train import train
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.models import read_record, write_record
 from understudy.training.options import TrainOptions
 from understudy.training.recipes import recipe_for
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.models import read_record, write_record
 from understudy.workspace import Workspace
 
 SIZES = {"model": "saehd", "resolution": 64, "ae_dims": 32, "e_dims": 16, "d_dims": 16, "d_mask_dims": 16}

@@ -37,12 +37,12 @@ from understudy.records import PrecisionChoice, Side
 from understudy.report import Event, Metrics, Note, Preview, Progress
 from understudy.stages.models import list_models
 from understudy.stages.train import train
-from understudy.training.checkpoints import MANIFEST, WEIGHTS, CheckpointStore
-from understudy.training.hold_out import held_out_split
-from understudy.training.models import read_record, write_record
-from understudy.training.new import adopt_model
+from understudy.training.faces.hold_out import held_out_split
 from understudy.training.options import TrainOptions
-from understudy.training.predictor import load_predictor
+from understudy.training.saved.checkpoints import MANIFEST, WEIGHTS, CheckpointStore
+from understudy.training.saved.models import read_record, write_record
+from understudy.training.saved.new import adopt_model
+from understudy.training.saved.predictor import load_predictor
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0)

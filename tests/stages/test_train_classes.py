@@ -21,10 +21,10 @@ from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi, FaceType, PrecisionChoice
 from understudy.report import Event, Note
 from understudy.stages.train import train
-from understudy.training.checkpoints import MANIFEST, Checkpoint, CheckpointStore
-from understudy.training.models import read_record, write_record
-from understudy.training.new import create_model
 from understudy.training.options import LrDropout, TrainOptions
+from understudy.training.saved.checkpoints import MANIFEST, Checkpoint, CheckpointStore
+from understudy.training.saved.models import read_record, write_record
+from understudy.training.saved.new import create_model
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0)

@@ -19,8 +19,8 @@ from understudy.records import PrecisionChoice
 from understudy.report import PAUSED, Event, Metrics, Note, Progress
 from understudy.stages.train import train
 from understudy.training.commands import Commands
-from understudy.training.models import read_record
 from understudy.training.options import TrainOptions
+from understudy.training.saved.models import read_record
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0, hold_out=0.0)

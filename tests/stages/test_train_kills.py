@@ -22,9 +22,9 @@ from understudy.networks.quick96 import Quick96Config
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi, FaceType, PrecisionChoice
 from understudy.stages.train import train
-from understudy.training.checkpoints import MANIFEST
-from understudy.training.new import create_model
 from understudy.training.options import TrainOptions
+from understudy.training.saved.checkpoints import MANIFEST
+from understudy.training.saved.new import create_model
 from understudy.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and kill -9")
@@ -55,7 +55,9 @@ import json, os, sys
 from pathlib import Path
 import understudy.stages.train as stage
 import understudy.stages.train_faces
-from understudy.training import evaluating, guard, opening
+from understudy.training.measuring import evaluating
+from understudy.training.learning import guard
+from understudy.training import opening
 from understudy.training.options import TrainOptions
 from understudy.workspace import Workspace
 

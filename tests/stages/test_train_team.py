@@ -24,14 +24,14 @@ from understudy.records import Archi, FaceType, PrecisionChoice
 from understudy.report import Event, Metrics, Note
 from understudy.stages.train import train
 from understudy.stages.train_team import shared_out
-from understudy.training.checkpoints import Checkpoint, CheckpointStore, load_generation
 from understudy.training.commands import Commands
-from understudy.training.launching import devices_named, seat_by_torchrun
-from understudy.training.new import create_model
 from understudy.training.optimisers.sharing import owners
 from understudy.training.options import TrainOptions
-from understudy.training.team import Team
-from understudy.training.torchrun import rank_by_torchrun
+from understudy.training.saved.checkpoints import Checkpoint, CheckpointStore, load_generation
+from understudy.training.saved.new import create_model
+from understudy.training.team.launching import devices_named, seat_by_torchrun
+from understudy.training.team.team import Team
+from understudy.training.team.torchrun import rank_by_torchrun
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(

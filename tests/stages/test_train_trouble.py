@@ -22,11 +22,11 @@ from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi, FaceType, PrecisionChoice
 from understudy.report import Event, Metrics, Note
 from understudy.stages.train import train
-from understudy.training.checkpoints import MANIFEST, CheckpointStore
-from understudy.training.models import is_model, read_record
-from understudy.training.new import create_model
+from understudy.training.learning.step import SwapLearner
 from understudy.training.options import TrainOptions
-from understudy.training.step import SwapLearner
+from understudy.training.saved.checkpoints import MANIFEST, CheckpointStore
+from understudy.training.saved.models import is_model, read_record
+from understudy.training.saved.new import create_model
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0)

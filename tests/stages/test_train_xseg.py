@@ -20,9 +20,9 @@ from understudy.records import Side
 from understudy.report import Event, Metrics, Note
 from understudy.stages.train import train
 from understudy.stages.train_xseg import train_xseg
-from understudy.training.checkpoints import CheckpointStore
 from understudy.training.options import TrainOptions
 from understudy.training.options.xseg import XSegTrainOptions
+from understudy.training.saved.checkpoints import CheckpointStore
 from understudy.workspace import Workspace
 
 QUIET = {"batch_size": 2, "preview_every": 0, "threads": 1, "precision": "fp32", "evaluate_every": 0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from understudy.training.warp import Draw, Ranges, draw, node_maps, pixel_maps, transform, turn, warp
+from understudy.training.batches.warp import Draw, Ranges, draw, node_maps, pixel_maps, transform, turn, warp
 
 CPU = torch.device("cpu")
 

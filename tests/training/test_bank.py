@@ -15,7 +15,7 @@ from understudy.facesets import Face, FaceMeta
 from understudy.geometry.alignment import TEMPLATE_51
 from understudy.records import FaceType
 from understudy.report import Event, Progress
-from understudy.training.bank import FaceBank
+from understudy.training.faces.bank import FaceBank
 
 
 @dataclass

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from understudy.training.bank import FaceBank
-from understudy.training.batch_plan import READ_EVERY, Drawing, Planner
-from understudy.training.plain_values import from_plain, to_plain
-from understudy.training.replay import LEAST, MOST, HardFaces
-from understudy.training.samplers import sampler_for
-from understudy.training.samples import BatchSource
+from understudy.training.batches.batch_plan import READ_EVERY, Drawing, Planner
+from understudy.training.batches.replay import LEAST, MOST, HardFaces
+from understudy.training.batches.samplers import sampler_for
+from understudy.training.batches.samples import BatchSource
+from understudy.training.faces.bank import FaceBank
+from understudy.training.saved.plain_values import from_plain, to_plain
 
 
 def bank(count: int = 100, *, first: int = 0) -> FaceBank:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from understudy.errors import CorruptCheckpoint, MissingModel, UsageError
-from understudy.training.best import find_best, keep_if_best
-from understudy.training.checkpoints import WEIGHTS, CheckpointStore, load_generation
-from understudy.training.choosing import read_state
+from understudy.training.saved.best import find_best, keep_if_best
+from understudy.training.saved.checkpoints import WEIGHTS, CheckpointStore, load_generation
+from understudy.training.saved.choosing import read_state
 
 
 def saved(model: Path, iteration: int, keep: int = 3) -> Path:

@@ -15,7 +15,7 @@ import torch
 import disks
 from understudy.errors import CorruptCheckpoint, DiskFull, TrainingDiverged
 from understudy.report import Event, Note
-from understudy.training.checkpoints import MANIFEST, OPTIMISER, STATE, WEIGHTS, CheckpointStore
+from understudy.training.saved.checkpoints import MANIFEST, OPTIMISER, STATE, WEIGHTS, CheckpointStore
 
 
 def tensors(seed: int, count: int = 1000) -> dict[str, torch.Tensor]:

@@ -8,14 +8,14 @@ import torch
 from understudy.errors import InvalidOption
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi
-from understudy.training import compiling
-from understudy.training.critics import Critic, critic_networks
+from understudy.training.batches.samples import Batch, Sample
+from understudy.training.learning import compiling
+from understudy.training.learning.critics import Critic, critic_networks
+from understudy.training.learning.precision import Precision
+from understudy.training.learning.step import SwapLearner
 from understudy.training.options import TrainOptions
 from understudy.training.options.machine import Compiling
-from understudy.training.precision import Precision
 from understudy.training.recipes import RECIPES
-from understudy.training.samples import Batch, Sample
-from understudy.training.step import SwapLearner
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,8 @@ import torch
 from understudy.networks.families import FAMILIES, config_to_plain
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi
-from understudy.training.cost import imagined_network, parameters_of, swap_flops, training_flops
-from understudy.training.new import new_network
+from understudy.training.memory.cost import imagined_network, parameters_of, swap_flops, training_flops
+from understudy.training.saved.new import new_network
 
 DF_UD = SaehdConfig(size=128, archi=Archi.parse("df-ud"), ae_dims=128, e_dims=64, d_dims=64, d_mask_dims=22)
 

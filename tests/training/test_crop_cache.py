@@ -13,8 +13,8 @@ from understudy.errors import Interrupted
 from understudy.facesets import Catalog, FaceEntry
 from understudy.records import FaceType
 from understudy.report import Event, Progress
-from understudy.training import bank_maker
-from understudy.training.bank import FaceBank
+from understudy.training.faces import bank_maker
+from understudy.training.faces.bank import FaceBank
 from understudy.workspace import Workspace
 
 COUNT = 6

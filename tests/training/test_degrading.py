@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from understudy.training.degrading import (
+from understudy.training.enhancing.degrading import (
     Cookbook,
     Pixels,
     Recipe,

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from understudy.networks.blocks import Reconstruction
 from understudy.networks.families import FAMILIES
+from understudy.training.batches.samples import Batch, Sample
+from understudy.training.learning.swapping import Swapping
 from understudy.training.losses import (
     DETAIL,
     Losses,
@@ -29,8 +31,6 @@ from understudy.training.losses import (
 )
 from understudy.training.options import TrainOptions
 from understudy.training.recipes import RECIPES
-from understudy.training.samples import Batch, Sample
-from understudy.training.swapping import Swapping
 
 Plane = NDArray[np.float64]
 PUBLISHED_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from understudy.training import evaluations
-from understudy.training.evaluation_curve import draw_evaluations
-from understudy.training.evaluations import Evaluations
-from understudy.training.plateau import at_plateau, course_of, without_gain
-from understudy.training.scores import Faces, Scores
+from understudy.training.measuring import evaluations
+from understudy.training.measuring.evaluation_curve import draw_evaluations
+from understudy.training.measuring.evaluations import Evaluations
+from understudy.training.measuring.plateau import at_plateau, course_of, without_gain
+from understudy.training.measuring.scores import Faces, Scores
 
 
 def scores(iteration: int, loss: float = 1.0, course: str = "a", **more: float) -> Scores:

@@ -15,17 +15,17 @@ from small_faces import small_model
 from understudy.errors import TrainingDiverged
 from understudy.records import PrecisionChoice
 from understudy.report import Event, Metrics, Note
-from understudy.training import guard
-from understudy.training.bank import FaceBank
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.guard import HEALED, RUN, Guard
-from understudy.training.launching import launch
+from understudy.training.faces.bank import FaceBank
+from understudy.training.learning import guard
+from understudy.training.learning.guard import HEALED, RUN, Guard
+from understudy.training.learning.way_back import MOST
 from understudy.training.loop import train_loop
-from understudy.training.models import read_record
 from understudy.training.opening import open_session
 from understudy.training.options import ModelClass, TrainOptions
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.models import read_record
 from understudy.training.session import Session
-from understudy.training.way_back import MOST
+from understudy.training.team.launching import launch
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(

@@ -19,11 +19,11 @@ from understudy.networks.amp import AmpConfig
 from understudy.networks.blocks import Prediction, Reconstruction
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi, FaceType
-from understudy.training.bank import FaceBank
-from understudy.training.held_out import HeldOut, Sides, reference_objective
+from understudy.training.faces.bank import FaceBank
 from understudy.training.losses import Objective
-from understudy.training.new import new_network
-from understudy.training.scores import MEANINGS, Faces
+from understudy.training.measuring.held_out import HeldOut, Sides, reference_objective
+from understudy.training.measuring.scores import MEANINGS, Faces
+from understudy.training.saved.new import new_network
 
 SIZE, LEARNED, HELD = 96, 24, 10
 REFERENCE = reference_objective(Objective(filter_sizes=(8,)))

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from understudy.training.hold_out import GUARD, LEAST, MOST, RUN, Split, Stretches, held_out_split, place_of
+from understudy.training.faces.hold_out import GUARD, LEAST, MOST, RUN, Split, Stretches, held_out_split, place_of
 
 
 @dataclass(frozen=True)

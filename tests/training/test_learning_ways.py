@@ -12,16 +12,16 @@ from understudy.errors import InvalidOption
 from understudy.networks.amp import AmpConfig
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi
-from understudy.training.critics import Critic, critic_networks
-from understudy.training.ema import Ema
-from understudy.training.frozen import frozen_parts
-from understudy.training.learner import prepare
-from understudy.training.memory import training_memory
+from understudy.training.batches.samples import Batch, Sample
+from understudy.training.learning.critics import Critic, critic_networks
+from understudy.training.learning.ema import Ema
+from understudy.training.learning.frozen import frozen_parts
+from understudy.training.learning.learner import prepare
+from understudy.training.learning.precision import Precision
+from understudy.training.learning.step import SwapLearner
+from understudy.training.memory.peak import training_memory
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision
 from understudy.training.recipes import recipe_for
-from understudy.training.samples import Batch, Sample
-from understudy.training.step import SwapLearner
 
 NUMBERS: dict[str, Any] = {"ae_dims": 8, "e_dims": 8, "d_dims": 8, "d_mask_dims": 4}
 CONFIGS = {

@@ -17,15 +17,15 @@ from pydantic.fields import FieldInfo
 from understudy.networks.saehd import SaehdConfig
 from understudy.options import meta_of
 from understudy.records import Archi
-from understudy.training.bank import FaceBank
-from understudy.training.launching import launch
+from understudy.training.faces.bank import FaceBank
 from understudy.training.loop_clocks import SaveClock
-from understudy.training.models import read_record
-from understudy.training.new import create_model
 from understudy.training.opening import open_session
 from understudy.training.options import TrainOptions
+from understudy.training.saved.models import read_record
+from understudy.training.saved.new import create_model
 from understudy.training.session import Session
 from understudy.training.state import TrainState
+from understudy.training.team.launching import launch
 
 CONFIG = SaehdConfig(size=64, archi=Archi.parse("df-ud"), ae_dims=8, e_dims=8, d_dims=8, d_mask_dims=4)
 BASE = TrainOptions.of(batch_size=2, precision="fp32", threads=1, device="cpu", preview_every=0, target_iter=100)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from understudy.networks.blocks import Prediction, Reconstruction
+from understudy.training.batches.samples import Batch, Sample
 from understudy.training.losses import (
     Losses,
     Objective,
@@ -25,7 +26,6 @@ from understudy.training.losses import (
     total_variation,
     weighted_sums,
 )
-from understudy.training.samples import Batch, Sample
 
 PLAIN = Objective(structure_filters(96, both=False))
 

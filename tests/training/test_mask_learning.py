@@ -8,17 +8,17 @@ import torch
 from torch.nn import functional as F
 
 from understudy.networks.xseg import XSeg, XSegConfig
-from understudy.training.bank import FaceBank
+from understudy.training.faces.bank import FaceBank
+from understudy.training.learning.precision import Precision
 from understudy.training.losses import dssim
 from understudy.training.masking.held_masks import HeldMasks
 from understudy.training.masking.learner import MaskBatch, MaskLearner
 from understudy.training.masking.objective import MaskObjective, grey_loss
 from understudy.training.masking.previews import MaskPreviewFaces, in_green, mask_previews
+from understudy.training.measuring.scores import Faces
 from understudy.training.options import LrDropout, TrainOptions
 from understudy.training.options.xseg import XSegTrainOptions
-from understudy.training.precision import Precision
 from understudy.training.recipes import recipe_for
-from understudy.training.scores import Faces
 
 SMALL = XSegConfig(size=64, base_dims=4)
 RECIPE = recipe_for("xseg")

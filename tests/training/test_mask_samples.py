@@ -10,11 +10,11 @@ import pytest
 import torch
 from numpy.random import RandomState
 
-from understudy.training.bank import FaceBank
+from understudy.training.batches.warp import Ranges
+from understudy.training.faces.bank import FaceBank
 from understudy.training.masking import spoiling
 from understudy.training.masking.batches import MaskBatches
 from understudy.training.masking.samples import BEHIND, FACE, Labelled, bend, draw, sample, with_surroundings
-from understudy.training.warp import Ranges
 
 S = 64
 

@@ -13,9 +13,9 @@ import torch
 
 from understudy.errors import IncompatibleModel
 from understudy.networks.families import FAMILIES, config_to_plain
-from understudy.training.memory import MemoryNeed, swap_memory, training_memory
+from understudy.training.learning.precision import Precision
+from understudy.training.memory.peak import MemoryNeed, swap_memory, training_memory
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision
 
 ROOT = Path(__file__).resolve().parents[2]
 DF: dict[str, Any] = {"archi": "df-ud", "ae_dims": 64, "e_dims": 32, "d_dims": 32, "d_mask_dims": 16}
@@ -113,7 +113,7 @@ def test_a_real_step_takes_what_was_predicted(dtype: str, options: dict[str, Any
 
 def test_the_watcher_counts_what_autograd_keeps() -> None:
     """What only the way back still holds is there; what nobody holds is not."""
-    from understudy.training.memory import _LiveBytes
+    from understudy.training.memory.peak import _LiveBytes
 
     x = torch.empty(1024, device="meta", requires_grad=True)
     with _LiveBytes() as live:

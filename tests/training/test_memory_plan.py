@@ -8,9 +8,9 @@ import pytest
 
 from understudy.errors import OutOfMemory
 from understudy.networks.families import FAMILIES, config_to_plain
-from understudy.training.memory_plan import MemoryPlan, hardly_matters, plan_memory
+from understudy.training.learning.precision import Precision
+from understudy.training.memory.memory_plan import MemoryPlan, hardly_matters, plan_memory
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision
 
 DF: dict[str, Any] = {"archi": "df-ud", "ae_dims": 64, "e_dims": 32, "d_dims": 32, "d_mask_dims": 16}
 FP32 = Precision("float32", True, 1)

@@ -11,8 +11,8 @@ import torch
 
 from understudy.errors import CorruptCheckpoint, MissingModel
 from understudy.report import Event, Note
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.open_state import open_newest
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.open_state import open_newest
 
 
 def saved(folder: Path, iteration: int = 3) -> CheckpointStore:

@@ -10,8 +10,8 @@ import torch
 
 from understudy.errors import InvalidOption
 from understudy.records import PrecisionChoice
-from understudy.training import precision
-from understudy.training.precision import Measurement, Precision, choose
+from understudy.training.learning import precision
+from understudy.training.learning.precision import Measurement, Precision, choose
 
 
 @pytest.fixture(autouse=True)

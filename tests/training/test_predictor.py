@@ -14,8 +14,8 @@ from understudy.errors import InvalidOption, MissingModel, UsageError
 from understudy.networks.predictor import Predictor
 from understudy.records import FaceType, PrecisionChoice
 from understudy.report import Event, Note
-from understudy.training.new import create_model
-from understudy.training.predictor import load_predictor
+from understudy.training.saved.new import create_model
+from understudy.training.saved.predictor import load_predictor
 from understudy.workspace import Workspace
 
 FP32 = PrecisionChoice.FP32

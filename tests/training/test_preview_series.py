@@ -11,9 +11,9 @@ from PIL import Image
 from understudy.errors import InvalidOption
 from understudy.report import Event, Note
 from understudy.training.history import History
-from understudy.training.loss_graph import colour_of, loss_graph
-from understudy.training.preview_choice import chosen_faces, preview_names
-from understudy.training.preview_history import keep_previews, thin_out, usual_interval
+from understudy.training.previews.loss_graph import colour_of, loss_graph
+from understudy.training.previews.preview_choice import chosen_faces, preview_names
+from understudy.training.previews.preview_history import keep_previews, thin_out, usual_interval
 
 BLUE, YELLOW = (0, 0, 255), (255, 255, 0)
 KNOWN = {"src": ["00001_0.jpg", "00002_0.jpg"], "dst": ["00001_0.jpg", "anna/00007_0.jpg"]}

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from understudy.errors import InvalidOption
+from understudy.training.learning.rates import FLOOR, Rates, require_end_for_schedule
 from understudy.training.optimisers import Adam
 from understudy.training.options import TrainOptions
-from understudy.training.rates import FLOOR, Rates, require_end_for_schedule
 from understudy.training.recipes import recipe_for
 
 

@@ -15,12 +15,19 @@ from understudy.evaluation.restoration import Closeness
 from understudy.imaging.types import Image, as_float
 from understudy.networks.restorer import RestorerConfig
 from understudy.report import Event, Metrics, Progress
-from understudy.training import restoring
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.degrading import Pixels, cookbook, degrade, softness
-from understudy.training.precision import Precision
-from understudy.training.restoring import Budget, Lessons, Setup, TrainedRestorer, load_restorer, train_restorer
-from understudy.training.trusting import Trust, Verdict, blended, judge
+from understudy.training.enhancing import restoring
+from understudy.training.enhancing.degrading import Pixels, cookbook, degrade, softness
+from understudy.training.enhancing.restoring import (
+    Budget,
+    Lessons,
+    Setup,
+    TrainedRestorer,
+    load_restorer,
+    train_restorer,
+)
+from understudy.training.enhancing.trusting import Trust, Verdict, blended, judge
+from understudy.training.learning.precision import Precision
+from understudy.training.saved.checkpoints import CheckpointStore
 
 CPU = torch.device("cpu")
 FP32 = Precision("float32", True, 1)

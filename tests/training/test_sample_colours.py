@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from understudy.imaging.colour_transfer import MODES, RANDOM_MODES
-from understudy.training.bank import FaceBank
-from understudy.training.samples import Augmentation, Batch, BatchSource
+from understudy.training.batches.samples import Augmentation, Batch, BatchSource
+from understudy.training.faces.bank import FaceBank
 
 SRC, DST = (0.25, 0.3, 0.35), (0.7, 0.55, 0.45)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from understudy.training.colours import ColourDraw, shift_colours
-from understudy.training.samplers import Sampler, YawSampler
-from understudy.training.samples import Augmentation, Batch, BatchSource, FaceBank, draw_batch
+from understudy.training.batches.colours import ColourDraw, shift_colours
+from understudy.training.batches.samplers import Sampler, YawSampler
+from understudy.training.batches.samples import Augmentation, Batch, BatchSource, FaceBank, draw_batch
 
 
 def bank(count: int = 7, size: int = 32, seed: int = 0) -> FaceBank:

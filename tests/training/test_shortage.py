@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from understudy.errors import OutOfMemory
+from understudy.training.memory.shortage import in_memory, is_shortage
 from understudy.training.optimisers import RMSprop
-from understudy.training.shortage import in_memory, is_shortage
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,11 +92,11 @@ from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi
 from understudy.training.applying import critics_of
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision
+from understudy.training.learning.precision import Precision
 from understudy.training.recipes import recipe_for
-from understudy.training.samples import Batch, Sample
-from understudy.training.learner import prepare
-from understudy.training.step import SwapLearner
+from understudy.training.batches.samples import Batch, Sample
+from understudy.training.learning.learner import prepare
+from understudy.training.learning.step import SwapLearner
 
 def batch(count, size):
     draw = torch.Generator().manual_seed(1)

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from understudy.networks.quick96 import Quick96, Quick96Config
-from understudy.training.learner import prepare
+from understudy.training.batches.samples import BatchSource, FaceBank
+from understudy.training.learning.learner import prepare
+from understudy.training.learning.precision import Precision
+from understudy.training.learning.step import SwapLearner
 from understudy.training.optimisers import RMSprop
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision
 from understudy.training.recipes import quick96_objective
-from understudy.training.samples import BatchSource, FaceBank
-from understudy.training.step import SwapLearner
 
 SMALL = Quick96Config(size=32, ae_dims=16, e_dims=8, d_dims=8, d_mask_dims=4)
 

@@ -13,7 +13,7 @@ from understudy.cli.run import train_by_schedule
 from understudy.cli.train_along import heed_torchrun, train_along
 from understudy.errors import UsageError
 from understudy.training.options import TrainOptions
-from understudy.training.torchrun import rank_by_torchrun
+from understudy.training.team.torchrun import rank_by_torchrun
 
 
 @flags(TrainOptions, table="train")

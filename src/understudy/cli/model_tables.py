@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from understudy.training.models import ModelSummary
+from understudy.training.saved.models import ModelSummary
 
 HEADINGS = ("name", "class", "archi", "size", "face", "iteration", "on disk", "saved")
 RIGHT = frozenset({"size", "iteration", "on disk"})

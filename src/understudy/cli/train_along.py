@@ -16,7 +16,7 @@ def heed_torchrun() -> None:
 def train_along(door: Door, options: TrainOptions) -> None:
     """Be one of the others until training is over. Prints nothing but an error: the first process has the result."""
     from understudy.stages.train_assistant import assist, stop_by_signal
-    from understudy.training.launching import seat_by_torchrun
+    from understudy.training.team.launching import seat_by_torchrun
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides
     seat = seat_by_torchrun(options.device)

@@ -39,9 +39,9 @@ from understudy.stages.init import init
 from understudy.stages.merge import merge
 from understudy.stages.result import StageResult
 from understudy.stages.train import train
-from understudy.training.hold_out import Stretches, held_out_split
-from understudy.training.models import read_record
+from understudy.training.faces.hold_out import Stretches, held_out_split
 from understudy.training.options import ModelClass, TrainOptions
+from understudy.training.saved.models import read_record
 from understudy.workspace import Workspace
 
 MODEL = "demo"

@@ -13,11 +13,11 @@ from understudy.stages.models import list_models
 from understudy.stages.result import StageResult
 from understudy.stages.train import train
 from understudy.training.commands import Commands
-from understudy.training.model_config import new_config
-from understudy.training.models import is_model, newest_iteration, read_record
 from understudy.training.options import TrainOptions
 from understudy.training.recipes import Recipe as ClassRecipe
 from understudy.training.recipes import config_from_plain, recipe_for
+from understudy.training.saved.model_config import new_config
+from understudy.training.saved.models import is_model, newest_iteration, read_record
 from understudy.workspace import Workspace
 
 ENDED_BY_TIME = "minutes"

@@ -9,7 +9,7 @@ from typing import Any
 from understudy.recipe.journal import Entry, Journal, State
 from understudy.recipe.plan import Unit, find_unit, units_of
 from understudy.recipe.records import Recipe
-from understudy.training.models import newest_iteration
+from understudy.training.saved.models import newest_iteration
 from understudy.workspace import Workspace
 
 

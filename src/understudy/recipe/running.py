@@ -238,7 +238,7 @@ class _Run:
         assert unit.phase is not None
         assert unit.training is not None
         name, model = unit.phase.copy_as, unit.training.model
-        from understudy.training.models import is_model
+        from understudy.training.saved.models import is_model
 
         if not name or not is_model(self.workspace.model(model)) or is_model(self.workspace.model(name)):
             return

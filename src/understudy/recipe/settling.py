@@ -11,7 +11,7 @@ from understudy.recipe.plan import Unit
 from understudy.records import Side
 from understudy.stages.denoise_state import denoised_with
 from understudy.stages.face_changes import writing_faces
-from understudy.training.models import is_model
+from understudy.training.saved.models import is_model
 from understudy.workspace import Workspace
 
 IN_PLACE = ("faceset resize", "faceset enhance", "faceset unpack")

@@ -17,7 +17,7 @@ from understudy.facesets import Catalog, FaceEntry
 from understudy.imaging.types import as_float
 from understudy.records import FaceType
 from understudy.report import Note, Report, Stop, never, silent, track
-from understudy.training.bank import FaceBank
+from understudy.training.faces.bank import FaceBank
 from understudy.workspace import Workspace
 
 Floats = NDArray[np.float32]

@@ -24,7 +24,7 @@ from understudy import __version__
 from understudy.devices import Device, available, physical_cores
 from understudy.files import TEMP_PREFIX, user_data_folder
 from understudy.report import Note, Report, silent
-from understudy.training.precision import choose, measure_cpu, measured
+from understudy.training.learning.precision import choose, measure_cpu, measured
 
 GIB = 2**30
 MIB = 2**20

@@ -40,9 +40,9 @@ from understudy.stages.enhance_restorer import PersonRestorer, Restorers, heed_s
 from understudy.stages.enhance_sheet import AMPLIFIED, middle_of_face
 from understudy.stages.face_changes import require_loose, swap_in, writing_faces
 from understudy.stages.result import StageResult
-from understudy.training.degrading import Pixels, softness
-from understudy.training.precision import choose
-from understudy.training.trusting import Trust, blended, blur_of
+from understudy.training.enhancing.degrading import Pixels, softness
+from understudy.training.enhancing.trusting import Trust, blended, blur_of
+from understudy.training.learning.precision import choose
 from understudy.workspace import SidePaths, Workspace
 
 SMALLEST = 32

@@ -12,7 +12,7 @@ from understudy.facesets import FaceEntry
 from understudy.records import FaceType, Skipped
 from understudy.stages.enhance_journal import Stamp
 from understudy.stages.enhance_options import EnhanceOptions
-from understudy.training.degrading import Floats
+from understudy.training.enhancing.degrading import Floats
 
 SHARP_SHARE = 0.25
 """The sharpest part of a faceset, which is learned from."""

@@ -17,11 +17,18 @@ from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop
 from understudy.stages.enhance_choice import LEAST_SHARP, Chosen, Look, split
 from understudy.stages.enhance_options import MINUTES_ON_CPU, MINUTES_ON_GPU, EnhanceOptions
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.degrading import Pixels, cookbook
-from understudy.training.precision import Precision
-from understudy.training.restoring import Budget, Lessons, Setup, TrainedRestorer, load_restorer, train_restorer
-from understudy.training.trusting import Restore, Trust, Verdict, judge
+from understudy.training.enhancing.degrading import Pixels, cookbook
+from understudy.training.enhancing.restoring import (
+    Budget,
+    Lessons,
+    Setup,
+    TrainedRestorer,
+    load_restorer,
+    train_restorer,
+)
+from understudy.training.enhancing.trusting import Restore, Trust, Verdict, judge
+from understudy.training.learning.precision import Precision
+from understudy.training.saved.checkpoints import CheckpointStore
 
 UNJUDGED = Trust((0.0,), (1.0,), faithful=28.0, overshoot=0.05, noise=3.0)
 """What holds for a restorer that could not be measured here."""

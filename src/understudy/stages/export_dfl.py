@@ -24,11 +24,11 @@ from understudy.stages.export_plan import ExportPlan, plan_export
 from understudy.stages.models import open_model
 from understudy.stages.publishing import finish_publishing, publishing_set
 from understudy.stages.result import StageResult
-from understudy.training.checkpoints import CheckpointStore
 from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.history import History
-from understudy.training.models import read_record
-from understudy.training.open_state import AveragedTensors, OpenTensors, open_newest
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.models import read_record
+from understudy.training.saved.open_state import AveragedTensors, OpenTensors, open_newest
 from understudy.workspace import Workspace
 
 Losses = NDArray[np.float64]

@@ -32,7 +32,7 @@ from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.dfm_check import MORPHS, Agreement, Draw, Floats, Tolerance, compare, drawing, faces_to_try
 from understudy.stages.models import open_model
 from understudy.stages.result import StageResult
-from understudy.training.weights import trained_network
+from understudy.training.saved.weights import trained_network
 from understudy.workspace import Workspace
 
 TOLERANCES = {

@@ -17,10 +17,10 @@ from understudy.networks.families import config_from_plain, family_for
 from understudy.networks.patch_discriminator import UnetPatchDiscriminator, fitting_patch_size
 from understudy.records import GAN
 from understudy.report import Note
-from understudy.training.models import ModelRecord
-from understudy.training.open_state import OpenState
 from understudy.training.options import TrainOptions
 from understudy.training.recipes import RECIPES
+from understudy.training.saved.models import ModelRecord
+from understudy.training.saved.open_state import OpenState
 from understudy.workspace import Workspace
 
 OF_THIS_MACHINE = frozenset(

@@ -16,13 +16,13 @@ from understudy.stages.models import open_model
 from understudy.stages.result import StageResult
 from understudy.stages.task_faces import faces_for
 from understudy.stages.train import on_this_machine, resolve
-from understudy.training.checkpoints import CheckpointStore, link_or_copy
-from understudy.training.launching import launch
-from understudy.training.lr_finder import draw_lr_curve, range_test
-from understudy.training.models import read_record, write_record
+from understudy.training.learning.lr_finder import draw_lr_curve, range_test
 from understudy.training.opening import open_session
 from understudy.training.options import TrainOptions
 from understudy.training.options.optimiser import LrSchedule
+from understudy.training.saved.checkpoints import CheckpointStore, link_or_copy
+from understudy.training.saved.models import read_record, write_record
+from understudy.training.team.launching import launch
 from understudy.workspace import Workspace
 
 PICTURE = "lr_curve.png"

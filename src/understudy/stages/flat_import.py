@@ -165,7 +165,7 @@ def _require_room(folder: Path, needed: int) -> None:
 
 def _adopt(folder: Path, opened: OpenedModel, **more: Any) -> None:
     from understudy.interop.reference_record import loss_names
-    from understudy.training.new import adopt_model
+    from understudy.training.saved.new import adopt_model
 
     flat = opened.flat
     came = f"Imported from {flat.prefix}* of DeepFaceLab at iteration {opened.iteration}."
@@ -190,7 +190,7 @@ def _adopt_backup(
     """Bring one backup in, as 1; 0, with a sentence in `left`, when it cannot be one of this model."""
     from understudy.interop.flat_files import UnusablePart
     from understudy.interop.flat_reading import read_flat_model
-    from understudy.training.checkpoints import CheckpointStore
+    from understudy.training.saved.checkpoints import CheckpointStore
 
     where = f"{backup.folder.parent.name}/{backup.folder.name}"
     without: dict[str, str] = {}

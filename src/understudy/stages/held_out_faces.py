@@ -11,13 +11,13 @@ from understudy.facesets import Catalog, FaceEntry
 from understudy.networks.families import Config
 from understudy.records import Side
 from understudy.report import Note, Report, Stop, never, silent
-from understudy.training.bank import FaceBank
-from understudy.training.evaluating import Evaluator
-from understudy.training.held_out import HeldOut, Sides, reference_objective
-from understudy.training.hold_out import RUN, Position, Split, Stretches, held_out_split, place_of
-from understudy.training.models import ModelRecord
+from understudy.training.faces.bank import FaceBank
+from understudy.training.faces.hold_out import RUN, Position, Split, Stretches, held_out_split, place_of
+from understudy.training.measuring.evaluating import Evaluator
+from understudy.training.measuring.held_out import HeldOut, Sides, reference_objective
 from understudy.training.options import TrainOptions
-from understudy.training.preview import spread
+from understudy.training.previews.preview import spread
+from understudy.training.saved.models import ModelRecord
 from understudy.training.session import Session
 from understudy.workspace import Workspace
 

@@ -14,16 +14,16 @@ from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.held_out_faces import MOST, load_some, split_of
 from understudy.stages.train_faces import Faces, FaceSupply
-from understudy.training.bank import FaceBank
-from understudy.training.evaluating import Evaluator
-from understudy.training.hold_out import Stretches
+from understudy.training.faces.bank import FaceBank
+from understudy.training.faces.hold_out import Stretches
 from understudy.training.masking.held_masks import HeldMasks
 from understudy.training.masking.objective import MaskObjective
-from understudy.training.models import ModelRecord
+from understudy.training.measuring.evaluating import Evaluator
 from understudy.training.options import TrainOptions
-from understudy.training.preview import ROWS, spread
-from understudy.training.preview_choice import chosen_faces
+from understudy.training.previews.preview import ROWS, spread
+from understudy.training.previews.preview_choice import chosen_faces
 from understudy.training.recipes import config_from_plain, recipe_for
+from understudy.training.saved.models import ModelRecord
 from understudy.training.session import Session
 from understudy.workspace import Workspace
 

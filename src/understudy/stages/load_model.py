@@ -15,8 +15,8 @@ from understudy.networks.families import config_from_plain, family_for
 from understudy.networks.predictor import Drawn, Floats, Predictor
 from understudy.records import NEWEST, PrecisionChoice, WeightsChoice
 from understudy.report import Report, silent
-from understudy.training.models import is_model
-from understudy.training.predictor import load_predictor, predictor_of
+from understudy.training.saved.models import is_model
+from understudy.training.saved.predictor import load_predictor, predictor_of
 
 
 def load_model(

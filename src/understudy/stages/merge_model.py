@@ -16,8 +16,8 @@ from understudy.records import FaceType
 from understudy.report import Note, Report
 from understudy.stages.load_model import load_dfm
 from understudy.stages.models import dfm_files, open_model
-from understudy.training.models import is_model, read_record
-from understudy.training.predictor import load_predictor
+from understudy.training.saved.models import is_model, read_record
+from understudy.training.saved.predictor import load_predictor
 from understudy.workspace import Workspace
 
 

@@ -25,7 +25,7 @@ from understudy.stages.model_start import (
     warnings_of,
 )
 from understudy.stages.result import StageResult
-from understudy.training.models import is_model, newest_iteration, read_record, write_record
+from understudy.training.saved.models import is_model, newest_iteration, read_record, write_record
 from understudy.workspace import Workspace
 
 NEVER_CHANGES = frozenset({"checkpoints", "backups", "best"})

@@ -27,13 +27,13 @@ from understudy.stages.held_out_faces import (
 )
 from understudy.stages.models import RESERVED_NAMES, open_model
 from understudy.stages.result import StageResult
-from understudy.training.bank import FaceBank
-from understudy.training.held_out import HeldOut, Sides, reference_objective
-from understudy.training.models import ModelRecord, read_record
+from understudy.training.faces.bank import FaceBank
+from understudy.training.measuring.held_out import HeldOut, Sides, reference_objective
+from understudy.training.measuring.scores import Faces, Scores
 from understudy.training.options import TrainOptions
 from understudy.training.recipes import config_from_plain, recipe_for
-from understudy.training.scores import Faces, Scores
-from understudy.training.weights import trained_network
+from understudy.training.saved.models import ModelRecord, read_record
+from understudy.training.saved.weights import trained_network
 from understudy.workspace import Workspace
 
 MOST = 256
@@ -56,7 +56,8 @@ def evaluate_model(
     checkpoint: newest, best, or an iteration that is kept. most: faces of each side. Where nothing is held out,
     training faces are measured, and the result says so. notes: `iteration`, `on` (held_out or training), `trained_on`
     (whether the model may have learned from these faces at some time), `looked_at` (how many of each side), `loss`,
-    `gap`, and `values` by the names of `training.scores.MEANINGS`; `likeness_refused` says why there is no likeness.
+    `gap`, and `values` by the names of `training.measuring.scores.MEANINGS`; `likeness_refused` says why there is no
+    likeness.
 
     Raises MissingModel, CorruptCheckpoint, IncompatibleModel for a model that does not swap, EmptyFaceset, Interrupted.
     """

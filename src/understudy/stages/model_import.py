@@ -32,7 +32,7 @@ from understudy.records import Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.flat_import import Imported, import_flat
 from understudy.stages.result import StageResult
-from understudy.training.models import is_model
+from understudy.training.saved.models import is_model
 from understudy.workspace import Workspace
 
 

@@ -30,7 +30,7 @@ from understudy.stages.models import (
     list_models,
 )
 from understudy.stages.result import StageResult
-from understudy.training.models import ModelSummary, is_model, read_record, write_record
+from understudy.training.saved.models import ModelSummary, is_model, read_record, write_record
 from understudy.workspace import Workspace
 
 

@@ -19,7 +19,7 @@ from understudy.networks.dfm import METADATA_PREFIX
 from understudy.report import Note, Report, silent
 from understudy.stages.models import dfm_path, find_model, flat_of
 from understudy.stages.result import StageResult
-from understudy.training.models import ModelRecord, ModelSummary, read_record
+from understudy.training.saved.models import ModelRecord, ModelSummary, read_record
 from understudy.workspace import Workspace
 
 RECENT = 100
@@ -84,7 +84,7 @@ def _network_notes(
     record: ModelRecord, batch_size: int | None, state: Mapping[str, Any], problems: list[str]
 ) -> dict[str, Any]:
     """Parameters, operations, memory and options; what cannot be told because the config is broken is a problem."""
-    from understudy.training.cost import imagined_network, parameters_of, swap_flops, training_flops
+    from understudy.training.memory.cost import imagined_network, parameters_of, swap_flops, training_flops
 
     try:
         net = imagined_network(record.model_class, record.config)
@@ -107,9 +107,9 @@ def _training_notes(
     record: ModelRecord, batch_size: int | None, state: Mapping[str, Any], problems: list[str]
 ) -> dict[str, Any]:
     """Options that differ from the defaults, and memory for training and for a swap."""
-    from understudy.training.memory import swap_memory, training_memory
+    from understudy.training.learning.precision import Precision
+    from understudy.training.memory.peak import swap_memory, training_memory
     from understudy.training.options import TrainOptions
-    from understudy.training.precision import Precision
     from understudy.training.recipes import RECIPES
 
     precision = Precision.of(state["precision"]) if isinstance(state.get("precision"), dict) else Precision()
@@ -140,8 +140,8 @@ def _unusual(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[st
 
 def _saved(folder: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The state beside the newest saved weights, and what is said of all that is saved."""
-    from understudy.training.best import find_best
-    from understudy.training.checkpoints import OPTIMISER, STATE, CheckpointStore
+    from understudy.training.saved.best import find_best
+    from understudy.training.saved.checkpoints import OPTIMISER, STATE, CheckpointStore
 
     store = CheckpointStore(folder)
     generations = store.generations()
@@ -165,7 +165,7 @@ def _saved(folder: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str,
 
 def _damage(generation: Path) -> str:
     """What is wrong with a saved state as far as sizes tell; contents are checked when it is used, which takes long."""
-    from understudy.training.checkpoints import read_manifest
+    from understudy.training.saved.checkpoints import read_manifest
 
     try:
         files = read_manifest(generation)["files"]
@@ -216,7 +216,7 @@ def _loss_notes(folder: Path) -> dict[str, Any]:
 
 def _evaluation_notes(folder: Path) -> dict[str, Any]:
     """How many evaluations there are, and what the last one and the last one of the swap say."""
-    from understudy.training.evaluations import FILE_NAME, Evaluations
+    from understudy.training.measuring.evaluations import FILE_NAME, Evaluations
 
     evaluations = Evaluations.read(folder / FILE_NAME)
     newest = evaluations.newest
@@ -229,7 +229,8 @@ def _evaluation_notes(folder: Path) -> dict[str, Any]:
 
 def _drawn(folder: Path, report: Report) -> list[Path]:
     """The curves of the losses and of the evaluations, drawn from what is written of them; nothing where nothing is."""
-    from understudy.training import evaluation_curve, evaluations, history
+    from understudy.training import history
+    from understudy.training.measuring import evaluation_curve, evaluations
 
     losses = history.History.read(folder / history.FILE_NAME)
     measured = evaluations.Evaluations.read(folder / evaluations.FILE_NAME)

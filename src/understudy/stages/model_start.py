@@ -29,13 +29,13 @@ from understudy.records import CODE_DISCRIMINATOR, GAN
 from understudy.report import Event, Note, Report, silent
 from understudy.stages.flat_import import import_flat, import_unprefixed
 from understudy.stages.models import RESERVED_NAMES, find_model, flat_of
-from understudy.training.models import ModelRecord, is_model, new_record, publishing_model, read_record
+from understudy.training.saved.models import ModelRecord, is_model, new_record, publishing_model, read_record
 from understudy.workspace import Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from understudy.training.checkpoints import Checkpoint
+    from understudy.training.saved.checkpoints import Checkpoint
 
 BEGINS_ANEW: dict[str, tuple[str, ...]] = {"saehd": ("inter", "inter_AB", "inter_B"), "xseg": ()}
 """Networks by class that hold what is of the two people that a model has learned."""
@@ -131,7 +131,7 @@ def start_from_folder(
     target: Path, folder: Path, origin: Origin, *, model_class: str = "", report: Report = silent
 ) -> list[str]:
     """Make the new model `target` from the model of ours in `folder`; the networks that begin anew."""
-    from understudy.training.checkpoints import CheckpointStore
+    from understudy.training.saved.checkpoints import CheckpointStore
 
     old = read_record(folder)
     _require_class(origin, old.model_class, model_class)
@@ -314,7 +314,7 @@ def _switched_off(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _seed_after(old: ModelRecord, iteration: int) -> int:
     """The seed of what begins anew. In pretraining inter_AB stays as it was made: the same seed would give it back."""
-    from understudy.training.samplers import seed_of
+    from understudy.training.batches.samplers import seed_of
 
     seed = seed_in(old.options)
     return seed_of(seed, iteration) if old.pretraining else seed

@@ -23,8 +23,8 @@ from understudy.networks.dfm import DFM_SUFFIX, DfmMetadata
 from understudy.records import FaceType
 from understudy.report import Report, silent
 from understudy.stages.flat_import import import_flat
-from understudy.training import models
-from understudy.training.models import ModelSummary, is_model
+from understudy.training.saved import models
+from understudy.training.saved.models import ModelSummary, is_model
 from understudy.workspace import Workspace
 
 RESERVED_NAMES = frozenset({"XSeg"})

@@ -18,12 +18,12 @@ from pathlib import Path
 from understudy.files import TEMP_PREFIX, os_errors, sync_folder
 from understudy.report import Note, Report, silent
 from understudy.stages.model_start import BEGINS_ANEW, begins_anew, kept_moments, renewed, seed_in
-from understudy.training.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.batches.samplers import seed_of
 from understudy.training.history import CURVE_NAME
 from understudy.training.history import FILE_NAME as HISTORY_NAME
-from understudy.training.models import ModelRecord, write_record
 from understudy.training.options import TrainOptions
-from understudy.training.samplers import seed_of
+from understudy.training.saved.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.saved.models import ModelRecord, write_record
 
 ENDING = ".ending-"
 """How the folder is called of the state that a model goes on from, until it takes the place of its saved states; behind

@@ -21,7 +21,7 @@ from understudy.stages.extract_journal import FOLDER, journal_path
 from understudy.stages.models import list_models
 from understudy.stages.person_groups import notebook_path
 from understudy.stages.review_list import read_review
-from understudy.training.models import ModelSummary
+from understudy.training.saved.models import ModelSummary
 from understudy.workspace import IMAGE_SUFFIXES, SidePaths, Workspace
 
 RECENT_JOBS = 5

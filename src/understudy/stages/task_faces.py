@@ -9,11 +9,11 @@ from understudy.report import Report, Stop, never, silent
 from understudy.stages.held_out_faces import decided, evaluator_for
 from understudy.stages.label_faces import LabelSupply, decided_labels, mask_evaluator_for
 from understudy.stages.train_faces import Faces, FaceSupply
-from understudy.training.evaluating import Evaluator
 from understudy.training.masking.task import Masking
-from understudy.training.models import ModelRecord
+from understudy.training.measuring.evaluating import Evaluator
 from understudy.training.options import TrainOptions
 from understudy.training.recipes import recipe_for
+from understudy.training.saved.models import ModelRecord
 from understudy.workspace import Workspace
 
 

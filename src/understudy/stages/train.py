@@ -24,22 +24,29 @@ from understudy.stages.task_faces import task_faces
 from understudy.stages.train_faces import Faces, pretraining_faces
 from understudy.stages.train_memory import cuts_for_memory
 from understudy.stages.train_team import shared_out, team_for
-from understudy.training.bank import FaceBank
 from understudy.training.changes import changed
 from understudy.training.commands import Commands
-from understudy.training.following import send_state
+from understudy.training.faces.bank import FaceBank
 from understudy.training.loop import train_loop
-from understudy.training.model_config import new_config, require_same_config
-from understudy.training.models import ModelRecord, is_model, new_record, newest_iteration, read_record, write_record
-from understudy.training.new import create_model
 from understudy.training.opening import open_session
 from understudy.training.options import OVERRIDDEN, ModelClass, TrainOptions, flag_of
 from understudy.training.options.needs import without_effect
-from understudy.training.preview_choice import chosen_faces
+from understudy.training.previews.preview_choice import chosen_faces
 from understudy.training.recipes import config_from_plain, recipe_for
 from understudy.training.requirements import require_options_that_fit
+from understudy.training.saved.model_config import new_config, require_same_config
+from understudy.training.saved.models import (
+    ModelRecord,
+    is_model,
+    new_record,
+    newest_iteration,
+    read_record,
+    write_record,
+)
+from understudy.training.saved.new import create_model
 from understudy.training.session import Session
 from understudy.training.state import Ended
+from understudy.training.team.following import send_state
 from understudy.workspace import Workspace
 
 ROOMY = 4 * 10**9

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import ProcessLost, UnderstudyError
-from understudy.training.launching import Seat, seated
 from understudy.training.options import TrainOptions
-from understudy.training.team import Order, Team
+from understudy.training.team.launching import Seat, seated
+from understudy.training.team.team import Order, Team
 from understudy.workspace import Workspace
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from understudy.training.bank import FaceBank
+    from understudy.training.faces.bank import FaceBank
 
 
 def assist(
@@ -44,8 +44,8 @@ def assist(
 def _train_along(workspace: Workspace, fabric: Fabric, team: Team, opening: dict[str, Any]) -> None:
     from understudy.stages.task_faces import faces_for
     from understudy.stages.train_team import record_from
-    from understudy.training.following import follow, received_state
     from understudy.training.opening import join_session
+    from understudy.training.team.following import follow, received_state
 
     record, options = record_from(opening["record"]), TrainOptions.of(**opening["options"])
 

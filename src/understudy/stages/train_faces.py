@@ -17,11 +17,11 @@ from understudy.networks.families import Config
 from understudy.records import Side, Skipped
 from understudy.report import Note, Report, Stop, never, silent
 from understudy.stages.held_out_faces import split_of
-from understudy.training.bank import BankChanges, FaceBank
-from understudy.training.models import ModelRecord
+from understudy.training.faces.bank import BankChanges, FaceBank
+from understudy.training.learning.swapping import wants_whole_faces
 from understudy.training.options import TrainOptions
 from understudy.training.recipes import config_from_plain, recipe_for
-from understudy.training.swapping import wants_whole_faces
+from understudy.training.saved.models import ModelRecord
 from understudy.workspace import Workspace
 
 SHOWN_NAMES = 8

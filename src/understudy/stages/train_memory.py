@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from understudy.devices import free_memory
 from understudy.report import Note, Report
-from understudy.training.cost import imagined_network
-from understudy.training.memory_plan import hardly_matters, plan_memory
-from understudy.training.models import ModelRecord
+from understudy.training.learning.precision import choose
+from understudy.training.memory.cost import imagined_network
+from understudy.training.memory.memory_plan import hardly_matters, plan_memory
 from understudy.training.options import TrainOptions
-from understudy.training.precision import choose
+from understudy.training.saved.models import ModelRecord
 
 
 def cuts_for_memory(

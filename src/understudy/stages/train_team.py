@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 from understudy.errors import ProcessLost
 from understudy.files import parse_json
 from understudy.report import Note, Report
-from understudy.training.launching import (
+from understudy.training.options import TrainOptions
+from understudy.training.saved.models import ModelRecord
+from understudy.training.team.launching import (
     Seat,
     devices_named,
     launch,
     seat_by_torchrun,
     seated,
 )
-from understudy.training.models import ModelRecord
-from understudy.training.options import TrainOptions
-from understudy.training.team import ALONE, LOST_HINT, Order, Team
-from understudy.training.torchrun import rank_by_torchrun
+from understudy.training.team.team import ALONE, LOST_HINT, Order, Team
+from understudy.training.team.torchrun import rank_by_torchrun
 from understudy.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from understudy.stages.model_manage import delete_model
 from understudy.stages.result import StageResult
 from understudy.stages.train import train_model
 from understudy.training.commands import Commands
-from understudy.training.models import is_model, read_record
 from understudy.training.options.xseg import XSegTrainOptions
+from understudy.training.saved.models import is_model, read_record
 from understudy.workspace import Workspace
 
 XSEG = "XSeg"

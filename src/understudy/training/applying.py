@@ -14,13 +14,13 @@ from torch import nn
 
 from understudy.networks.families import Config
 from understudy.report import Note, Report, silent
-from understudy.training.critics import SALTS, Critic, critic_networks, critic_sizes
-from understudy.training.learner import prepare
-from understudy.training.learner_state import restore_critics, saved_tensors
+from understudy.training.learning.critics import SALTS, Critic, critic_networks, critic_sizes
+from understudy.training.learning.learner import prepare
+from understudy.training.learning.precision import Precision, choose
 from understudy.training.optimisers import Optimiser
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision, choose
 from understudy.training.recipes import Recipe
+from understudy.training.saved.learner_state import restore_critics, saved_tensors
 
 if TYPE_CHECKING:
     from understudy.training.session import Session

@@ -8,7 +8,7 @@ from understudy.training.commands import Command, CommandKind, Commands, differe
 from understudy.training.options.needs import without_effect
 from understudy.training.session import Session
 from understudy.training.state import TrainState
-from understudy.training.team import Order
+from understudy.training.team.team import Order
 
 NAP_SECS = 0.5
 """How long a paused training sleeps before it looks whether it should stop; a command wakes it at once."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from understudy.errors import TrainingDiverged
-from understudy.training.checkpoints import DIVERGED_HINT
 from understudy.training.history import History
-from understudy.training.learner import GRADIENT_LENGTH
+from understudy.training.learning.learner import GRADIENT_LENGTH
+from understudy.training.saved.checkpoints import DIVERGED_HINT
 
 
 class Journal:

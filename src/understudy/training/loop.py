@@ -7,12 +7,12 @@ from understudy.report import Metrics, Report, Stop, never, silent
 from understudy.training.clock import Clock
 from understudy.training.commands import Commands
 from understudy.training.desk import Desk
-from understudy.training.following import keep_in_line
 from understudy.training.journal import Journal
+from understudy.training.learning.way_back import roll_back
 from understudy.training.loop_clocks import ProgressClock, SaveClock
 from understudy.training.session import Session
 from understudy.training.state import Ended, TrainState
-from understudy.training.way_back import roll_back
+from understudy.training.team.following import keep_in_line
 
 
 def train_loop(

@@ -17,25 +17,25 @@ from understudy.networks.initial import draw_he_weights
 from understudy.records import PrecisionChoice
 from understudy.report import Note, Report, silent
 from understudy.training.applying import critics_of, precision_of, say_of_precision
-from understudy.training.bank import FaceBank
-from understudy.training.batches import Batches
-from understudy.training.checkpoints import Checkpoint, CheckpointStore
-from understudy.training.guard import Guard
+from understudy.training.batches.protocol import Batches
+from understudy.training.faces.bank import FaceBank
 from understudy.training.history import FILE_NAME as HISTORY_NAME
 from understudy.training.history import History
-from understudy.training.learner import Learner, prepare
-from understudy.training.learner_state import AtRest, restore
-from understudy.training.models import ModelRecord
+from understudy.training.learning.guard import Guard
+from understudy.training.learning.learner import Learner, prepare
+from understudy.training.learning.precision import Precision, machine
 from understudy.training.options import TrainOptions
 from understudy.training.options.model import InitialWeights
-from understudy.training.precision import Precision, machine
-from understudy.training.preview import rows_for
-from understudy.training.preview_choice import Names, preview_names
+from understudy.training.previews.preview import rows_for
+from understudy.training.previews.preview_choice import Names, preview_names
 from understudy.training.recipes import Recipe, config_from_plain, recipe_for
+from understudy.training.saved.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.saved.learner_state import AtRest, restore
+from understudy.training.saved.models import ModelRecord
+from understudy.training.saved.weights import load_weights
 from understudy.training.session import Session
 from understudy.training.state import TrainState
-from understudy.training.team import ALONE, Team
-from understudy.training.weights import load_weights
+from understudy.training.team.team import ALONE, Team
 
 
 def open_session(

@@ -21,7 +21,11 @@ from understudy.networks.families import FAMILIES, Config, Family, Swapper
 from understudy.networks.quick96 import Quick96Config
 from understudy.networks.saehd import SaehdConfig
 from understudy.networks.xseg import XSeg, XSegConfig
-from understudy.training.frozen import frozen_parts
+from understudy.training.learning.frozen import frozen_parts
+from understudy.training.learning.precision import Precision
+from understudy.training.learning.rates import Rates, with_options
+from understudy.training.learning.swapping import Swapping
+from understudy.training.learning.task import Task
 from understudy.training.losses import DetailPowers, Objective, structure_filters
 from understudy.training.masking.objective import MaskObjective
 from understudy.training.masking.previews import mask_previews
@@ -29,14 +33,10 @@ from understudy.training.masking.task import Masking
 from understudy.training.optimisers import Optimiser, OptimiserKind, optimiser_named
 from understudy.training.options import LrDropout, TrainOptions
 from understudy.training.options.samples import ColourMode
-from understudy.training.precision import Precision
-from understudy.training.preview import amp_previews, quick96_previews, saehd_previews
-from understudy.training.rates import Rates, with_options
-from understudy.training.swapping import Swapping
-from understudy.training.task import Task
+from understudy.training.previews.preview import amp_previews, quick96_previews, saehd_previews
 
 if TYPE_CHECKING:
-    from understudy.training.learner import Learner
+    from understudy.training.learning.learner import Learner
 
 Net = Swapper | XSeg
 """The networks that can be trained."""

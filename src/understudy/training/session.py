@@ -14,25 +14,25 @@ from torch import Tensor, nn
 from understudy.networks.families import Config
 from understudy.report import Note, Preview, Report, silent
 from understudy.training import applying
-from understudy.training.bank import FaceBank
-from understudy.training.batches import Batches
-from understudy.training.checkpoints import CheckpointStore
-from understudy.training.evaluating import Evaluator
-from understudy.training.guard import Guard
+from understudy.training.batches.protocol import Batches
+from understudy.training.faces.bank import FaceBank
 from understudy.training.history import CURVE_NAME, History, draw_curve
-from understudy.training.learner import Learner
-from understudy.training.learner_state import AtRest, saved_average, saved_tensors
-from understudy.training.models import read_record, write_record
+from understudy.training.learning.guard import Guard
+from understudy.training.learning.learner import Learner
+from understudy.training.learning.precision import Precision, machine
+from understudy.training.measuring.evaluating import Evaluator
 from understudy.training.optimisers import Optimiser
 from understudy.training.optimisers.sharing import Shared
 from understudy.training.options import TrainOptions
-from understudy.training.precision import Precision, machine
-from understudy.training.preview import Sheets, rows_for, save_previews
-from understudy.training.preview_choice import preview_names
-from understudy.training.preview_history import below_losses, keep_previews, save_jpeg, usual_interval
+from understudy.training.previews.preview import Sheets, rows_for, save_previews
+from understudy.training.previews.preview_choice import preview_names
+from understudy.training.previews.preview_history import below_losses, keep_previews, save_jpeg, usual_interval
 from understudy.training.recipes import Recipe
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.learner_state import AtRest, saved_average, saved_tensors
+from understudy.training.saved.models import read_record, write_record
 from understudy.training.state import Ended, TrainState
-from understudy.training.team import ALONE, Order, Team
+from understudy.training.team.team import ALONE, Order, Team
 
 GPU_LOG_EVERY = 10
 """Reading a loss makes a GPU wait; on a CPU it costs nothing and is done every iteration."""

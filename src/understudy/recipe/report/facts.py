@@ -17,11 +17,11 @@ from understudy.errors import UnderstudyError
 from understudy.recipe.journal import Entry, Journal, State
 from understudy.recipe.plan import Unit
 from understudy.recipe.records import Recipe
-from understudy.training.evaluations import FILE_NAME as EVALUATIONS
-from understudy.training.evaluations import Evaluations
 from understudy.training.history import FILE_NAME as HISTORY
 from understudy.training.history import History
-from understudy.training.models import is_model, read_record
+from understudy.training.measuring.evaluations import FILE_NAME as EVALUATIONS
+from understudy.training.measuring.evaluations import Evaluations
+from understudy.training.saved.models import is_model, read_record
 from understudy.workspace import Workspace
 
 SHOWN_STATES = {State.DONE: "done", State.RUNNING: "begun", State.PASSED: "passed over"}

@@ -11,7 +11,7 @@ from understudy.recipe.report.facts import Facts, ModelFacts, StepFacts
 from understudy.recipe.report.html import Html, el, join
 from understudy.recipe.report.merged import Sample
 from understudy.recipe.report.pictures import data_uri
-from understudy.training.scores import MEANINGS, Scores
+from understudy.training.measuring.scores import MEANINGS, Scores
 
 STYLE = Path(__file__).with_name("page.css")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

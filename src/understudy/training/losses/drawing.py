@@ -27,7 +27,7 @@ from understudy.training.losses.objective import Objective
 
 if TYPE_CHECKING:
     from understudy.networks.blocks import Prediction, Reconstruction
-    from understudy.training.samples import Batch
+    from understudy.training.batches.samples import Batch
 
 Losses = dict[str, Tensor]
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from understudy.devices import physical_cores
-from understudy.training.bank import FaceBank
+from understudy.training.batches.samplers import Sampler, seed_of
+from understudy.training.faces.bank import FaceBank
 from understudy.training.masking.learner import MaskBatch
 from understudy.training.masking.samples import FACE, Labelled, bend, draw, sample
 from understudy.training.masking.spoiling import clipped
-from understudy.training.samplers import Sampler, seed_of
 
 FACES, BEHIND, CHANCE = 0, 1, 6
 """Streams of random numbers: the order of the faces, that of those behind them, and what befalls each sample."""

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from understudy.evaluation.redrawn import mask_iou
-from understudy.training.bank import FaceBank
+from understudy.training.faces.bank import FaceBank
 from understudy.training.masking.objective import MaskObjective
-from understudy.training.preview import spread
-from understudy.training.scores import SIDES, Faces
+from understudy.training.measuring.scores import SIDES, Faces
+from understudy.training.previews.preview import spread
 
 LOOKED_AT = 64
 """Faces of each side that an evaluation looks at, at most."""

@@ -8,10 +8,10 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from understudy.training.learner import Learner, Piece
+from understudy.training.learning.learner import Learner, Piece
+from understudy.training.learning.passes import Pass
 from understudy.training.losses import Losses
 from understudy.training.masking.objective import MaskObjective
-from understudy.training.passes import Pass
 
 
 class MaskBatch(NamedTuple):

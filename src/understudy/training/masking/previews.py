@@ -16,7 +16,7 @@ from torch import Tensor
 
 from understudy.networks.xseg import XSeg
 from understudy.training.masking.learner import MaskBatch
-from understudy.training.preview import Sheets, sheet
+from understudy.training.previews.preview import Sheets, sheet
 
 
 @dataclass(frozen=True, eq=False)

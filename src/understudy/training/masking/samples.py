@@ -15,8 +15,8 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from understudy.training.batches.warp import Draw, Ranges, node_maps, turn
 from understudy.training.masking.spoiling import Mask, Picture, bend_levels, clipped, coin, mixed, shift_hsv, spoil
-from understudy.training.warp import Draw, Ranges, node_maps, turn
 
 FACE = Ranges(rotation_degrees=10, scale=0.05, shift=0.05, flip_share=0.4)
 """How far a face is turned, resized, moved and mirrored."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from understudy.training.learner import Learner
+from understudy.training.learning.learner import Learner
+from understudy.training.learning.task import Banks, Task
 from understudy.training.masking.batches import MaskBatches
 from understudy.training.masking.learner import MaskBatch, MaskLearner
 from understudy.training.masking.previews import MaskPreviewFaces
+from understudy.training.measuring.scores import SIDES
 from understudy.training.options import TrainOptions
-from understudy.training.preview import rows_for
-from understudy.training.scores import SIDES
-from understudy.training.task import Banks, Task
+from understudy.training.previews.preview import rows_for
 
 if TYPE_CHECKING:
     from understudy.training.recipes import Recipe

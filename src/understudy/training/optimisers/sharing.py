@@ -15,7 +15,7 @@ from torch import Tensor
 
 from understudy.training.optimisers.base import Optimiser
 from understudy.training.optimisers.parts import zeros_like
-from understudy.training.team import Team
+from understudy.training.team.team import Team
 
 
 def owners(parameters: Mapping[str, Tensor], size: int) -> dict[str, int]:

@@ -1,5 +1,5 @@
 """Training options, one module for each group. What cannot change once a model exists is in the model's config instead
-(`training/models.py`)."""
+(`training/saved/models.py`)."""
 
 from __future__ import annotations
 

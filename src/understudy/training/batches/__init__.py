@@ -1,0 +1,1 @@
+"""Batches: which faces come, and how they are varied."""

@@ -1,0 +1,1 @@
+"""One step of learning, for every class of model."""

@@ -1,0 +1,160 @@
+"""One training step: forward, losses, backward, update; then the networks that judge, on the same batch.
+
+    batch ─┬─ the swapper             redraw both people, losses, update
+           ├─ code discriminator      whose code is it?      with true_face_power, DF
+           └─ patch discriminator     is this piece real?    with gan_power
+
+The judges learn from what the swapper draws after its update, as in the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from understudy.networks.amp import Amp, AmpConfig
+from understudy.records import CODE_DISCRIMINATOR, GAN
+from understudy.training.batches.samples import Batch
+from understudy.training.learning.learner import Learner, Piece
+from understudy.training.learning.passes import CodePass, Pass, Redrawn, SrcFacePass, pass_through, random_channels
+from understudy.training.losses import (
+    Losses,
+    Objective,
+    Targets,
+    background_style_loss,
+    drawing_losses,
+    drawn_inside,
+    dst_kept_calm,
+    face_style_loss,
+    judged_as,
+    src_kept_calm,
+    targets_of,
+    weighted_sums,
+)
+
+CHANNELS = 2
+"""The stream of random numbers that channels are drawn from; samples have those of their sides, 0 and 1."""
+
+
+@dataclass(eq=False)
+class SwapLearner(Learner[Batch]):
+    """A swapper in training. Its losses: `src` and `dst`, weighted sums, and each loss by itself."""
+
+    losses_kept: ClassVar[tuple[str, ...]] = ("src", "dst")
+
+    objective: Objective
+
+    def __post_init__(self) -> None:
+        self._pass, self._codes, self._src_face = pass_through(self.net), CodePass(self.net), SrcFacePass(self.net)
+
+    def _passes(self) -> Sequence[Pass]:
+        return self._pass, self._codes, self._src_face
+
+    def _teach_critics(self, batch: Batch) -> dict[str, Tensor]:
+        values = {}
+        if self.objective.true_face and self.objective.code_judge_learns:
+            critic = self.critics[CODE_DISCRIMINATOR]
+            values[CODE_DISCRIMINATOR] = self._within_memory(critic.optimiser, batch, self._teach_codes)
+        if self.objective.gan:
+            critic = self.critics[GAN]
+            values[GAN] = self._within_memory(critic.optimiser, batch, self._teach_patches)
+        return values
+
+    def _teach_codes(self, pieces: Sequence[Piece[Batch]]) -> Tensor:
+        losses = (self.code_losses(piece.batch) for piece in pieces)
+        return self._teach(self.critics[CODE_DISCRIMINATOR], losses, pieces[0].whole)
+
+    def _teach_patches(self, pieces: Sequence[Piece[Batch]]) -> Tensor:
+        losses = (self.patch_losses(piece.batch, piece=piece) for piece in pieces)
+        return self._teach(self.critics[GAN], losses, pieces[0].whole)
+
+    def _weighed(self, batch: Batch, *, piece: Piece[Batch] | None = None) -> tuple[Losses, Losses]:
+        """Each person's weighted sum, and every loss unweighted, (B,), with a gradient."""
+        parts = self.losses(batch, targets_of(batch, self.objective), piece=piece)
+        return weighted_sums(parts, self.objective.weights), parts
+
+    def losses(self, batch: Batch, targets: Targets, *, piece: Piece[Batch] | None = None) -> Losses:
+        """Every loss of the swapper, unweighted, (B,), with a gradient. piece: what of a step's batch this is."""
+        objective, redrawn = self.objective, self._redraw(batch, piece=piece)
+        drawn = redrawn.drawn
+        if self.rates is not None and self.rates.guarded:
+            self.contrast = drawn.src_src.detach().std() / batch.src.target.std().clamp_min(1e-3)
+        inside = drawn_inside(drawn, targets, objective)
+        parts = drawing_losses(drawn, inside, targets, objective)
+        if redrawn.restyled is not None:
+            parts |= face_style_loss(redrawn.restyled, drawn)
+        if redrawn.swapped is not None:
+            parts |= background_style_loss(redrawn.swapped, targets, objective)
+        if objective.true_face:
+            (verdict,) = self.critics[CODE_DISCRIMINATOR].judge(redrawn.codes[0], learning=False)
+            parts["rest_true_face"] = judged_as(verdict, 1)
+        if objective.hold_dst_surroundings:
+            parts |= dst_kept_calm(drawn, targets, objective)
+        if objective.gan:
+            verdicts = self.critics[GAN].judge(self._for_the_judge(inside), learning=False)
+            parts["rest_gan"] = _by_sample(len(batch.src.target), [judged_as(verdict, 1) for verdict in verdicts])
+            if objective.masked:
+                parts |= src_kept_calm(drawn, targets, objective)
+        return parts
+
+    def code_losses(self, batch: Batch) -> Tensor:
+        """How badly the code discriminator tells dst's codes (1) from src's (0), (B,), with a gradient for it alone."""
+        with torch.no_grad():
+            codes = self._codes.take(self._tensors(), torch.cat([batch.dst.warped, batch.src.warped]))
+        (verdict,) = self.critics[CODE_DISCRIMINATOR].judge(codes, learning=True)
+        of_dst, of_src = verdict.chunk(2)
+        return (judged_as(of_dst, 1) + judged_as(of_src, 0)) / 2
+
+    def patch_losses(
+        self, batch: Batch, targets: Targets | None = None, *, piece: Piece[Batch] | None = None
+    ) -> Tensor:
+        """How badly the patch discriminator tells targets (1) from drawings (0), (B,), with a gradient for it alone."""
+        targets = targets or targets_of(batch, self.objective)
+        with torch.no_grad():
+            real, drawn = self._for_the_judge(targets.inside), self._drawn_for_the_judge(batch, targets, piece)
+        verdicts = self.critics[GAN].judge(torch.cat([real, drawn]), learning=True)
+        told = []
+        for verdict in verdicts:
+            on_real, on_drawn = verdict.chunk(2)
+            told.append(judged_as(on_real, 1) + judged_as(on_drawn, 0))
+        return _by_sample(len(batch.src.target), told) / (8 if self.objective.gan_on_dst else 2)
+
+    def draw_channels(self, config: AmpConfig, count: int, draw: int) -> Tensor:
+        """AMP's random channels (count,I,1,1) of this step; `draw` numbers the draws of one step."""
+        chance = np.random.default_rng([self.seed, CHANNELS, self.optimiser.iterations, draw])
+        return random_channels(count, config.inter_dims, config.src_channels, chance)
+
+    def _redraw(self, batch: Batch, *, draw: int = 0, piece: Piece[Batch] | None = None) -> Redrawn:
+        """One forward pass for both people. draw: which of a step's random channels to take (AMP)."""
+        faces, objective = (batch.src.warped, batch.dst.warped), self.objective
+        if isinstance(self.net, Amp):
+            rows, count = (piece.rows, piece.whole) if piece else (slice(None), len(faces[0]))
+            every = self.draw_channels(self.net.config, count * self.members, draw)
+            channels = every[self.member * count : (self.member + 1) * count][rows]
+            how: tuple[object, ...] = (channels.to(faces[0].device),)
+        else:
+            how = (bool(objective.bg_style), bool(objective.face_style))
+        redrawn = self._pass.take(self._tensors(), *faces, *how)
+        assert isinstance(redrawn, Redrawn)
+        return redrawn
+
+    def _for_the_judge(self, both: Tensor) -> Tensor:
+        """Of pictures of src and dst, those that the patch discriminator looks at."""
+        return both if self.objective.gan_on_dst else both.chunk(2)[0]
+
+    def _drawn_for_the_judge(self, batch: Batch, targets: Targets, piece: Piece[Batch] | None) -> Tensor:
+        """What the swapper draws now, as the patch discriminator sees it."""
+        if self.objective.gan_on_dst:
+            return drawn_inside(self._redraw(batch, draw=1, piece=piece).drawn, targets, self.objective)
+        face: Tensor = self._src_face.take(self._tensors(), batch.src.warped)
+        return face * targets.soft.chunk(2)[0] if self.objective.masked else face
+
+
+def _by_sample(batch_size: int, values: list[Tensor]) -> Tensor:
+    """Numbers of samples, or of all src and then all dst samples, added up for each place in the batch: (B,)."""
+    return torch.cat(values).view(-1, batch_size).sum(0)

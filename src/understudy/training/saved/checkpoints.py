@@ -1,0 +1,366 @@
+"""Saved states of a model: written whole or not at all, hashed, and kept in generations.
+
+    checkpoints/000001000/weights.safetensors     the network, by module path
+                          optimiser.safetensors   the optimiser's tensors, absent where training starts them afresh
+                          ema.safetensors         a slow average of the network (`learning/ema.py`), where one is kept
+                          state.json              iteration, sampler, random state, options, precision, history position
+                          manifest.json           size and SHA-256 of the other files
+    backups/000001000/                            the same layout, kept longer
+    best/000001000/                               the same layout, of the one that did best on held-out faces
+
+A generation appears by one rename of its folder and never changes afterwards. Reading checks the hashes, and falls back
+to the newest generation that is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from understudy.errors import CorruptCheckpoint, DiskFull, IncompatibleModel, MissingModel, TrainingDiverged
+from understudy.files import TEMP_PREFIX, os_errors, parse_json, publishing_folder, write_json
+from understudy.networks.tensor_files import TensorSource, Written, write_tensors
+from understudy.records import WeightsChoice
+from understudy.report import Note, Report, silent
+from understudy.training.saved.plain_values import from_plain, to_plain
+
+SCHEMA = "understudy-checkpoint"
+VERSION = 1
+WEIGHTS, OPTIMISER, EMA = "weights.safetensors", "optimiser.safetensors", "ema.safetensors"
+STATE, MANIFEST = "state.json", "manifest.json"
+BACKUPS_KEPT = 24
+"""As many as the reference program keeps."""
+
+DIVERGED_HINT = (
+    "Run the same command again: it continues from the last saved state. If it happens again, train with "
+    "--precision fp32, then with --clipgrad (saehd, amp)."
+)
+"""What to do when a number is no longer finite."""
+
+Tensors: TypeAlias = Mapping[str, Tensor] | TensorSource
+"""Tensors by name, or what gives them one after the other."""
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """One saved state. optimiser None: training starts fresh moments. ema None: no average was kept. `state` is what
+    `save` was given."""
+
+    iteration: int
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Tensor] | None
+    state: dict[str, Any]
+    folder: Path
+    ema: dict[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointStore:
+    """The generations of one model, in `model_folder`. `keep`: how many of the newest stay when a new one is saved."""
+
+    model_folder: Path
+    keep: int = 3
+    backups_kept: int = field(default=BACKUPS_KEPT)
+
+    @property
+    def folder(self) -> Path:
+        return self.model_folder / "checkpoints"
+
+    @property
+    def backups(self) -> Path:
+        return self.model_folder / "backups"
+
+    @property
+    def best(self) -> Path:
+        """Where the state is kept that did best on held-out faces (training/saved/best.py)."""
+        return self.model_folder / "best"
+
+    @property
+    def damaged(self) -> Path:
+        """Where a writer puts generations that turned out not to be whole; nothing reads them again."""
+        return self.model_folder / "damaged"
+
+    def generations(self) -> list[Path]:
+        """Folders of saved states, newest iteration first, backup and best after their equal; none is checked."""
+        found = [path for folder in (self.folder, self.backups, self.best) for path in _generations(folder)]
+        return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+    def newest_iteration(self) -> int | None:
+        """The iteration of the newest saved state, not checked; None when nothing was saved."""
+        found = self.generations()
+        return int(found[0].name) if found else None
+
+    def save(
+        self,
+        iteration: int,
+        *,
+        weights: Tensors,
+        optimiser: Tensors | None,
+        state: Mapping[str, Any],
+        ema: Tensors | None = None,
+    ) -> Path:
+        """Publish a generation and let the oldest beyond `keep` go. A generation of that iteration that exists stands.
+
+        weights, optimiser, ema: tensors by name, or a source that is asked for one after the other and looks after
+        itself that they are finite. `state` may hold plain values, NumPy arrays and tensors, nested.
+        Raises TrainingDiverged when a weight is no finite number (nothing is written then), DiskFull (after making room
+        by dropping all but the newest generation, once), ReadOnlyWorkspace.
+        """
+        if not isinstance(weights, TensorSource):
+            require_finite_weights(weights, iteration)
+        target = self.folder / f"{iteration:09d}"
+        if target.is_dir():
+            return target
+        with os_errors(target):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        files = {WEIGHTS: weights, OPTIMISER: optimiser, EMA: ema}
+        try:
+            self._publish(target, iteration, files, state)
+        except DiskFull:
+            if not self._thin(keep=1):
+                raise
+            self._publish(target, iteration, files, state)
+        self._thin(self.keep)
+        return target
+
+    def back_up(self, generation: Path, *, beside: Callable[[Path], None] = lambda folder: None) -> Path:
+        """Keep a generation in `backups/` beyond the turn of the newest, as hard links where the disk has them.
+
+        beside: writes more into the folder before anybody sees it.
+        """
+        target = self.backups / generation.name
+        if not target.is_dir():
+            with os_errors(target):
+                self.backups.mkdir(parents=True, exist_ok=True)
+            with publishing_folder(target) as temp:
+                for item in generation.iterdir():
+                    link_or_copy(item, temp / item.name)
+                beside(temp)
+        for old in _generations(self.backups)[self.backups_kept :]:
+            discard_generation(old)
+        return target
+
+    def adopt_backup(
+        self, iteration: int, *, weights: Tensors, optimiser: Tensors | None, state: Mapping[str, Any]
+    ) -> Path:
+        """Publish a generation from elsewhere straight into `backups/`, as `save` does. One that exists stands."""
+        target = self.backups / f"{iteration:09d}"
+        if not target.is_dir():
+            with os_errors(target):
+                self.backups.mkdir(parents=True, exist_ok=True)
+            self._publish(target, iteration, {WEIGHTS: weights, OPTIMISER: optimiser}, state)
+        return target
+
+    def newest(self, report: Report = silent, *, device: str = "cpu", optimiser: bool = True) -> Checkpoint | None:
+        """The newest state that is whole, each one passed over named in a warning; None when nothing was ever saved.
+
+        `optimiser=False` leaves what only training needs unread and unchecked. Raises CorruptCheckpoint when states are
+        there and none is whole.
+        """
+        return self.first_whole(lambda folder: load_generation(folder, device=device, optimiser=optimiser), report)
+
+    def first_whole(self, read: Callable[[Path], Read], report: Report = silent) -> Read | None:
+        """What `read` makes of the newest state of which it does not raise CorruptCheckpoint; else as `newest`."""
+        found = self.generations()
+        for generation in found:
+            try:
+                return read(generation)
+            except CorruptCheckpoint as error:
+                if not generation.is_dir():  # a training that goes on meanwhile let it go: look again
+                    return self.first_whole(read, report)
+                report(Note(f"{error.message} The newest whole one before it is used.", "warning", generation.name))
+        if found:
+            raise CorruptCheckpoint(
+                f"None of the {len(found)} saved states of this model is whole.",
+                hint="Restore the folder from a copy, or start again: understudy train with another name.",
+                folder=self.model_folder,
+            )
+        return None
+
+    def never_saved(self) -> MissingModel:
+        """The error for whoever needs a saved state and `newest` gave none."""
+        name = self.model_folder.name
+        return MissingModel(
+            f"The model {name} has not been trained yet.",
+            hint=f"Train it with: understudy train {name}",
+            folder=self.model_folder,
+        )
+
+    def set_aside_after(self, iteration: int) -> list[Path]:
+        """Move generations later than `iteration` out of the way: they are damaged, and training writes them anew.
+
+        For the model's writer only.
+        """
+        moved = []
+        for generation in _generations(self.folder):
+            if int(generation.name) > iteration:
+                target = self.damaged / f"{generation.name}-{uuid.uuid4().hex[:6]}"
+                with os_errors(target):
+                    self.damaged.mkdir(exist_ok=True)
+                    generation.rename(target)
+                moved.append(target)
+        return moved
+
+    def tidy(self) -> None:
+        """Delete unfinished writes of processes that died. For the model's writer only."""
+        for folder in (self.folder, self.backups, self.best):
+            if folder.is_dir():
+                for item in folder.glob(f"{TEMP_PREFIX}*"):
+                    shutil.rmtree(item, ignore_errors=True)
+
+    def _publish(
+        self, target: Path, iteration: int, files: Mapping[str, Tensors | None], state: Mapping[str, Any]
+    ) -> None:
+        with publishing_folder(target) as temp:
+            write_json(temp / STATE, to_plain(dict(state)))
+            written = {STATE: Written((temp / STATE).stat().st_size, _sha256(temp / STATE))}
+            written |= {name: write_tensors(temp / name, part) for name, part in files.items() if part is not None}
+            write_json(temp / MANIFEST, _manifest(written, iteration))
+
+    def _thin(self, keep: int) -> int:
+        """Delete all but the newest `keep` generations; how many went."""
+        old = _generations(self.folder)[keep:]
+        for generation in old:
+            discard_generation(generation)
+        return len(old)
+
+
+def load_generation(folder: Path, *, device: str = "cpu", optimiser: bool = True) -> Checkpoint:
+    """Read one generation and check it against its manifest. Raises CorruptCheckpoint naming the file at fault.
+
+    `optimiser=False` leaves what only training needs, moments and average, unread and unchecked.
+    """
+    return _load(folder, (WEIGHTS, OPTIMISER, EMA) if optimiser else (WEIGHTS,), device)
+
+
+def load_for_use(folder: Path, choice: WeightsChoice = WeightsChoice.AUTO) -> Checkpoint:
+    """One generation with the weights to draw with in the place of its own: the average where there is one, unless the
+    trained ones are asked for. Nothing else of it is read.
+
+    Raises CorruptCheckpoint as `load_generation`, IncompatibleModel when there is no average and one is asked for.
+    """
+    if not takes_average(folder, choice):
+        return _load(folder, (WEIGHTS,), "cpu")
+    found = _load(folder, (EMA,), "cpu")
+    assert found.ema is not None
+    return replace(found, weights=found.ema)
+
+
+def takes_average(folder: Path, choice: WeightsChoice) -> bool:
+    """Whether a choice means the average of a generation. Raises IncompatibleModel when it has none and must."""
+    averaged = EMA in read_manifest(folder)["files"]
+    if choice is WeightsChoice.EMA and not averaged:
+        raise IncompatibleModel(
+            f"The saved state {folder.name} has no average of the weights.",
+            hint="Train with --ema-decay 0.999 to have one, or leave --weights out.",
+        )
+    return averaged and choice is not WeightsChoice.TRAINED
+
+
+def _load(folder: Path, files: Sequence[str], device: str) -> Checkpoint:
+    """Read those of a generation's files that there are."""
+    manifest = read_manifest(folder)
+    wanted = [name for name in manifest["files"] if name in (*files, STATE)]
+    for name in wanted:
+        _check_file(folder / name, manifest["files"][name])
+    try:
+        parts = {name: load_file(folder / name, device=device) for name in wanted if name != STATE}
+        state = from_plain(parse_json((folder / STATE).read_text(encoding="utf-8")))
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CorruptCheckpoint(f"The saved state {folder.name} cannot be read: {error}", folder=folder) from error
+    return Checkpoint(
+        int(manifest["iteration"]), parts.get(WEIGHTS, {}), parts.get(OPTIMISER), state, folder, parts.get(EMA)
+    )
+
+
+def require_finite_weights(weights: Mapping[str, Tensor], iteration: int) -> None:
+    """Raise TrainingDiverged naming the first tensor that holds a value that is no finite number."""
+    for name, tensor in weights.items():
+        if not bool(torch.isfinite(tensor.detach().sum(dtype=torch.float64))):
+            raise TrainingDiverged(
+                f"The weights {name} are no longer finite at iteration {iteration}. They were not saved.",
+                hint=DIVERGED_HINT,
+                iteration=iteration,
+            )
+
+
+def _generations(folder: Path) -> list[Path]:
+    """Published generations of one folder, newest first. One without a manifest counts: it is damaged, not absent."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+
+def _manifest(written: Mapping[str, Written], iteration: int) -> dict[str, Any]:
+    files = {name: {"bytes": file.size_bytes, "sha256": file.sha256} for name, file in sorted(written.items())}
+    return {"schema": SCHEMA, "version": VERSION, "iteration": iteration, "files": files}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What a generation's manifest says: `iteration`, and `files` with their `bytes` and `sha256`.
+
+    Raises CorruptCheckpoint for one that cannot be read or is another generation's.
+    """
+    try:
+        manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
+        known = manifest["schema"] == SCHEMA and {WEIGHTS, STATE} <= set(manifest["files"])
+        iteration = int(manifest["iteration"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptCheckpoint(f"The saved state {folder.name} has no readable manifest.", folder=folder) from error
+    if not known or iteration != int(folder.name):
+        raise CorruptCheckpoint(f"The manifest of the saved state {folder.name} is not its own.", folder=folder)
+    if manifest["version"] > VERSION:
+        raise CorruptCheckpoint(
+            f"The saved state {folder.name} was written by a newer version of understudy.",
+            hint="Update understudy.",
+            folder=folder,
+        )
+    return dict(manifest)
+
+
+def _check_file(path: Path, expected: Mapping[str, Any]) -> None:
+    try:
+        whole = path.stat().st_size == expected["bytes"] and _sha256(path) == expected["sha256"]
+    except OSError:
+        whole = False
+    if not whole:
+        raise CorruptCheckpoint(
+            f"The saved state {path.parent.name} is damaged: {path.name} is missing or not as it was written.",
+            path=path,
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file that never changes a second name, or where a disk has no hard links a copy."""
+    try:
+        os.link(source, target)
+    except OSError:  # a disk without hard links
+        shutil.copyfile(source, target)
+
+
+def discard_generation(generation: Path) -> None:
+    """Delete a generation, out of sight first, so that a crash on the way leaves no half one behind."""
+    hidden = generation.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex[:8]}-{generation.name}")
+    with contextlib.suppress(OSError):  # somebody reads it (Windows): the next save tries again
+        generation.rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
