@@ -31,7 +31,7 @@ from understudy.errors import Interrupted
 from understudy.files import write_json
 from understudy.media.options import EncodeOptions, FramesOptions
 from understudy.records import FaceType, Side
-from understudy.report import Note, Report, Stop, never, silent
+from understudy.report import Event, Metrics, Note, Report, Stop, never, silent
 from understudy.stages.encode import encode
 from understudy.stages.extract import extract
 from understudy.stages.extract_frames import extract_frames
@@ -152,12 +152,21 @@ def _train(workspace: Workspace, options: DemoOptions, clock: Clock, report: Rep
 
 
 def _train_for_the_time(workspace: Workspace, options: DemoOptions, clock: Clock, report: Report, stop: Stop) -> int:
-    """Train until the demo's time is up but for what comes after. Gives the iteration that was reached."""
+    """Train until the demo's time is up but for what comes after, one iteration at least. Gives what was reached."""
     end = max(clock.total + LEAST_TRAINING_SECS, options.minutes * 60 - AFTER_TRAINING_SECS)
     report(Note(f"Training for {(end - clock.total) / 60:.1f} minutes, the time that the demo has for it."))
-    until_stopped = _train_options(options, 0)
+    begun = False
+
+    def watch(event: Event) -> None:
+        nonlocal begun
+        begun = begun or isinstance(event, Metrics)
+        report(event)
+
+    def is_over() -> bool:
+        return stop() or (begun and clock.total >= end)
+
     try:
-        train(workspace, MODEL, until_stopped, report=report, stop=lambda: stop() or clock.total >= end)
+        train(workspace, MODEL, _train_options(options, 0), report=watch, stop=is_over)
     except Interrupted as ended:
         if stop():
             raise
