@@ -89,3 +89,16 @@ def test_the_newest_progress_is_found_from_the_end_of_a_long_log(tmp_path: Path)
     assert path.stat().st_size > 65536
     assert last_event(path, Progress) == Progress("Merging", 2999, 3000)
     assert last_event(tmp_path / "none.jsonl", Progress) is None
+
+
+def test_what_is_written_last_is_what_happened_last(tmp_path: Path) -> None:
+    """A step that is held back for its pace comes before another that begins after it."""
+    log = EventLog(tmp_path / "events.jsonl", every_secs=60)
+    for done in (1, 2):
+        log(Progress("Training", done, None))
+    log(Progress("Paused", 2, None))
+    log(Note("Saved."))
+    log.close()
+    found = last_event(tmp_path / "events.jsonl", Progress)
+    assert found is not None
+    assert found.step == "Paused"

@@ -79,6 +79,7 @@ class EventLog:
             self._held[stream] = event
             return
         self._held.pop(stream, None)
+        self._write_held()  # events stay in their order: what is read last is what happened last
         self._written_at[stream] = now
         self._write(event)
 
