@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 
 import disks
 from small_faces import SMALL, small_model, workspace_with_faces
-from understudy.errors import DiskFull, MissingModel
+from understudy.errors import CorruptCheckpoint, DiskFull, MissingModel
 from understudy.jobs import Job, Request, start, wait
 from understudy.networks.amp import AmpConfig
 from understudy.networks.saehd import SaehdConfig
@@ -160,3 +161,29 @@ def test_a_model_that_is_made_on_a_full_disk_leaves_none(tmp_path: Path) -> None
         with pytest.raises(DiskFull):
             small_model(workspace)
         assert not is_model(workspace.model("small"))
+
+
+def test_pictures_that_cannot_be_written_do_not_end_training(tmp_path: Path) -> None:
+    workspace, options = made(tmp_path)
+    previews = workspace.model("small") / "previews"
+    shutil.rmtree(previews, ignore_errors=True)
+    previews.write_text("no folder")  # works for every user, where a read-only folder does not stop root
+    told: list[Event] = []
+    done = train(workspace, "small", options.but(target_iter=2, preview_every=1), report=told.append)
+    assert done.notes["iteration"] == 2
+    assert any(isinstance(event, Note) and "could not be written" in event.message for event in told)
+
+
+def test_a_state_with_nonsense_about_its_faces_is_named(tmp_path: Path) -> None:
+    workspace, options = made(tmp_path)
+    train(workspace, "small", options.but(target_iter=1))
+    (generation,) = CheckpointStore(workspace.model("small")).generations()
+    state = json.loads((generation / "state.json").read_text())
+    state["batches"] = {"seed": [], "iteration": 1}
+    (generation / "state.json").write_text(json.dumps(state))
+    manifest = json.loads((generation / MANIFEST).read_text())
+    body = (generation / "state.json").read_bytes()
+    manifest["files"]["state.json"] = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    (generation / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(CorruptCheckpoint, match="where in the facesets"):
+        train(workspace, "small", options.but(target_iter=2))

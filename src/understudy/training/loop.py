@@ -59,7 +59,7 @@ def train_loop(
             if drawing:
                 session.draw(state, report, again=desk.draw)
             if recording:
-                session.record(state)
+                session.record(state, report)
             if keeping:
                 session.save(state, report)
                 keep_in_line(session, state, other_faces=session.refresh(state))

@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from understudy.errors import UsageError
+from understudy.errors import CorruptCheckpoint, UsageError
 from understudy.networks.families import Config
 from understudy.networks.initial import draw_he_weights
 from understudy.records import PrecisionChoice
@@ -224,7 +224,14 @@ def _precision(found: Checkpoint | None, options: TrainOptions, device: torch.de
 def _restore_batches(found: Checkpoint, batches: Batches, faces: Mapping[str, str], report: Report) -> TrainState:
     """Go on drawing faces where a checkpoint was taken; where training is then."""
     if "batches" in found.state:
-        batches.load_state_dict(found.state["batches"])
+        try:
+            batches.load_state_dict(found.state["batches"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CorruptCheckpoint(
+                f"The saved state {found.folder.name} does not say where in the facesets it was: {error!r}.",
+                hint="Move it away, and training goes on from the one before: it is in checkpoints/ of the model.",
+                folder=found.folder,
+            ) from error
     for side, before in found.state.get("faces", {}).items():
         if before != faces[side]:
             report(Note(f"The {side} faceset is not the one that was trained on before; its faces are dealt anew."))

@@ -24,7 +24,7 @@ from understudy.training.measuring.evaluating import Evaluator
 from understudy.training.optimisers import Optimiser
 from understudy.training.optimisers.sharing import Shared
 from understudy.training.options import TrainOptions
-from understudy.training.previews.preview import Sheets, rows_for, save_previews
+from understudy.training.previews.preview import Sheets, rows_for, save_previews, training_going_on
 from understudy.training.previews.preview_choice import preview_names
 from understudy.training.previews.preview_history import below_losses, keep_previews, save_jpeg, usual_interval
 from understudy.training.recipes import Recipe
@@ -263,10 +263,11 @@ class Session:
         """Draw the previews and the loss curve, unless that was done for this iteration and is not wanted again."""
         if state.iteration == self._drawn_at and not again:
             return
-        for path in save_previews(self.folder, self._sheets()):
-            report(Preview(path.stem.replace("_", " "), path, state.iteration))
-        report(Preview("Loss", draw_curve(self.history, self.folder / CURVE_NAME), state.iteration))
         self._drawn_at = state.iteration
+        with training_going_on(report):
+            for path in save_previews(self.folder, self._sheets()):
+                report(Preview(path.stem.replace("_", " "), path, state.iteration))
+            report(Preview("Loss", draw_curve(self.history, self.folder / CURVE_NAME), state.iteration))
 
     def recording_due(self, state: TrainState) -> bool:
         """Whether a picture of this iteration belongs to the preview history; that of the first one always does."""
@@ -274,11 +275,12 @@ class Session:
         due = state.iteration == 1 or state.due(every)
         return self.options.write_preview_history and due and state.iteration != self._recorded_at
 
-    def record(self, state: TrainState) -> None:
+    def record(self, state: TrainState, report: Report = silent) -> None:
         """Add the previews of this iteration to their history."""
-        limit = self.options.preview_history_keep
-        keep_previews(self.folder, self._sheets(), self.history, state.iteration, limit=limit)
         self._recorded_at = state.iteration
+        limit = self.options.preview_history_keep
+        with training_going_on(report):
+            keep_previews(self.folder, self._sheets(), self.history, state.iteration, limit=limit)
 
     def show_faces(self, wanted: Sequence[str]) -> None:
         """Show these faces in the previews from now on; none: a few spread over each faceset."""

@@ -15,6 +15,7 @@ from understudy.training.measuring.evaluation_curve import CURVE_NAME, draw_eval
 from understudy.training.measuring.evaluations import FILE_NAME, Evaluations
 from understudy.training.measuring.plateau import at_plateau, course_of
 from understudy.training.measuring.scores import Faces, Scores
+from understudy.training.previews.preview import training_going_on
 from understudy.training.saved.best import keep_if_best
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ class Evaluator:
         if len(self.evaluations) == self._drawn:
             return
         self._drawn = len(self.evaluations)
-        report(Preview("Evaluation", draw_evaluations(self.evaluations, self.folder / CURVE_NAME), iteration))
+        with training_going_on(report):
+            report(Preview("Evaluation", draw_evaluations(self.evaluations, self.folder / CURVE_NAME), iteration))
 
     def keep_best(self, session: Session, generation: Path, report: Report = silent) -> None:
         """Keep a state that was just saved as the best one, if it is; where faces are held out and looked at."""

@@ -8,7 +8,8 @@ how far a swap goes instead, in blocks of two rows for each pair of faces, with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from understudy.errors import WorkspaceError
 from understudy.files import os_errors, writing
 from understudy.networks.amp import Amp
 from understudy.networks.saehd import DF, LIAE, SaehdConfig
 from understudy.records import FaceType
+from understudy.report import Note, Report
 from understudy.training.learning.passes import random_channels
 
 ROWS, TALLEST = 4, 800
@@ -150,3 +153,12 @@ def save_previews(folder: Path, sheets: Sheets) -> list[Path]:
             Image.fromarray(picture).save(temp, "PNG")
         written.append(path)
     return written
+
+
+@contextmanager
+def training_going_on(report: Report) -> Iterator[None]:
+    """Draw pictures in this block: one that cannot be written is told of, and training goes on without it."""
+    try:
+        yield
+    except WorkspaceError as error:
+        report(Note(f"A picture of the training could not be written: {error.message}", "warning"))
