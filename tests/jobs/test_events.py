@@ -102,3 +102,14 @@ def test_what_is_written_last_is_what_happened_last(tmp_path: Path) -> None:
     found = last_event(tmp_path / "events.jsonl", Progress)
     assert found is not None
     assert found.step == "Paused"
+
+
+def test_what_is_held_back_keeps_its_order(tmp_path: Path) -> None:
+    """Two steps by turns within one moment: the one that was reported last is the one that a listener reads last."""
+    log = EventLog(tmp_path / "events.jsonl", every_secs=60)
+    for _ in range(2):
+        log(Progress("Training", 1, None))
+        log(Progress("Paused", 1, None))
+    log(Progress("Training", 2, None))
+    log.close()
+    assert last_event(tmp_path / "events.jsonl", Progress) == Progress("Training", 2, None)

@@ -75,10 +75,10 @@ class EventLog:
         stream = f"progress {event.step}" if isinstance(event, Progress) else "metrics"
         now = time.monotonic()
         ends = isinstance(event, Progress) and event.total is not None and event.done >= event.total
+        self._held.pop(stream, None)  # the newest of a stream comes after what others held meanwhile
         if not ends and now - self._written_at.get(stream, -1e9) < self._every_secs:
             self._held[stream] = event
             return
-        self._held.pop(stream, None)
         self._write_held()  # events stay in their order: what is read last is what happened last
         self._written_at[stream] = now
         self._write(event)
