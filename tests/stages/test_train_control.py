@@ -221,3 +221,30 @@ def test_every_iteration_says_what_people_compare(running: Running) -> None:
     metrics = [event for event in running.events if isinstance(event, Metrics)]
     assert {"src", "dst", "seconds"} <= set(metrics[-1].values)
     assert np.isfinite(metrics[-1].values["seconds"])
+
+
+def test_what_is_accepted_as_training_ends_is_done_and_then_nothing_more(tmp_path: Path) -> None:
+    """Between the last look at what was asked and the end nothing that was answered with yes may be lost."""
+    workspace, commands, refused = workspace_with_faces(tmp_path / "shot"), Commands(), list[str]()
+    folder = small_model(workspace)
+
+    def stop() -> bool:
+        if commands.iteration < 2:
+            return False
+        commands.offer({"command": "set", "options": {"random_warp": "off"}})
+        commands.offer({"command": "pause"})
+        commands.offer({"command": "backup"})
+        return True
+
+    def report(event: Event) -> None:
+        if isinstance(event, Note) and event.message.startswith("Saved at iteration 2"):
+            with pytest.raises(JobError) as caught:
+                commands.offer({"command": "set", "options": {"random_warp": "on"}})
+            refused.append(caught.value.message)
+
+    with pytest.raises(Interrupted):
+        train(workspace, "small", FAST, stop=stop, report=report, commands=commands)
+    assert refused
+    assert read_record(folder).options["random_warp"] is False
+    assert [path.name for path in (folder / "backups").iterdir()] == ["000000002"]
+    assert commands.take() == []

@@ -55,9 +55,13 @@ class Commands:
         self.paused = False
 
     def attend(self, model: str, options: TrainOptions, check: Check) -> None:
-        """From here on the loop listens: requests are checked against these options and accepted."""
+        """From here on the loop listens: requests are checked against these options and accepted.
+
+        What an earlier training was asked for and ended without is nothing of this one's.
+        """
         with self._arrived:
             self._model, self._options, self._check = model, options, check
+            self._waiting, self.paused = [], False
 
     def settle(self, options: TrainOptions) -> None:
         """What was accepted could not be done: these options stand."""

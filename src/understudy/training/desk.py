@@ -35,6 +35,16 @@ class Desk:
             self._carry_out(command, state)
         self._commands.paused = self.paused
 
+    def close(self, state: TrainState) -> None:
+        """Accept nothing more, and do what was accepted since the last time: nobody is told so and then not heard."""
+        self.save = self.back_up = self.draw = False
+        if self._commands is None:
+            return
+        self._commands.leave()
+        for command in self._commands.take():
+            if command.kind not in (CommandKind.PAUSE, CommandKind.RESUME):
+                self._carry_out(command, state)
+
     def _carry_out(self, command: Command, state: TrainState) -> None:
         match command.kind:
             case CommandKind.SET if command.options is not None:

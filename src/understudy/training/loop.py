@@ -72,8 +72,11 @@ def train_loop(
         if evaluating or drawing or recording or keeping or desk.paused:
             clock.skip()
 
+    desk.close(state)
     journal.read()
     session.save(state, report)
+    if desk.back_up:
+        session.back_up(state, report)
     session.draw(state, report)
     progress.end(state.iteration, session.options.target_iter)
     return state, ended or Ended.STOPPED
