@@ -10,7 +10,7 @@ import torch
 
 from understudy.records import Archi
 from understudy.training.batches.samples import FaceBank
-from understudy.training.learning.critics import SALTS, Critic, critic_networks
+from understudy.training.learning.discriminators import SALTS, Discriminator, discriminator_networks
 from understudy.training.learning.learner import prepare
 from understudy.training.learning.precision import Precision
 from understudy.training.learning.step import SwapLearner
@@ -29,7 +29,7 @@ def learner_of(
     kind: type[SwapLearner] = SwapLearner,
     **options: Any,
 ) -> SwapLearner:
-    """A network with initial weights, its optimiser and its judges, put together as `understudy train` does.
+    """A network with initial weights, its optimiser and its discriminators, put together as `understudy train` does.
 
     numbers: fields of its config, the architecture as people type it.
     """
@@ -39,15 +39,15 @@ def learner_of(
     named = {**numbers, **({"archi": Archi.parse(numbers["archi"])} if "archi" in numbers else {})}
     config = recipe.config(**named)
     net = recipe.build(config, torch.Generator().manual_seed(chosen.seed))
-    judges = critic_networks(config, chosen, chosen.seed)
-    for network in (net, *judges.values()):
+    discriminators = discriminator_networks(config, chosen, chosen.seed)
+    for network in (net, *discriminators.values()):
         prepare(network, precision, device)
-    critics = {
-        name: Critic(judge, recipe.optimiser(judge, chosen, precision, seed=chosen.seed + SALTS[name]))
-        for name, judge in judges.items()
+    discriminators = {
+        name: Discriminator(its, recipe.optimiser(its, chosen, precision, seed=chosen.seed + SALTS[name]))
+        for name, its in discriminators.items()
     }
     optimiser = recipe.optimiser(net, chosen, precision, seed=chosen.seed)
-    learner = kind(net, optimiser, recipe.objective(config, chosen, faithful), critics, chosen.seed)
+    learner = kind(net, optimiser, recipe.objective(config, chosen, faithful), discriminators, chosen.seed)
     recipe.configure(learner, chosen)
     return learner
 

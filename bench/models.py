@@ -120,20 +120,23 @@ def _steps(recipe: Any, config: Any, options: Any, precision: Any, batch_size: i
     import torch
 
     from understudy.training.batches.samples import Batch, Sample
-    from understudy.training.learning.critics import Critic, critic_networks
+    from understudy.training.learning.discriminators import Discriminator, discriminator_networks
     from understudy.training.learning.learner import prepare
     from understudy.training.learning.step import SwapLearner
 
     net = recipe.build(config, torch.Generator().manual_seed(0))
     prepare(net, precision, torch.device("cpu"))
-    judges = critic_networks(config, options, 0)
-    for judge in judges.values():
-        prepare(judge, precision, torch.device("cpu"))
-    critics = {
-        name: Critic(judge, recipe.optimiser(judge, options, precision, seed=0)) for name, judge in judges.items()
+    discriminators = discriminator_networks(config, options, 0)
+    for its in discriminators.values():
+        prepare(its, precision, torch.device("cpu"))
+    discriminators = {
+        name: Discriminator(its, recipe.optimiser(its, options, precision, seed=0))
+        for name, its in discriminators.items()
     }
     objective = recipe.objective(config, options, False)
-    learner = SwapLearner(net, recipe.optimiser(net, options, precision, seed=0), objective, critics=critics)
+    learner = SwapLearner(
+        net, recipe.optimiser(net, options, precision, seed=0), objective, discriminators=discriminators
+    )
     recipe.configure(learner, options)
     for _ in range(count):
         faces = [torch.rand(batch_size, 3, config.size, config.size) for _ in range(4)]

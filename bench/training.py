@@ -6,7 +6,7 @@ type, of float32 and of the peaks take turns, so that a machine that slows down 
 
     decode      faces out of the bank, as numbers on the device
     augment     bent, turned and shifted
-    forward     both people redrawn, and judged
+    forward     both people redrawn, and their losses
     backward    gradients of that
     discriminators   their own step, with its second drawing (GAN)
     optimiser   all updates

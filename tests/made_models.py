@@ -88,7 +88,7 @@ def write_flat(
     *,
     iteration: int = 1234,
     optimiser: str | None = "adabelief",
-    judges: tuple[str, ...] = (),
+    discriminators: tuple[str, ...] = (),
     sample: Any = None,
     seed: int = 1,
     protocol: int = 4,
@@ -108,12 +108,15 @@ def write_flat(
         part = "256_opt" if model_class == "XSeg" else "src_dst_opt"
         own = {_scoped(key, model_class): shape_in_file(key, shapes[key]) for key in trained}
         flat.tables[part] = _moments(rng, optimiser, own, iteration)
-    for judge in judges:
-        own = {their_name(key)[1]: shape_in_file(key, shape) for key, shape in judge_shapes(judge, chosen).items()}
-        flat.tables[judge] = {tensor: _drawn(rng, shape) for tensor, shape in own.items()}
-        scope = SCOPES[judge][model_class]
+    for network in discriminators:
+        own = {
+            their_name(key)[1]: shape_in_file(key, shape)
+            for key, shape in discriminator_shapes(network, chosen).items()
+        }
+        flat.tables[network] = {tensor: _drawn(rng, shape) for tensor, shape in own.items()}
+        scope = SCOPES[network][model_class]
         scoped = {f"{scope}/{tensor}": shape for tensor, shape in own.items()}
-        flat.tables[OPTIMISERS[judge]] = _moments(rng, optimiser or "adabelief", scoped, iteration // 2)
+        flat.tables[OPTIMISERS[network]] = _moments(rng, optimiser or "adabelief", scoped, iteration // 2)
     for part, table in flat.tables.items():
         flat.file(f"{part}.npy").write_bytes(pickle.dumps(table, protocol))
     width = 1 if model_class == "XSeg" else 2
@@ -154,10 +157,10 @@ def network_shapes(model_class: str, options: dict[str, Any]) -> dict[str, tuple
     return {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
 
 
-def judge_shapes(judge: str, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a network that judges."""
+def discriminator_shapes(network: str, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a discriminator."""
     with torch.device("meta"):
-        if judge == "GAN":
+        if network == "GAN":
             net: torch.nn.Module = UnetPatchDiscriminator(int(options["gan_patch_size"]), int(options["gan_dims"]))
         else:
             config = SaehdConfig(size=int(options["resolution"]), archi=Archi.parse(options["archi"]), ae_dims=8)

@@ -1,4 +1,4 @@
-"""The discriminators with the reference's weights judge as the reference's did, and are built as it builds them."""
+"""The discriminators with the reference's weights tell what the reference's told, and are built as it builds them."""
 
 from __future__ import annotations
 

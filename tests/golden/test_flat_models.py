@@ -179,7 +179,7 @@ def test_every_model_of_the_reference_comes_in_equal_to_the_bit(golden: Path, tm
         shutil.rmtree(folder)
 
 
-JUDGES = {
+DISCRIMINATORS = {
     "GAN": "gan",
     "GAN_opt": "gan",
     "code_discriminator": "code_discriminator",
@@ -191,18 +191,18 @@ KINDS = {"ms": "first", "vs": "second", "acc": "moment"}
 def expected_tensors(flat: FlatModel, path: Path, kind: str | None) -> dict[str, Any]:
     """What a file holds, by the names of a saved state; those of optimisers behind the word optimiser."""
     part = path.stem.removeprefix(flat.prefix)
-    judge = JUDGES.get(part, "")
+    discriminator = DISCRIMINATORS.get(part, "")
     expected = {}
     for key, value in pickles.loads(path.read_bytes()).items():
         if not part.endswith("opt"):
-            expected[our_name(judge or ("" if flat.model_class == "XSeg" else part), key)] = value
+            expected[our_name(discriminator or ("" if flat.model_class == "XSeg" else part), key)] = value
             continue
-        before = f"optimiser {judge}/" if judge else "optimiser "
+        before = f"optimiser {discriminator}/" if discriminator else "optimiser "
         if key == "iters:0":
             expected[f"{before}iterations"] = value
             continue
         start, scope, tensor = re.fullmatch(r"(ms|vs|acc)_([^/]+)/(.+)_0:0", key).groups()  # type: ignore[union-attr]
-        network = "" if judge or flat.model_class == "XSeg" else scope
+        network = "" if discriminator or flat.model_class == "XSeg" else scope
         expected[f"{before}{KINDS[start]}.{our_name(network, tensor)}"] = value
     return expected
 
@@ -212,10 +212,10 @@ def in_their_layout(name: str, tensor: torch.Tensor) -> NDArray[Any]:
     if name.endswith("iterations"):
         return tensor.numpy()
     plain = name.removeprefix("optimiser ")
-    judge, slash, rest = plain.rpartition("/")
+    discriminator, slash, rest = plain.rpartition("/")
     if plain != name:
         rest = rest.partition(".")[2]
-    return to_their_layout(f"{judge}.{rest}" if slash else rest, tensor)
+    return to_their_layout(f"{discriminator}.{rest}" if slash else rest, tensor)
 
 
 def assert_losses(folder: Path, kept: ReferenceRecord, losses: list[list[float]], iteration: int) -> None:

@@ -42,7 +42,7 @@ from understudy.networks.amp import AmpConfig
 from understudy.records import CODE_DISCRIMINATOR, GAN, Archi, PrecisionChoice
 from understudy.stages.train import train
 from understudy.training.batches.samples import Batch, Sample
-from understudy.training.learning.critics import Critic, critic_networks
+from understudy.training.learning.discriminators import Discriminator, discriminator_networks
 from understudy.training.learning.precision import Precision
 from understudy.training.learning.step import SwapLearner
 from understudy.training.losses import targets_of, weighted_sums
@@ -62,7 +62,7 @@ MORPH = 0.5  # at which AMP's pictures were drawn
 
 SCOPES = {"GAN": GAN, "D_src": GAN, "dis": CODE_DISCRIMINATOR}
 KINDS = {"ms": "first", "vs": "second", "acc": "moment"}
-CRITICS = {"GAN": GAN, "Dcode": CODE_DISCRIMINATOR}
+DISCRIMINATORS = {"GAN": GAN, "Dcode": CODE_DISCRIMINATOR}
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,11 @@ def learner_of(case: Case, folder: Path) -> tuple[SwapLearner, bool]:
     objective = recipe.objective(config, options, True)
     if flat.model_class == "SAEHD":  # it ran on a processor, channel-last, where this slip does not come about
         objective = replace(objective, roughness_along_channels=False)
-    critics = {
-        name: Critic(judge, recipe.optimiser(judge, options, Precision(), seed=0))
-        for name, judge in critic_networks(config, options, 0).items()
+    discriminators = {
+        name: Discriminator(its, recipe.optimiser(its, options, Precision(), seed=0))
+        for name, its in discriminator_networks(config, options, 0).items()
     }
-    learner = FirstChannels(net, recipe.optimiser(net, options, Precision(), seed=0), objective, critics)
+    learner = FirstChannels(net, recipe.optimiser(net, options, Precision(), seed=0), objective, discriminators)
     restore(learner, Checkpoint(0, weights, stored, {}, folder))
     return learner, stored is not None
 
@@ -172,10 +172,10 @@ def train_as_stored(case: Case, folder: Path) -> Outcome:
     targets = targets_of(case.batch, learner.objective)
     people = weighted_sums(learner.losses(case.batch, targets), learner.objective.weights)
     judge(outcome, case, "G", sum(people.values(), start=torch.zeros(())), learner.net)
-    for kind, name in CRITICS.items():
-        if name in learner.critics:
+    for kind, name in DISCRIMINATORS.items():
+        if name in learner.discriminators:
             losses = learner.patch_losses(case.batch, targets) if name == GAN else learner.code_losses(case.batch)
-            judge(outcome, case, kind, losses, learner.critics[name].net)
+            judge(outcome, case, kind, losses, learner.discriminators[name].net)
     if not resumed:
         return outcome
     before = everything(learner)
@@ -246,11 +246,16 @@ def names_of(key: str) -> tuple[str, str, str, str]:
     moment = re.fullmatch(r"[^/]+/(ms|vs|acc)_(.+)_0:0", path)
     kind, path = ("", path) if moment is None else (KINDS[moment[1]], moment[2])
     scope, _, rest = path.removesuffix(":0").partition("/")
-    critic = SCOPES.get(scope, "") if file.startswith(("GAN", "D_code", "code_discriminator")) else ""
-    local = (rest if critic else path.removesuffix(":0")).replace("/", ".")
+    discriminator = SCOPES.get(scope, "") if file.startswith(("GAN", "D_code", "code_discriminator")) else ""
+    local = (rest if discriminator else path.removesuffix(":0")).replace("/", ".")
     if not kind:
-        return "weights", critic or "swapper", f"{critic}.{local}" if critic else local, local
-    return kind, critic or "swapper", f"{critic}/{kind}.{local}" if critic else f"{kind}.{local}", local
+        return "weights", discriminator or "swapper", f"{discriminator}.{local}" if discriminator else local, local
+    return (
+        kind,
+        discriminator or "swapper",
+        f"{discriminator}/{kind}.{local}" if discriminator else f"{kind}.{local}",
+        local,
+    )
 
 
 def probes(array: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -333,7 +338,7 @@ def test_quick96_losses_and_gradients(golden: Path) -> None:
                 assert abs(float(gradient.norm()) - norm) <= NORM_TOLERANCE * norm, key
 
 
-def test_a_flat_model_trains_on_with_its_optimiser_and_judges(golden: Path, tmp_path: Path) -> None:
+def test_a_flat_model_trains_on_with_its_optimiser_and_discriminators(golden: Path, tmp_path: Path) -> None:
     """`understudy train NAME` over the reference's flat files: one iteration more, from where they were."""
     archives = {case.archive: case for case in cases(golden) if case.variant == "base"}
     if not archives:
@@ -346,7 +351,9 @@ def test_a_flat_model_trains_on_with_its_optimiser_and_judges(golden: Path, tmp_
         assert flat.iteration is not None
         with read_flat_model(flat) as model:
             steps = 0 if model.optimiser is None else int(model.optimiser.read("iterations"))
-            judges = {name for name in (GAN, CODE_DISCRIMINATOR) if f"{name}.out_conv.bias" in model.weights.kinds}
+            discriminators = {
+                name for name in (GAN, CODE_DISCRIMINATOR) if f"{name}.out_conv.bias" in model.weights.kinds
+            }
         options = TrainOptions(
             target_iter=flat.iteration + 1, batch_size=1, precision=PrecisionChoice.FP32, threads=1, preview_every=0
         )
@@ -356,7 +363,7 @@ def test_a_flat_model_trains_on_with_its_optimiser_and_judges(golden: Path, tmp_
         assert saved is not None
         assert saved.optimiser is not None
         assert int(saved.optimiser["iterations"]) == steps + 1
-        for name in judges:
+        for name in discriminators:
             assert f"{name}.out_conv.bias" in saved.weights
 
 

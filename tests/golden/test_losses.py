@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from understudy.training.losses import dssim, gaussian_blur, judged_as, style, total_variation
+from understudy.training.losses import cross_entropy, dssim, gaussian_blur, style, total_variation
 
 STYLE_WEIGHT = 1000
 """What the stored style losses are multiplied with."""
@@ -111,8 +111,8 @@ def test_total_variation(stored: Mapping[str, NDArray[Any]]) -> None:
 
 def test_judging_with_one_label_everywhere(stored: Mapping[str, NDArray[Any]]) -> None:
     logits = picture(stored["bce_logits"])
-    np.testing.assert_allclose(judged_as(logits, 1.0).numpy(), stored["bce_ones"], rtol=1e-6)
-    np.testing.assert_allclose(judged_as(logits, 0.0).numpy(), stored["bce_zeros"], rtol=1e-6)
+    np.testing.assert_allclose(cross_entropy(logits, 1.0).numpy(), stored["bce_ones"], rtol=1e-6)
+    np.testing.assert_allclose(cross_entropy(logits, 0.0).numpy(), stored["bce_zeros"], rtol=1e-6)
 
 
 def test_nothing_stored_is_left_out(stored: Mapping[str, NDArray[Any]]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi
 from understudy.training.batches.samples import Batch, Sample
-from understudy.training.learning.critics import Critic, critic_networks
+from understudy.training.learning.discriminators import Discriminator, discriminator_networks
 from understudy.training.learning.learner import prepare
 from understudy.training.learning.precision import Precision
 from understudy.training.learning.step import SwapLearner
@@ -29,14 +29,15 @@ def learner_of(device: str, dtype: str = "float32", archi: str = "df-ud", **give
     config = SaehdConfig(64, archi=Archi.parse(archi), ae_dims=32, e_dims=16, d_dims=16, d_mask_dims=16)
     options, precision, recipe = TrainOptions(**given), Precision(dtype), RECIPES["saehd"]
     net = recipe.build(config, torch.Generator().manual_seed(0))
-    judges = critic_networks(config, options, 0)
-    for network in (net, *judges.values()):
+    discriminators = discriminator_networks(config, options, 0)
+    for network in (net, *discriminators.values()):
         prepare(network, precision, torch.device(device))
-    critics = {
-        name: Critic(judge, recipe.optimiser(judge, options, precision, seed=1)) for name, judge in judges.items()
+    discriminators = {
+        name: Discriminator(its, recipe.optimiser(its, options, precision, seed=1))
+        for name, its in discriminators.items()
     }
     learner = SwapLearner(
-        net, recipe.optimiser(net, options, precision, seed=0), recipe.objective(config, options, False), critics
+        net, recipe.optimiser(net, options, precision, seed=0), recipe.objective(config, options, False), discriminators
     )
     recipe.configure(learner, options)
     return learner

@@ -18,14 +18,14 @@ from understudy.interop.flat_files import UnusablePart
 from understudy.interop.flat_reading import OpenedModel, read_flat_model, unprefixed_model
 from understudy.interop.layout import to_theirs
 
-JUDGES = {"GAN": "gan", "code_discriminator": "code_discriminator"}
+DISCRIMINATORS = {"GAN": "gan", "code_discriminator": "code_discriminator"}
 KINDS = {"ms": "first", "vs": "second", "acc": "moment"}
 
 
 @pytest.fixture
 def flat(tmp_path: Path) -> Flat:
     """A df model with everything that a model can have."""
-    return write_flat(tmp_path, judges=("GAN", "code_discriminator"), sample=preview_sample())
+    return write_flat(tmp_path, discriminators=("GAN", "code_discriminator"), sample=preview_sample())
 
 
 def read(flat: Flat, **arguments: Any) -> tuple[OpenedModel, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -42,7 +42,7 @@ def assert_equal(tensors: dict[str, torch.Tensor], flat: Flat) -> None:
     wanted = {}
     for part, table in flat.tables.items():
         if not part.endswith("opt"):
-            network = JUDGES.get(part, "" if part == "256" else part)
+            network = DISCRIMINATORS.get(part, "" if part == "256" else part)
             wanted |= {".".join(filter(None, [network, _dotted(key)])): value for key, value in table.items()}
     assert tensors.keys() == wanted.keys()
     for name, value in wanted.items():
@@ -51,19 +51,23 @@ def assert_equal(tensors: dict[str, torch.Tensor], flat: Flat) -> None:
 
 def assert_state_equal(state: dict[str, torch.Tensor], part: str, table: Table) -> None:
     """Every moment of one optimiser's file came over."""
-    judge = {"GAN_opt": "gan", "D_code_opt": "code_discriminator"}.get(part, "")
-    before = f"{judge}/" if judge else ""
+    discriminator = {"GAN_opt": "gan", "D_code_opt": "code_discriminator"}.get(part, "")
+    before = f"{discriminator}/" if discriminator else ""
     assert int(state[f"{before}iterations"]) == int(table["iters:0"])
     for key, value in table.items():
         if key != "iters:0":
             kind, _, tensor = key.removesuffix("_0:0").partition("_")
-            network, _, rest = tensor.partition("/") if not judge.endswith("discriminator") else ("", "", tensor[4:])
-            if judge == "gan":
+            network, _, rest = (
+                tensor.partition("/") if not discriminator.endswith("discriminator") else ("", "", tensor[4:])
+            )
+            if discriminator == "gan":
                 rest = tensor.split("/", 1)[1] if tensor.startswith("GAN") else tensor.removeprefix("D_src/")
             if part == "256_opt":
                 rest = tensor.removeprefix("XSeg/")
-            name = rest.replace("/", ".") if judge or part == "256_opt" else f"{network}.{rest.replace('/', '.')}"
-            layout = f"{judge}.{name}" if judge else name
+            name = (
+                rest.replace("/", ".") if discriminator or part == "256_opt" else f"{network}.{rest.replace('/', '.')}"
+            )
+            layout = f"{discriminator}.{name}" if discriminator else name
             np.testing.assert_array_equal(to_theirs(layout, state[f"{before}{KINDS[kind]}.{name}"]), value)
 
 
@@ -103,7 +107,7 @@ def test_every_architecture_comes_over_with_either_optimiser(tmp_path: Path, arc
 
 
 def test_amp_comes_over_with_its_untrained_inters(tmp_path: Path) -> None:
-    flat = write_flat(tmp_path, model_class="AMP", gan_patch_size=8, gan_dims=8, judges=("GAN",))
+    flat = write_flat(tmp_path, model_class="AMP", gan_patch_size=8, gan_dims=8, discriminators=("GAN",))
     opened, weights, state = read(flat)
     assert_equal(weights, flat)
     assert_state_equal(state, "src_dst_opt", flat.tables["src_dst_opt"])
@@ -333,7 +337,7 @@ def test_an_optimiser_that_cannot_be_used_is_a_note(flat: Flat, damage: str) -> 
     opened, weights, state = read(flat)
     assert_equal(weights, flat)
     assert not [name for name in state if "/" not in name], "the moments of the network itself begin anew"
-    assert "gan/iterations" in state, "those of the networks that judge are another file"
+    assert "gan/iterations" in state, "those of the discriminators are another file"
     assert [note for note in opened.notes if path.name in note]
 
 

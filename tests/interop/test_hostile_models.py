@@ -33,7 +33,7 @@ BAIT = Path("was_here")
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory: pytest.TempPathFactory) -> Flat:
     """A model of some kilobytes."""
-    made = write_flat(tmp_path_factory.mktemp("flat"), archi="df", iteration=20, judges=("GAN",), **TINY)
+    made = write_flat(tmp_path_factory.mktemp("flat"), archi="df", iteration=20, discriminators=("GAN",), **TINY)
     (made.folder / "SAEHD_default_options.dat").write_bytes(pickle.dumps(made.options, 4))
     return made
 

@@ -73,7 +73,7 @@ def test_every_size_finds_a_patch_size_near_by() -> None:
 
 
 @pytest.mark.parametrize("size", [64, 496, 528, 560, 592, 624, 640])
-def test_it_judges_patches_and_pixels(size: int) -> None:
+def test_it_tells_patches_and_pixels(size: int) -> None:
     with torch.device("meta"):
         net = UnetPatchDiscriminator(fitting_patch_size(size // 8, size), 4)
         center, full = net(torch.empty(2, 3, size, size))
@@ -83,28 +83,28 @@ def test_it_judges_patches_and_pixels(size: int) -> None:
 
 
 @pytest.mark.parametrize(("grid", "side"), [(2, 2), (4, 3), (8, 3), (16, 3), (20, 3)])
-def test_it_judges_codes(grid: int, side: int) -> None:
+def test_it_tells_codes(grid: int, side: int) -> None:
     with torch.device("meta"):
         logits = CodeDiscriminator(8, grid, 4)(torch.empty(2, 8, grid, grid))
     assert logits.shape == (2, 1, side, side)
 
 
-def test_in_bfloat16_they_judge_nearly_the_same() -> None:
+def test_in_bfloat16_they_tell_nearly_the_same() -> None:
     generator = torch.Generator().manual_seed(0)
-    gan, critic = UnetPatchDiscriminator(8, 4, generator=generator), CodeDiscriminator(4, 8, 4, generator=generator)
+    gan, of_codes = UnetPatchDiscriminator(8, 4, generator=generator), CodeDiscriminator(4, 8, 4, generator=generator)
     face, code = torch.rand(2, 3, 32, 32, generator=generator), torch.rand(2, 4, 8, 8, generator=generator)
     with torch.inference_mode():
-        wide = (*gan(face), critic(code))
-        narrow = (*gan.to(torch.bfloat16)(face), critic.to(torch.bfloat16)(code))
+        wide = (*gan(face), of_codes(code))
+        narrow = (*gan.to(torch.bfloat16)(face), of_codes.to(torch.bfloat16)(code))
     for ours, exact in zip(narrow, wide, strict=True):
         assert ours.dtype is torch.float32
         torch.testing.assert_close(ours, exact, rtol=0, atol=0.03)
 
 
 def test_a_compiler_takes_them_whole() -> None:
-    gan, critic = UnetPatchDiscriminator(10, 4), CodeDiscriminator(4, 8, 4)
+    gan, of_codes = UnetPatchDiscriminator(10, 4), CodeDiscriminator(4, 8, 4)
     face, code = torch.rand(2, 3, 32, 32), torch.rand(2, 4, 8, 8)
-    judge = torch.compile(gan, fullgraph=True, backend="eager")
-    for ours, eager in zip(judge(face), gan(face), strict=True):
+    compiled = torch.compile(gan, fullgraph=True, backend="eager")
+    for ours, eager in zip(compiled(face), gan(face), strict=True):
         torch.testing.assert_close(ours, eager)
-    torch.testing.assert_close(torch.compile(critic, fullgraph=True, backend="eager")(code), critic(code))
+    torch.testing.assert_close(torch.compile(of_codes, fullgraph=True, backend="eager")(code), of_codes(code))

@@ -146,5 +146,5 @@ def test_the_average_goes_to_deepfacelab_and_moments_that_it_does_not_know_stay(
         with read_flat_model(flat) as opened:
             for name in ("encoder.down1.downs_0.conv1.weight", "decoder_src.out_conv.bias"):
                 assert opened.weights.read(name).equal(expected[name]), name
-            judge = opened.weights.read("gan.in_conv.weight")
-        assert judge.equal(saved.weights["gan.in_conv.weight"])
+            gan = opened.weights.read("gan.in_conv.weight")
+        assert gan.equal(saved.weights["gan.in_conv.weight"])

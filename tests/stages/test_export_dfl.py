@@ -277,7 +277,7 @@ def trained(workspace: Workspace, name: str, **options: Any) -> None:
     )  # fmt: skip
 
 
-def test_a_model_made_and_trained_here_goes_out_with_its_judges(tmp_path: Path) -> None:
+def test_a_model_made_and_trained_here_goes_out_with_its_discriminators(tmp_path: Path) -> None:
     workspace = workspace_with_faces(tmp_path / "shot")
     dims = {"resolution": 64, "archi": "df-ud", "ae_dims": 32, "e_dims": 16, "d_dims": 16, "d_mask_dims": 16}
     trained(workspace, "hi", model="saehd", gan_power=0.1, true_face_power=0.01, target_iter=2, **dims)
@@ -290,10 +290,8 @@ def test_a_model_made_and_trained_here_goes_out_with_its_judges(tmp_path: Path) 
     saved = CheckpointStore(workspace.model("hi")).newest()
     assert saved is not None
     assert saved.optimiser is not None
-    judge = content(workspace.models / f"{prefix}GAN.npy")
-    np.testing.assert_array_equal(
-        judge["in_conv/weight:0"][0, 0, ::-1], saved.weights["gan.in_conv.weight"][..., 0, 0].T
-    )
+    gan = content(workspace.models / f"{prefix}GAN.npy")
+    np.testing.assert_array_equal(gan["in_conv/weight:0"][0, 0, ::-1], saved.weights["gan.in_conv.weight"][..., 0, 0].T)
     moments = content(workspace.models / f"{prefix}GAN_opt.npy")
     assert moments["iters:0"] == 2
     np.testing.assert_array_equal(moments["ms_D_src/out_conv/bias_0:0"], saved.optimiser["gan/first.out_conv.bias"])

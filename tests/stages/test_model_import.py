@@ -67,7 +67,7 @@ def models(workspace: Workspace) -> list[str]:
 
 
 def test_a_model_comes_in_with_all_that_belongs_to_it(workspace: Workspace, elsewhere: Path) -> None:
-    flat = write_flat(elsewhere, judges=("GAN", "code_discriminator"), sample=preview_sample())
+    flat = write_flat(elsewhere, discriminators=("GAN", "code_discriminator"), sample=preview_sample())
     before = digests(elsewhere)
     events: list[Event] = []
     result = import_models(workspace, elsewhere, report=events.append)
@@ -302,7 +302,7 @@ def test_a_backup_is_a_folder_to_import_from(workspace: Workspace, elsewhere: Pa
 
 
 def test_a_part_that_turns_out_bad_while_it_is_read_is_left_out(workspace: Workspace, elsewhere: Path) -> None:
-    flat = write_flat(elsewhere, judges=("GAN",))
+    flat = write_flat(elsewhere, discriminators=("GAN",))
 
     def spoil(table: dict[str, Any]) -> None:
         table["vs_encoder/down1/downs_0/conv1/weight_0:0"][0] = np.nan

@@ -33,7 +33,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def flat(tmp_path: Path) -> Flat:
-    return write_flat(tmp_path / "elsewhere", archi="df", iteration=20, judges=("GAN",), gan_dims=4, **SMALLEST)
+    return write_flat(tmp_path / "elsewhere", archi="df", iteration=20, discriminators=("GAN",), gan_dims=4, **SMALLEST)
 
 
 def there_and_back(workspace: Workspace, flat: Flat) -> tuple[list[str], dict[str, Any]]:

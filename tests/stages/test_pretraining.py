@@ -193,4 +193,4 @@ def test_true_face_is_half_on_in_the_reference_alone(faithful: bool) -> None:
     config = SaehdConfig(archi=Archi.parse("df-ud"))
     options = TrainOptions(pretrain=True, true_face_power=0.01).in_force
     objective = recipe.objective(config, options, faithful)
-    assert (objective.true_face, objective.code_judge_learns) == ((0.01 if faithful else 0.0), False)
+    assert (objective.true_face, objective.code_discriminator_learns) == ((0.01 if faithful else 0.0), False)

@@ -1,4 +1,4 @@
-"""SAEHD and AMP as a user trains them: made from flags, resumed exactly, judged by networks, changed on the way."""
+"""SAEHD and AMP as a user trains them: made from flags, resumed exactly, with discriminators, changed on the way."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NUMBERS: dict[str, Any] = {
 
 MODELS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "df-ud": ("saehd", SaehdConfig(archi=Archi.parse("df-ud"), **NUMBERS), {}),
-    "df with all judges": (
+    "df with all discriminators": (
         "saehd",
         SaehdConfig(archi=Archi.parse("df"), **NUMBERS),
         {"gan_power": 0.1, "true_face_power": 0.01, "eyes_mouth_prio": True, "random_src_flip": True},
@@ -99,7 +99,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, kind: str) -
 
 
 def test_a_resumed_run_in_bfloat16_equals_the_uninterrupted_one(tmp_path: Path) -> None:
-    """With what AMP never trains beside what it does, and a network that judges."""
+    """With what AMP never trains beside what it does, and a discriminator."""
     whole, options = made(tmp_path / "whole", "amp with GAN")
     parts, _ = made(tmp_path / "parts", "amp with GAN")
     narrow = options.but(precision=PrecisionChoice.BF16)
@@ -125,7 +125,7 @@ train(Workspace.open(Path(sys.argv[1])), "small", TrainOptions.of(**eval(sys.arg
     "kind",
     [
         "amp with GAN",
-        pytest.param("df with all judges", marks=pytest.mark.faults),
+        pytest.param("df with all discriminators", marks=pytest.mark.faults),
         pytest.param("liae-udt with GAN", marks=pytest.mark.faults),
     ],
 )
@@ -151,7 +151,7 @@ def test_killed_it_resumes_to_the_same_result(tmp_path: Path, kind: str) -> None
 
 
 def test_a_saved_state_holds_every_network_by_its_name(tmp_path: Path) -> None:
-    workspace, options = made(tmp_path, "df with all judges")
+    workspace, options = made(tmp_path, "df with all discriminators")
     train(workspace, "small", options.but(target_iter=1))
     state = newest(workspace)
     assert {name.partition(".")[0] for name in state.weights} == {
@@ -193,7 +193,7 @@ def test_without_random_warp_liae_keeps_what_both_people_share(tmp_path: Path) -
     assert not torch.equal(after.weights["inter_B.dense1.weight"], before.weights["inter_B.dense1.weight"])
 
 
-def test_a_judge_that_rests_is_kept_and_goes_on_later(tmp_path: Path) -> None:
+def test_a_discriminator_that_rests_is_kept_and_goes_on_later(tmp_path: Path) -> None:
     workspace, options = made(tmp_path, "liae-udt with GAN")
     train(workspace, "small", options.but(target_iter=2))
     before = newest(workspace)
@@ -211,7 +211,7 @@ def test_a_judge_that_rests_is_kept_and_goes_on_later(tmp_path: Path) -> None:
     assert int(awake.optimiser["gan/iterations"]) == 3
 
 
-def test_a_judge_of_another_size_begins_anew_and_that_is_said(tmp_path: Path) -> None:
+def test_a_discriminator_of_another_size_begins_anew_and_that_is_said(tmp_path: Path) -> None:
     workspace, options = made(tmp_path, "liae-udt with GAN")
     train(workspace, "small", options.but(target_iter=2))
     notes = notes_of(workspace, TrainOptions(target_iter=3, gan_dims=8))
@@ -223,7 +223,7 @@ def test_a_judge_of_another_size_begins_anew_and_that_is_said(tmp_path: Path) ->
 
 
 def test_another_optimiser_counts_on_with_fresh_moments(tmp_path: Path) -> None:
-    workspace, options = made(tmp_path, "df with all judges")
+    workspace, options = made(tmp_path, "df with all discriminators")
     train(workspace, "small", options.but(target_iter=2))
     notes = notes_of(workspace, TrainOptions(target_iter=3, adabelief=False))
     said = [note.partition("The saved moments are of another optimiser")[0] for note in notes if "optimiser" in note]

@@ -65,10 +65,10 @@ def newest(workspace: Workspace) -> Checkpoint:
 
 
 def assert_same_weights(one: Checkpoint, other: Checkpoint, kind: str = "saehd") -> None:
-    """SAEHD's to 1e-5, its judges' to 5e-5, a quarter of one update: sums in another order are all that differs, and
-    where a gradient is hardly more than rounding, an adaptive step follows the rounding. So small an AMP is worse
-    conditioned: weights that differ by 2e-7 change its next gradient by half a percent, in one process as in two; from
-    the same weights its gradients are equal to 3e-6."""
+    """SAEHD's to 1e-5, its discriminators' to 5e-5, a quarter of one update: sums in another order are all that
+    differs, and where a gradient is hardly more than rounding, an adaptive step follows the rounding. So small an AMP
+    is worse conditioned: weights that differ by 2e-7 change its next gradient by half a percent, in one process as in
+    two; from the same weights its gradients are equal to 3e-6."""
     for name, weight in one.weights.items():
         near = 5e-4 if kind == "amp" else 5e-5 if name.startswith(("gan.", "code_discriminator.")) else 1e-5
         torch.testing.assert_close(other.weights[name], weight, rtol=0, atol=near, msg=name)
@@ -76,8 +76,8 @@ def assert_same_weights(one: Checkpoint, other: Checkpoint, kind: str = "saehd")
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_two_processes_learn_what_one_learns_with_the_same_batch(tmp_path: Path, kind: str) -> None:
-    """After one step the first moments are a tenth of the gradient: equal to 1e-5 of its largest value (the judges,
-    which learn from the swapper's new weights, 1e-3); after three the weights are equal too."""
+    """After one step the first moments are a tenth of the gradient: equal to 1e-5 of its largest value (the
+    discriminators, which learn from the swapper's new weights, 1e-3); after three the weights are equal too."""
     one, options = made(tmp_path / "one", kind)
     two, both = made(tmp_path / "two", kind, TWO)
     for workspace, chosen in ((one, options), (two, both)):

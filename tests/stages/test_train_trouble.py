@@ -34,11 +34,11 @@ FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, pre
 NUMBERS: dict[str, Any] = {
     "size": 32, "face_type": FaceType.WHOLE_FACE, "ae_dims": 8, "e_dims": 8, "d_dims": 8, "d_mask_dims": 4,
 }  # fmt: skip
-JUDGED = {"gan_power": 0.1, "gan_dims": 8, "ema_decay": 0.9}
+WITH_GAN = {"gan_power": 0.1, "gan_dims": 8, "ema_decay": 0.9}
 MODELS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "quick96": ("quick96", SMALL, {}),
-    "saehd": ("saehd", SaehdConfig(archi=Archi.parse("liae-ud"), **NUMBERS), JUDGED),
-    "amp": ("amp", AmpConfig(inter_dims=12, **NUMBERS), JUDGED),
+    "saehd": ("saehd", SaehdConfig(archi=Archi.parse("liae-ud"), **NUMBERS), WITH_GAN),
+    "amp": ("amp", AmpConfig(inter_dims=12, **NUMBERS), WITH_GAN),
 }
 
 

@@ -10,7 +10,7 @@ from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi
 from understudy.training.batches.samples import Batch, Sample
 from understudy.training.learning import compiling
-from understudy.training.learning.critics import Critic, critic_networks
+from understudy.training.learning.discriminators import Discriminator, discriminator_networks
 from understudy.training.learning.precision import Precision
 from understudy.training.learning.step import SwapLearner
 from understudy.training.options import TrainOptions
@@ -24,12 +24,12 @@ def learner_of(archi: str, **given: float) -> SwapLearner:
     config = SaehdConfig(64, archi=Archi.parse(archi), ae_dims=32, e_dims=16, d_dims=16, d_mask_dims=16)
     options, precision, recipe = TrainOptions(**given), Precision("bfloat16"), RECIPES["saehd"]
     net = recipe.build(config, torch.Generator().manual_seed(0))
-    critics = {
-        name: Critic(judge, recipe.optimiser(judge, options, precision, seed=1))
-        for name, judge in critic_networks(config, options, 0).items()
+    discriminators = {
+        name: Discriminator(its, recipe.optimiser(its, options, precision, seed=1))
+        for name, its in discriminator_networks(config, options, 0).items()
     }
     optimiser = recipe.optimiser(net, options, precision, seed=0)
-    return SwapLearner(net, optimiser, recipe.objective(config, options, False), critics)
+    return SwapLearner(net, optimiser, recipe.objective(config, options, False), discriminators)
 
 
 def batch() -> Batch:

@@ -13,7 +13,7 @@ from understudy.networks.amp import AmpConfig
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi
 from understudy.training.batches.samples import Batch, Sample
-from understudy.training.learning.critics import Critic, critic_networks
+from understudy.training.learning.discriminators import Discriminator, discriminator_networks
 from understudy.training.learning.ema import Ema
 from understudy.training.learning.frozen import frozen_parts
 from understudy.training.learning.learner import prepare
@@ -29,7 +29,7 @@ CONFIGS = {
     "liae": ("saehd", SaehdConfig(size=64, archi=Archi.parse("liae-udt"), **NUMBERS)),
     "amp": ("amp", AmpConfig(size=64, inter_dims=16, **NUMBERS)),
 }
-JUDGED = {"gan_power": 0.1, "gan_dims": 4, "gan_patch_size": 8}
+WITH_GAN = {"gan_power": 0.1, "gan_dims": 4, "gan_patch_size": 8}
 
 
 def batch_of(count: int, seed: int = 0) -> Batch:
@@ -52,12 +52,12 @@ def learner_of(name: str, *, dtype: str = "float32", **options: Any) -> SwapLear
     precision = Precision(dtype, True, 0)
     net = recipe.build(config, torch.Generator().manual_seed(0))
     prepare(net, precision, torch.device("cpu"))
-    critics = {
-        name: Critic(critic, recipe.optimiser(critic, asked, precision, seed=1))
-        for name, critic in critic_networks(config, asked, 0).items()
+    discriminators = {
+        name: Discriminator(discriminator, recipe.optimiser(discriminator, asked, precision, seed=1))
+        for name, discriminator in discriminator_networks(config, asked, 0).items()
     }
     learner = SwapLearner(
-        net, recipe.optimiser(net, asked, precision, seed=0), recipe.objective(config, asked, False), critics
+        net, recipe.optimiser(net, asked, precision, seed=0), recipe.objective(config, asked, False), discriminators
     )
     recipe.configure(learner, asked)
     return learner
@@ -79,15 +79,15 @@ def gradients(learner: SwapLearner, batch: Batch) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", ["df", "amp"])
 def test_batches_added_up_are_one_batch_so_many_times_as_large(name: str) -> None:
-    """Gradients, the judge's weights and what is reported; AMP's random channels are those of the whole batch."""
+    """Gradients, the GAN's weights and what is reported; AMP's random channels are those of the whole batch."""
     batch = batch_of(6)
-    whole, parts = learner_of(name, **JUDGED), learner_of(name, accumulate=3, **JUDGED)
+    whole, parts = learner_of(name, **WITH_GAN), learner_of(name, accumulate=3, **WITH_GAN)
     for one, other in zip(gradients(whole, batch).items(), gradients(parts, batch).items(), strict=True):
         assert one[0] == other[0]
         torch.testing.assert_close(one[1], other[1], rtol=1e-4, atol=1e-5 * float(one[1].abs().max()))
-    judge, other_judge = whole.critics["gan"].net.state_dict(), parts.critics["gan"].net.state_dict()
-    for key, tensor in judge.items():
-        torch.testing.assert_close(tensor, other_judge[key], rtol=0, atol=2e-5, msg=key)
+    gan, other_gan = whole.discriminators["gan"].net.state_dict(), parts.discriminators["gan"].net.state_dict()
+    for key, tensor in gan.items():
+        torch.testing.assert_close(tensor, other_gan[key], rtol=0, atol=2e-5, msg=key)
     again = batch_of(6, seed=1)
     values, of_parts = whole.learn(again), parts.learn(again)
     assert set(values) == set(of_parts)

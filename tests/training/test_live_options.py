@@ -248,26 +248,26 @@ def test_no_live_option_is_left_out() -> None:
     assert set(SEEN_ELSEWHERE) | set(READ_BY_OTHERS) <= set(LIVE)
 
 
-def test_a_judge_rests_while_its_power_is_0_and_goes_on_from_there(model: Model) -> None:
+def test_a_discriminator_rests_while_its_power_is_0_and_goes_on_from_there(model: Model) -> None:
     """A GAN that is turned off for a while must not have forgotten what it has learned."""
     session = model.opened(gan_power=0.1)
     trained(session, 2)
-    learned = {name: tensor.clone() for name, tensor in session.learner.critics["gan"].net.state_dict().items()}
+    learned = {name: tensor.clone() for name, tensor in session.learner.discriminators["gan"].net.state_dict().items()}
     session.apply(session.options.but(gan_power=0.0))
-    assert not session.learner.critics
+    assert not session.learner.discriminators
     trained(session, 1)
     session.apply(session.options.but(gan_power=0.2))
-    again = session.learner.critics["gan"]
+    again = session.learner.discriminators["gan"]
     assert equal(learned, dict(again.net.state_dict()))
     assert again.optimiser.iterations == 2
 
 
-def test_a_judge_of_another_size_begins_anew(model: Model) -> None:
+def test_a_discriminator_of_another_size_begins_anew(model: Model) -> None:
     notes: list[Any] = []
     session = model.opened(gan_power=0.1)
     trained(session, 1)
     session.apply(session.options.but(gan_dims=8), notes.append)
-    assert session.learner.critics["gan"].optimiser.iterations == 0
+    assert session.learner.discriminators["gan"].optimiser.iterations == 0
     assert any("begins anew" in note.message for note in notes)
     assert math.isfinite(float(session.step(next(session.batches))["gan"]))
 

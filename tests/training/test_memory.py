@@ -52,7 +52,7 @@ def test_more_faces_take_more_and_fewer_bits_take_less() -> None:
     assert need(batch=8, precision=BF16).step < 0.7 * need(batch=8).step
 
 
-def test_judges_and_styles_are_part_of_it() -> None:
+def test_discriminators_and_styles_are_part_of_it() -> None:
     plain = need(batch=8)
     assert need(batch=8, gan_power=0.1).step > plain.step
     assert need(batch=8, gan_power=0.1).weights > plain.weights

@@ -90,7 +90,7 @@ import json, resource, sys
 import torch
 from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi
-from understudy.training.applying import critics_of
+from understudy.training.applying import discriminators_of
 from understudy.training.options import TrainOptions
 from understudy.training.learning.precision import Precision
 from understudy.training.recipes import recipe_for
@@ -110,9 +110,9 @@ recipe, precision, options = recipe_for("saehd"), Precision("float32", True, 1),
 config = SaehdConfig(size=64, archi=Archi.parse("df"), ae_dims=16, e_dims=16, d_dims=16, d_mask_dims=16)
 net = recipe.build(config, torch.Generator().manual_seed(0))
 prepare(net, precision, torch.device("cpu"))
-critics = critics_of(recipe, config, options, precision, torch.device("cpu"), seed=0)
+discriminators = discriminators_of(recipe, config, options, precision, torch.device("cpu"), seed=0)
 optimiser, objective = recipe.optimiser(net, options, precision, seed=0), recipe.objective(config, options, False)
-learner = SwapLearner(net, optimiser, objective, critics)
+learner = SwapLearner(net, optimiser, objective, discriminators)
 learner.learn(batch(1, 64))  # what is there for good is there now
 spare = int(sys.argv[1])
 if spare:
@@ -143,7 +143,7 @@ def learned(spare_mib: int) -> dict[str, Any]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory so that it can answer")
 def test_a_process_whose_memory_is_full_learns_the_same_in_pieces() -> None:
-    """Real allocations fail here, wherever they happen to: forward, backward, before the judge. The same to 1e-3: over
+    """Real allocations fail here, wherever they happen to: forward, backward, before the GAN. The same to 1e-3: over
     a larger batch a processor's sums in float32 are less exact."""
     free, limited = learned(0), learned(48)
     assert free["cuts"] == 1

@@ -135,7 +135,7 @@ def duration_text(secs: float) -> str:
 
 
 def metrics_text(event: Metrics) -> str:
-    """The losses that sum up the others: `src 2.9011 dst 3.1860`. Parts, timings and what judges think stay in the
+    """The losses that sum up the others: `src 2.9011 dst 3.1860`. Parts, timings and discriminators' losses stay in the
     events."""
     return " ".join(f"{name} {event.values[name]:.4f}" for name in SUMS if name in event.values)
 

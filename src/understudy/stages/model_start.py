@@ -6,7 +6,7 @@
     Quick96      every weight stays, and the optimiser's moments
     XSeg         every weight stays, and the optimiser's moments
 
-Iteration, images and losses begin at 0, the networks that judge are left behind, and `pretrain` is off. Moments of
+Iteration, images and losses begin at 0, the discriminators are left behind, and `pretrain` is off. Moments of
 SAEHD and AMP begin anew, unless the old model is still in pretraining: then this is its end, and the moments of weights
 that stay do stay, as in the reference.
 """
@@ -156,7 +156,11 @@ def start_from_folder(
         CheckpointStore(temp).save(
             0,
             weights=renewed(
-                old.model_class, old.config, without_judges(found.weights), anew, seed=_seed_after(old, found.iteration)
+                old.model_class,
+                old.config,
+                without_discriminators(found.weights),
+                anew,
+                seed=_seed_after(old, found.iteration),
             ),
             optimiser=kept_moments(found, anew) if keeps_all or old.pretraining else None,
             state={"iteration": 0, "images": 0},
@@ -275,7 +279,7 @@ def begins_anew(model_class: str, weights: Iterable[str]) -> list[str]:
     return [network for network in there if network in BEGINS_ANEW.get(model_class.lower(), ())]
 
 
-def without_judges(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_discriminators(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights without those of the discriminators, which know faces of before."""
     return {name: tensor for name, tensor in weights.items() if name.partition(".")[0] not in (GAN, CODE_DISCRIMINATOR)}
 
@@ -297,7 +301,7 @@ def renewed(
 
 
 def kept_moments(found: Checkpoint, anew: list[str]) -> dict[str, Tensor] | None:
-    """The optimiser's state without what belongs to networks that begin anew or judge."""
+    """The optimiser's state without what belongs to networks that begin anew or to discriminators."""
     if found.optimiser is None:
         return None
     stale = tuple(f".{network}." for network in anew)

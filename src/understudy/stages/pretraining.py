@@ -85,8 +85,8 @@ def _write_first_state(ready: Path, record: ModelRecord, found: Checkpoint, anew
     weights = renewed(record.model_class, record.config, found.weights, anew, seed=seed)
     moments = found.optimiser
     if moments is not None and not faithful:
-        judges = {name: tensor for name, tensor in moments.items() if "/" in name}
-        moments = {**(kept_moments(found, anew) or {}), **judges}
+        discriminators = {name: tensor for name, tensor in moments.items() if "/" in name}
+        moments = {**(kept_moments(found, anew) or {}), **discriminators}
     scratch = ready.with_name(f"{TEMP_PREFIX}ending")
     shutil.rmtree(scratch, ignore_errors=True)
     store = CheckpointStore(scratch)

@@ -14,13 +14,18 @@ from torch import nn
 
 from understudy.networks.families import Config
 from understudy.report import Note, Report, silent
-from understudy.training.learning.critics import SALTS, Critic, critic_networks, critic_sizes
+from understudy.training.learning.discriminators import (
+    SALTS,
+    Discriminator,
+    discriminator_networks,
+    discriminator_sizes,
+)
 from understudy.training.learning.learner import prepare
 from understudy.training.learning.precision import Precision, choose
 from understudy.training.optimisers import Optimiser
 from understudy.training.options import TrainOptions
 from understudy.training.recipes import Recipe
-from understudy.training.saved.learner_state import restore_critics, saved_tensors
+from understudy.training.saved.learner_state import restore_discriminators, saved_tensors
 
 if TYPE_CHECKING:
     from understudy.training.session import Session
@@ -44,30 +49,30 @@ def say_of_precision(before: Precision, now: Precision, report: Report) -> None:
         )
 
 
-def critics_of(
+def discriminators_of(
     recipe: Recipe, config: Config, options: TrainOptions, precision: Precision, device: torch.device, *, seed: int
-) -> dict[str, Critic]:
-    """The networks that judge with these options, as new, each with its optimiser."""
-    critics = {}
-    for name, net in critic_networks(config, options, options.seed).items():
+) -> dict[str, Discriminator]:
+    """The discriminators that these options want, as new, each with its optimiser."""
+    discriminators = {}
+    for name, net in discriminator_networks(config, options, options.seed).items():
         prepare(net, precision, device)
-        critics[name] = Critic(net, recipe.optimiser(net, options, precision, seed=seed + SALTS[name]))
-    return critics
+        discriminators[name] = Discriminator(net, recipe.optimiser(net, options, precision, seed=seed + SALTS[name]))
+    return discriminators
 
 
 def apply(session: Session, options: TrainOptions, report: Report = silent) -> None:
     """Bring a session to other options, from its next iteration on. What no option changed stays as it is."""
     before, session.options = session.options, options
     was_in_force, in_force = before.in_force, options.in_force
-    judged_by = session.learner.objective
+    minimised = session.learner.objective
     session.learner.objective = session.recipe.objective(session.config, in_force, session.faithful)
     session.recipe.configure(session.learner, in_force)
     recomputed = _compute_as(session, report) if _arithmetic(before) != _arithmetic(options) else False
     _optimise_as(session, report, anew=recomputed)
-    if critic_sizes(session.config, was_in_force) != critic_sizes(session.config, in_force):
-        _judge_as(session, report)
+    if discriminator_sizes(session.config, was_in_force) != discriminator_sizes(session.config, in_force):
+        _discriminators_as(session, report)
     task, banks = session.recipe.task, session.batches.banks
-    other_faces = task.needs_other_faces(banks, judged_by, session.learner.objective, options, session.faithful)
+    other_faces = task.needs_other_faces(banks, minimised, session.learner.objective, options, session.faithful)
     _draw_samples_as(session, other_faces=other_faces)
     if options.autobackup_hour != before.autobackup_hour:
         session.begin_backups()
@@ -88,7 +93,8 @@ def _compute_as(session: Session, report: Report) -> bool:
     say_of_precision(session.precision, now, report)
     before, session.precision = session.precision, now
     if now != before:
-        for net in (session.learner.net, *(critic.net for critic in session.learner.critics.values())):
+        others = (discriminator.net for discriminator in session.learner.discriminators.values())
+        for net in (session.learner.net, *others):
             prepare(net, now, session.fabric.device)
     return now != before
 
@@ -97,8 +103,8 @@ def _optimise_as(session: Session, report: Report, *, anew: bool) -> None:
     """The optimisers of all networks: tuned where they are of the right kind, else, or `anew`, made of their state."""
     learner, seed = session.learner, session.options.seed
     learner.optimiser = _optimiser_as(session, learner.optimiser, learner.net, seed, report, anew=anew)
-    for name, critic in learner.critics.items():
-        critic.optimiser = _optimiser_as(session, critic.optimiser, critic.net, seed + SALTS[name], report, anew=anew)
+    for name, other in learner.discriminators.items():
+        other.optimiser = _optimiser_as(session, other.optimiser, other.net, seed + SALTS[name], report, anew=anew)
 
 
 def _optimiser_as(
@@ -116,13 +122,15 @@ def _optimiser_as(
     return made
 
 
-def _judge_as(session: Session, report: Report) -> None:
-    """The networks that judge: one whose power was turned on goes on where it rested, or begins; one whose power is 0
+def _discriminators_as(session: Session, report: Report) -> None:
+    """The discriminators: one whose power was turned on goes on where it rested, or begins; one whose power is 0
     rests; one of another size begins anew."""
     learner, options, device = session.learner, session.options.in_force, session.fabric.device
     weights, moments = saved_tensors(learner, session.at_rest)
-    learner.critics = critics_of(session.recipe, session.config, options, session.precision, device, seed=options.seed)
-    session.at_rest = restore_critics(learner, weights, moments, report)
+    learner.discriminators = discriminators_of(
+        session.recipe, session.config, options, session.precision, device, seed=options.seed
+    )
+    session.at_rest = restore_discriminators(learner, weights, moments, report)
 
 
 def _draw_samples_as(session: Session, *, other_faces: bool) -> None:

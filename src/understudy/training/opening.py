@@ -16,7 +16,7 @@ from understudy.networks.families import Config
 from understudy.networks.initial import draw_he_weights
 from understudy.records import PrecisionChoice
 from understudy.report import Note, Report, silent
-from understudy.training.applying import critics_of, precision_of, say_of_precision
+from understudy.training.applying import discriminators_of, precision_of, say_of_precision
 from understudy.training.batches.protocol import Batches
 from understudy.training.faces.bank import FaceBank
 from understudy.training.history import FILE_NAME as HISTORY_NAME
@@ -170,7 +170,7 @@ def _learner(
         net,
         recipe.optimiser(net, options, precision, seed=seed),
         recipe.objective(config, options, faithful),
-        critics_of(recipe, config, options, precision, device, seed=seed),
+        discriminators_of(recipe, config, options, precision, device, seed=seed),
         seed,
     )
     recipe.configure(learner, options)

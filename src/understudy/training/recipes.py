@@ -89,7 +89,7 @@ class Recipe:
         )
 
     def optimiser(self, net: nn.Module, options: TrainOptions, precision: Precision, *, seed: int) -> Optimiser:
-        """The optimiser of a swapper of this class, or of a network that judges it; beside the weights, or, as
+        """The optimiser of a swapper of this class, or of one of its discriminators; beside the weights, or, as
         `models_opt_on_gpu` says, with its moments in the computer's memory."""
         trained, constant = self.parted(net)
         made = optimiser_named(self.rates(options).kind)(
@@ -122,15 +122,15 @@ def saehd_objective(config: SaehdConfig, options: TrainOptions, faithful: bool) 
     """DSSIM at two sizes from 256 px on. Without random warp, LIAE's inter_AB stays as it is: it has learned by then
     what both people have in common, and would go on to learn what they have not. In pretraining the reference goes on
     to pull codes as a discriminator says that no longer learns."""
-    has_judge = not config.archi.is_liae and (faithful or not options.pretrain)
+    has_discriminator = not config.archi.is_liae and (faithful or not options.pretrain)
     return Objective(
         filter_sizes=structure_filters(config.size, both=config.size >= 256),
         masked=options.masked_training,
         blur_out=options.blur_out_mask,
         eyes_mouth=options.eyes_mouth_prio,
         gan=options.gan_power,
-        true_face=options.true_face_power if has_judge else 0.0,
-        code_judge_learns=not options.pretrain,
+        true_face=options.true_face_power if has_discriminator else 0.0,
+        code_discriminator_learns=not options.pretrain,
         face_style=options.face_style_power,
         bg_style=options.bg_style_power,
         frozen=() if options.random_warp or not config.archi.is_liae else ("inter_AB.",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.networks.families import Config
-from understudy.training.learning.critics import require_patch_that_fits
+from understudy.training.learning.discriminators import require_patch_that_fits
 from understudy.training.learning.frozen import frozen_parts
 from understudy.training.learning.rates import require_end_for_schedule
 from understudy.training.options import TrainOptions

@@ -240,8 +240,8 @@ class Session:
 
     def optimisers(self) -> dict[str, Optimiser]:
         """Those of all networks, by how their tensors begin in a saved state."""
-        judges = {f"{name}/": critic.optimiser for name, critic in self.learner.critics.items()}
-        return {"": self.learner.optimiser, **judges}
+        others = {f"{name}/": each.optimiser for name, each in self.learner.discriminators.items()}
+        return {"": self.learner.optimiser, **others}
 
     @property
     def shared(self) -> Shared:

@@ -1,6 +1,6 @@
 """A network in training: what every class of model has in common when it learns from a batch.
 
-    batch ─ in pieces ─► losses ─► gradients, added up ─► one update ─► networks that judge, on the same batch
+    batch ─ in pieces ─► losses ─► gradients, added up ─► one update ─► discriminators, on the same batch
 
 How a batch is looked at and what is minimised is the subclass's: `SwapLearner` redraws two people, `MaskLearner` finds
 what of a face is face.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from understudy.devices import keep_freed_memory
 from understudy.training.learning import recomputing
-from understudy.training.learning.critics import Critic
+from understudy.training.learning.discriminators import Discriminator
 from understudy.training.learning.ema import Ema
 from understudy.training.learning.passes import Pass
 from understudy.training.learning.precision import Precision, keep_float32
@@ -78,12 +78,12 @@ class Piece(NamedTuple, Generic[BatchT]):
 
 @dataclass(eq=False)
 class Learner(ABC, Generic[BatchT]):
-    """The network, what it is judged by and how it is updated.
+    """The network, what it minimises and how it is updated.
 
     losses_kept: names of the sums that the history keeps; together they are what the guard watches.
 
-    optimiser: its parameters are trained, its constants are not; together they are all of `net`. critics: the networks
-    that judge, by name. seed: of AMP's random channels, which are a function of it and of the optimiser's count, so
+    optimiser: its parameters are trained, its constants are not; together they are all of `net`. discriminators:
+    by name. seed: of AMP's random channels, which are a function of it and of the optimiser's count, so
     that a resumed run draws what the uninterrupted one would have drawn.
 
     May be changed between steps: rates: by which all optimisers step; None leaves them as they are. calm: how much
@@ -103,7 +103,7 @@ class Learner(ABC, Generic[BatchT]):
     net: nn.Module
     optimiser: Optimiser
     objective: Any
-    critics: Mapping[str, Critic] = field(default_factory=dict)
+    discriminators: Mapping[str, Discriminator] = field(default_factory=dict)
     seed: int = 0
     rates: Rates | None = None
     calm: int = 0
@@ -131,7 +131,7 @@ class Learner(ABC, Generic[BatchT]):
         """
         self._tune()
         values = self._within_memory(self.optimiser, batch, self._learn_from)
-        values |= self._teach_critics(batch)
+        values |= self._teach_discriminators(batch)
         self.iteration += 1
         if self.ema is not None:
             self.ema.follow(self.net, self.iteration)
@@ -179,7 +179,8 @@ class Learner(ABC, Generic[BatchT]):
         """Bring the optimisers to the rates of this step."""
         if self.rates is not None:
             rates = self.rates.calmed(self.calm if self.iteration < self.calm_until else 0)
-            for optimiser in (self.optimiser, *(critic.optimiser for critic in self.critics.values())):
+            others = (discriminator.optimiser for discriminator in self.discriminators.values())
+            for optimiser in (self.optimiser, *others):
                 rates.tune(optimiser, self.iteration)
 
     def _within_memory(
@@ -201,8 +202,8 @@ class Learner(ABC, Generic[BatchT]):
     def _weighed(self, batch: BatchT, *, piece: Piece[BatchT] | None = None) -> tuple[Losses, Losses]:
         """What is minimised, as sums by name, and every loss unweighted, (B,) each, with a gradient."""
 
-    def _teach_critics(self, batch: BatchT) -> dict[str, Tensor]:
-        """Update the networks that judge, where there are any; their losses by name."""
+    def _teach_discriminators(self, batch: BatchT) -> dict[str, Tensor]:
+        """Update the discriminators, where there are any; their losses by name."""
         return {}
 
     def _learn_from(self, pieces: Sequence[Piece[BatchT]]) -> dict[str, Tensor]:
@@ -223,13 +224,13 @@ class Learner(ABC, Generic[BatchT]):
             values[GRADIENT_LENGTH] = self.optimiser.length
         return values
 
-    def _teach(self, critic: Critic, losses: Iterator[Tensor], count: int) -> Tensor:
-        """Update a critic by its losses, (B,) of each piece of `count` samples; their mean."""
-        total = torch.zeros((), device=critic.optimiser.device)
+    def _teach(self, discriminator: Discriminator, losses: Iterator[Tensor], count: int) -> Tensor:
+        """Update a discriminator by its losses, (B,) of each piece of `count` samples; their mean."""
+        total = torch.zeros((), device=discriminator.optimiser.device)
         for of_piece in losses:
-            self._backward(critic.optimiser, of_piece.sum())
+            self._backward(discriminator.optimiser, of_piece.sum())
             total = total + of_piece.detach().sum()
-        self._update(critic.optimiser)
+        self._update(discriminator.optimiser)
         return total / count
 
     def _backward(self, optimiser: Optimiser, total: Tensor) -> None:

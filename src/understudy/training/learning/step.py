@@ -1,10 +1,10 @@
-"""One training step: forward, losses, backward, update; then the networks that judge, on the same batch.
+"""One training step: forward, losses, backward, update; then the discriminators, on the same batch.
 
     batch ─┬─ the swapper             redraw both people, losses, update
            ├─ code discriminator      whose code is it?      with true_face_power, DF
            └─ patch discriminator     is this piece real?    with gan_power
 
-The judges learn from what the swapper draws after its update, as in the reference.
+The discriminators learn from what the swapper draws after its update, as in the reference.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from understudy.training.losses import (
     Objective,
     Targets,
     background_style_loss,
+    cross_entropy,
     drawing_losses,
     drawn_inside,
     dst_kept_calm,
     face_style_loss,
-    judged_as,
     src_kept_calm,
     targets_of,
     weighted_sums,
@@ -55,23 +55,23 @@ class SwapLearner(Learner[Batch]):
     def _passes(self) -> Sequence[Pass]:
         return self._pass, self._codes, self._src_face
 
-    def _teach_critics(self, batch: Batch) -> dict[str, Tensor]:
+    def _teach_discriminators(self, batch: Batch) -> dict[str, Tensor]:
         values = {}
-        if self.objective.true_face and self.objective.code_judge_learns:
-            critic = self.critics[CODE_DISCRIMINATOR]
-            values[CODE_DISCRIMINATOR] = self._within_memory(critic.optimiser, batch, self._teach_codes)
+        if self.objective.true_face and self.objective.code_discriminator_learns:
+            discriminator = self.discriminators[CODE_DISCRIMINATOR]
+            values[CODE_DISCRIMINATOR] = self._within_memory(discriminator.optimiser, batch, self._teach_codes)
         if self.objective.gan:
-            critic = self.critics[GAN]
-            values[GAN] = self._within_memory(critic.optimiser, batch, self._teach_patches)
+            discriminator = self.discriminators[GAN]
+            values[GAN] = self._within_memory(discriminator.optimiser, batch, self._teach_patches)
         return values
 
     def _teach_codes(self, pieces: Sequence[Piece[Batch]]) -> Tensor:
         losses = (self.code_losses(piece.batch) for piece in pieces)
-        return self._teach(self.critics[CODE_DISCRIMINATOR], losses, pieces[0].whole)
+        return self._teach(self.discriminators[CODE_DISCRIMINATOR], losses, pieces[0].whole)
 
     def _teach_patches(self, pieces: Sequence[Piece[Batch]]) -> Tensor:
         losses = (self.patch_losses(piece.batch, piece=piece) for piece in pieces)
-        return self._teach(self.critics[GAN], losses, pieces[0].whole)
+        return self._teach(self.discriminators[GAN], losses, pieces[0].whole)
 
     def _weighed(self, batch: Batch, *, piece: Piece[Batch] | None = None) -> tuple[Losses, Losses]:
         """Each person's weighted sum, and every loss unweighted, (B,), with a gradient."""
@@ -91,13 +91,13 @@ class SwapLearner(Learner[Batch]):
         if redrawn.swapped is not None:
             parts |= background_style_loss(redrawn.swapped, targets, objective)
         if objective.true_face:
-            (verdict,) = self.critics[CODE_DISCRIMINATOR].judge(redrawn.codes[0], learning=False)
-            parts["rest_true_face"] = judged_as(verdict, 1)
+            (logits,) = self.discriminators[CODE_DISCRIMINATOR].logits(redrawn.codes[0], learning=False)
+            parts["rest_true_face"] = cross_entropy(logits, 1)
         if objective.hold_dst_surroundings:
             parts |= dst_kept_calm(drawn, targets, objective)
         if objective.gan:
-            verdicts = self.critics[GAN].judge(self._for_the_judge(inside), learning=False)
-            parts["rest_gan"] = _by_sample(len(batch.src.target), [judged_as(verdict, 1) for verdict in verdicts])
+            maps = self.discriminators[GAN].logits(self._for_the_gan(inside), learning=False)
+            parts["rest_gan"] = _by_sample(len(batch.src.target), [cross_entropy(logits, 1) for logits in maps])
             if objective.masked:
                 parts |= src_kept_calm(drawn, targets, objective)
         return parts
@@ -106,9 +106,9 @@ class SwapLearner(Learner[Batch]):
         """How badly the code discriminator tells dst's codes (1) from src's (0), (B,), with a gradient for it alone."""
         with torch.no_grad():
             codes = self._codes.take(self._tensors(), torch.cat([batch.dst.warped, batch.src.warped]))
-        (verdict,) = self.critics[CODE_DISCRIMINATOR].judge(codes, learning=True)
-        of_dst, of_src = verdict.chunk(2)
-        return (judged_as(of_dst, 1) + judged_as(of_src, 0)) / 2
+        (logits,) = self.discriminators[CODE_DISCRIMINATOR].logits(codes, learning=True)
+        of_dst, of_src = logits.chunk(2)
+        return (cross_entropy(of_dst, 1) + cross_entropy(of_src, 0)) / 2
 
     def patch_losses(
         self, batch: Batch, targets: Targets | None = None, *, piece: Piece[Batch] | None = None
@@ -116,12 +116,12 @@ class SwapLearner(Learner[Batch]):
         """How badly the patch discriminator tells targets (1) from drawings (0), (B,), with a gradient for it alone."""
         targets = targets or targets_of(batch, self.objective)
         with torch.no_grad():
-            real, drawn = self._for_the_judge(targets.inside), self._drawn_for_the_judge(batch, targets, piece)
-        verdicts = self.critics[GAN].judge(torch.cat([real, drawn]), learning=True)
+            real, drawn = self._for_the_gan(targets.inside), self._drawn_for_the_gan(batch, targets, piece)
+        maps = self.discriminators[GAN].logits(torch.cat([real, drawn]), learning=True)
         told = []
-        for verdict in verdicts:
-            on_real, on_drawn = verdict.chunk(2)
-            told.append(judged_as(on_real, 1) + judged_as(on_drawn, 0))
+        for logits in maps:
+            on_real, on_drawn = logits.chunk(2)
+            told.append(cross_entropy(on_real, 1) + cross_entropy(on_drawn, 0))
         return _by_sample(len(batch.src.target), told) / (8 if self.objective.gan_on_dst else 2)
 
     def draw_channels(self, config: AmpConfig, count: int, draw: int) -> Tensor:
@@ -143,11 +143,11 @@ class SwapLearner(Learner[Batch]):
         assert isinstance(redrawn, Redrawn)
         return redrawn
 
-    def _for_the_judge(self, both: Tensor) -> Tensor:
+    def _for_the_gan(self, both: Tensor) -> Tensor:
         """Of pictures of src and dst, those that the patch discriminator looks at."""
         return both if self.objective.gan_on_dst else both.chunk(2)[0]
 
-    def _drawn_for_the_judge(self, batch: Batch, targets: Targets, piece: Piece[Batch] | None) -> Tensor:
+    def _drawn_for_the_gan(self, batch: Batch, targets: Targets, piece: Piece[Batch] | None) -> Tensor:
         """What the swapper draws now, as the patch discriminator sees it."""
         if self.objective.gan_on_dst:
             return drawn_inside(self._redraw(batch, draw=1, piece=piece).drawn, targets, self.objective)

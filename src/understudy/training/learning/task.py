@@ -46,7 +46,7 @@ class Task(ABC):
     ) -> bool:
         """Whether faces are to be loaded once more, since what is known of them is not all that is needed by now.
 
-        before, objective: what was and what is judged by.
+        before, objective: what was minimised and what is by now.
         """
         return False
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from understudy.errors import CorruptCheckpoint, TrainingDiverged
 from understudy.report import Note, Report, silent
-from understudy.training.applying import critics_of
+from understudy.training.applying import discriminators_of
 from understudy.training.learning.ema import Ema
 from understudy.training.optimisers.sharing import make_whole
 from understudy.training.saved.checkpoints import DIVERGED_HINT, Checkpoint, CheckpointStore, load_generation
@@ -69,7 +69,7 @@ def _restore(session: Session, found: Checkpoint, report: Report) -> None:
     for optimiser in session.optimisers().values():
         make_whole(optimiser)
     load_weights(learner.net, found)
-    learner.critics = critics_of(
+    learner.discriminators = discriminators_of(
         session.recipe, session.config, options, session.precision, session.fabric.device, seed=options.seed
     )
     if not found.optimiser:

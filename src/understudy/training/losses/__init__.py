@@ -1,11 +1,11 @@
-"""What a network is judged by: pictures in, one number per sample out."""
+"""What a network minimises: pictures in, one number per sample out."""
 
 from understudy.training.losses.blocks import (
     blur_out,
+    cross_entropy,
     dssim,
     dssim_over,
     gaussian_blur,
-    judged_as,
     mean_square,
     soft_mask,
     style,
@@ -35,6 +35,7 @@ __all__ = [
     "Targets",
     "background_style_loss",
     "blur_out",
+    "cross_entropy",
     "drawing_losses",
     "drawn_inside",
     "dssim",
@@ -44,7 +45,6 @@ __all__ = [
     "frequency",
     "gaussian_blur",
     "gradient",
-    "judged_as",
     "laplacian",
     "mean_square",
     "multiscale",

@@ -99,7 +99,7 @@ def total_variation(image: Tensor, *, along_channels: bool = False) -> Tensor:
     )
 
 
-def judged_as(logits: Tensor, label: float) -> Tensor:
+def cross_entropy(logits: Tensor, label: float) -> Tensor:
     """Sigmoid cross-entropy of a map of logits (B,1,h,w) with one label everywhere, in float32: (B,)."""
     wide = logits.float()
     return F.binary_cross_entropy_with_logits(wide, torch.full_like(wide, label), reduction="none").mean((1, 2, 3))

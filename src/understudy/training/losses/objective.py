@@ -1,4 +1,4 @@
-"""What a class of model is judged by in one step: which losses there are, and what each counts."""
+"""What a class of model minimises in one step: which losses there are, and what each counts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Objective:
 
     gan, true_face, face_style, bg_style, and ms_ssim, frequency, gradient, laplacian, which look at detail in ways of
     their own: powers as the options of that name give them; 0 leaves the loss out.
-    gan_on_dst: dst's drawings are judged too; hold_dst_surroundings: dst is held outside its mask too (both AMP).
-    code_judge_learns: off: the network that true_face listens to stays as it is, as in the reference's pretraining.
+    gan_on_dst: the GAN sees dst's drawings too; hold_dst_surroundings: dst is held outside its mask too (both AMP).
+    code_discriminator_learns: off: the one that true_face goes by stays as it is, as in the reference's pretraining.
     frozen: tensors that a step does not change, by what their names begin with.
 
     The last two are slips of the reference (docs/faithful.md): background style looks outside src's mask instead of
@@ -43,7 +43,7 @@ class Objective:
     gan_on_dst: bool = False
     hold_dst_surroundings: bool = False
     true_face: float = 0.0
-    code_judge_learns: bool = True
+    code_discriminator_learns: bool = True
     face_style: float = 0.0
     bg_style: float = 0.0
     ms_ssim: float = 0.0

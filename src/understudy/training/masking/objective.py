@@ -1,4 +1,4 @@
-"""What the mask network is judged by."""
+"""What the mask network minimises."""
 
 from __future__ import annotations
 

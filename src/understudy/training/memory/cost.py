@@ -44,7 +44,7 @@ def swap_flops(net: nn.Module, size: int) -> int:
 
 
 def training_flops(net: nn.Module, size: int) -> int:
-    """Operations by which a swapper learns from one face of each person: there and back; judges are not counted.
+    """Operations by which a swapper learns from one face of each person: there and back, without discriminators.
 
     Of a batch it is so many times as much.
     """

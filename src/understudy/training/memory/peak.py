@@ -2,7 +2,7 @@
 
 The step itself is run on torch's meta device: every tensor has its shape and no numbers. Whoever watches the operations
 sees each piece of memory come into being and go, so the peak is that of the very code that trains: activations kept for
-the way back, gradients as they arrive, the losses, the networks that judge. What is there before a step is added:
+the way back, gradients as they arrive, the losses, the discriminators. What is there before a step is added:
 
     weights, and their average (float32) + moments (float32, one or two of each) + working copies (of 16 bit, if any)
     + peak of a step = activations, gradients, losses, the batch
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from understudy.training.learning.critics import Critic, critic_networks, require_patch_that_fits
+from understudy.training.learning.discriminators import Discriminator, discriminator_networks, require_patch_that_fits
 from understudy.training.learning.learner import Learner
 from understudy.training.learning.precision import Precision
 from understudy.training.learning.recomputing import recompute
@@ -72,10 +72,10 @@ def training_memory(
 ) -> MemoryNeed:
     """What training takes at its peak, in bytes.
 
-    config: as `model.json` holds it. options: decide losses, judges and the optimiser; their batch size does not count.
-    in_pieces: the `batch_size` samples are a piece of a batch, beside the gradients of other pieces. sharers: processes
-    that hold a part of the moments each. device: cpu, cuda, …; moments in the computer's memory (`models_opt_on_gpu`
-    off) do not count on a GPU.
+    config: as `model.json` holds it. options: decide losses, discriminators and optimiser; their batch size does not
+    count. in_pieces: the `batch_size` samples are a piece of a batch, beside the gradients of other pieces. sharers:
+    processes that hold a part of the moments each. device: cpu, cuda, …; moments in the computer's memory
+    (`models_opt_on_gpu` off) do not count on a GPU.
     Raises IncompatibleModel for a class that cannot be trained, InvalidOption for a GAN patch size that does not fit.
     """
     recipe = recipe_for(model_class)
@@ -84,13 +84,13 @@ def training_memory(
     require_patch_that_fits(typed, options)
     recompute(net, on=options.checkpointing)
     with torch.device("meta"):
-        judges = critic_networks(typed, options, 0)
-    learner = _learner(recipe, typed, options, precision, net, judges, faithful=faithful)
+        discriminators = discriminator_networks(typed, options, 0)
+    learner = _learner(recipe, typed, options, precision, net, discriminators, faithful=faithful)
     with _LiveBytes() as there:
         learner.forward(recipe.task.imagined_batch(typed.size, batch_size))
     with _LiveBytes() as live:
         learner.learn(recipe.task.imagined_batch(typed.size, batch_size))
-    networks = [net, *judges.values()]
+    networks = [net, *discriminators.values()]
     trained = _count(weight for network in networks for weight in _trained(network, recipe).values())
     every = _count(weight for network in networks for weight in network.parameters())
     averaged = _count(net.parameters()) if options.ema_decay else 0
@@ -179,15 +179,17 @@ def _learner(
     options: TrainOptions,
     precision: Precision,
     net: nn.Module,
-    judges: Mapping[str, nn.Module],
+    others: Mapping[str, nn.Module],
     *,
     faithful: bool,
 ) -> Learner[Any]:
     def imagined(network: nn.Module) -> Optimiser:
         return cast(Optimiser, _ImaginedOptimiser(network, _trained(network, recipe), precision.torch_dtype))
 
-    critics = {name: Critic(judge, imagined(judge)) for name, judge in judges.items()}
-    return recipe.task.learner(net, imagined(net), recipe.objective(config, options, faithful), critics=critics)
+    discriminators = {name: Discriminator(its, imagined(its)) for name, its in others.items()}
+    return recipe.task.learner(
+        net, imagined(net), recipe.objective(config, options, faithful), discriminators=discriminators
+    )
 
 
 def _trained(net: nn.Module, recipe: Recipe) -> dict[str, nn.Parameter]:

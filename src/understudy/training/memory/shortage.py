@@ -1,6 +1,6 @@
 """What to do when memory runs out in the middle of a step: the same work again, in smaller pieces.
 
-A step is made of phases: the swapper, then each network that judges. Every phase adds up gradients over the pieces of
+A step is made of phases: the swapper, then each discriminator. Every phase adds up gradients over the pieces of
 the batch and then updates its network once. Memory runs out while gradients are made, where most of it is needed: then
 they are dropped, and the phase begins again with pieces of half the size. The result is the same but for rounding.
 """

@@ -1,12 +1,12 @@
 """A learner as the tensors of a saved state, and back.
 
     weights      encoder.…              the swapper, by the names of its tensors
-                 gan.… , code_discriminator.…     the networks that judge it
+                 gan.… , code_discriminator.…     its discriminators
     optimiser    first.encoder.…, iterations, …   the swapper's
-                 gan/first.in_conv.weight, …      those of the networks that judge, behind their names
+                 gan/first.in_conv.weight, …      those of the discriminators, behind their names
     ema          encoder.…, updates               the average of the swapper's weights, where one is kept
 
-A network that judges and is not in use at the moment keeps its tensors in every saved state, so that it goes on where
+A discriminator that is not in use at the moment keeps its tensors in every saved state, so that it goes on where
 it was when its power is turned up again.
 """
 
@@ -23,13 +23,13 @@ from understudy.report import Note, Report, silent
 from understudy.training.learning.learner import Learner
 from understudy.training.saved.checkpoints import Checkpoint
 
-CRITICS = (GAN, CODE_DISCRIMINATOR)
+DISCRIMINATORS = (GAN, CODE_DISCRIMINATOR)
 _TITLES = {GAN: "GAN", CODE_DISCRIMINATOR: "code discriminator"}
 
 
 @dataclass(frozen=True)
 class AtRest:
-    """Tensors of networks that judge and are not in use, by their names in the saved state."""
+    """Tensors of discriminators that are not in use, by their names in the saved state."""
 
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     optimiser: Mapping[str, Tensor] = field(default_factory=dict)
@@ -39,9 +39,9 @@ def saved_tensors(learner: Learner[Any], at_rest: AtRest) -> tuple[dict[str, Ten
     """Weights and optimiser's tensors for a saved state."""
     weights = {**learner.net.state_dict(), **at_rest.weights}
     optimiser = {**learner.optimiser.state_dict(), **at_rest.optimiser}
-    for name, critic in learner.critics.items():
-        weights |= {f"{name}.{key}": tensor for key, tensor in critic.net.state_dict().items()}
-        optimiser |= {f"{name}/{key}": tensor for key, tensor in critic.optimiser.state_dict().items()}
+    for name, discriminator in learner.discriminators.items():
+        weights |= {f"{name}.{key}": tensor for key, tensor in discriminator.net.state_dict().items()}
+        optimiser |= {f"{name}/{key}": tensor for key, tensor in discriminator.optimiser.state_dict().items()}
     return weights, optimiser
 
 
@@ -61,28 +61,28 @@ def restore(learner: Learner[Any], found: Checkpoint, report: Report = silent) -
         learner.ema.load_state_dict(found.ema)
     if stored:
         _notes(learner.optimiser.load_state_dict({k: v for k, v in stored.items() if "/" not in k}), report)
-    return restore_critics(learner, found.weights, stored, report)
+    return restore_discriminators(learner, found.weights, stored, report)
 
 
-def restore_critics(
+def restore_discriminators(
     learner: Learner[Any], saved: Mapping[str, Tensor], stored: Mapping[str, Tensor], report: Report = silent
 ) -> AtRest:
-    """Put the saved weights and moments of the networks that judge into those of a learner; what of it is not in use.
+    """Put the saved weights and moments of the discriminators into those of a learner; what of it is not in use.
 
     One of which the saved one has another size begins anew, with a note.
     """
     weights: dict[str, Tensor] = {}
     moments: dict[str, Tensor] = {}
-    for name in CRITICS:
+    for name in DISCRIMINATORS:
         its_weights, its_moments = _of(name, ".", saved), _of(name, "/", stored)
-        critic = learner.critics.get(name)
-        if critic is None:
+        discriminator = learner.discriminators.get(name)
+        if discriminator is None:
             weights |= {f"{name}.{key}": tensor for key, tensor in its_weights.items()}
             moments |= {f"{name}/{key}": tensor for key, tensor in its_moments.items()}
-        elif _fit(critic.net, its_weights):
-            critic.net.load_state_dict(its_weights)
+        elif _fit(discriminator.net, its_weights):
+            discriminator.net.load_state_dict(its_weights)
             if its_moments:
-                _notes(critic.optimiser.load_state_dict(its_moments), report, of=_TITLES[name])
+                _notes(discriminator.optimiser.load_state_dict(its_moments), report, of=_TITLES[name])
         elif its_weights:
             report(Note(f"The {_TITLES[name]} is of another size than the saved one: it begins anew.", "warning"))
     return AtRest(weights, moments)

@@ -67,7 +67,7 @@ class OpenTensors:
 
 
 class AveragedTensors:
-    """Weights of which those that have an average are read from it; the networks that judge have none."""
+    """Weights of which those that have an average are read from it; the discriminators have none."""
 
     def __init__(self, average: OpenTensors, trained: OpenTensors) -> None:
         self._average, self._trained = average, trained

@@ -1,4 +1,4 @@
-"""Networks that judge what a swapper does, and learn to: is this picture real, whose code is this?"""
+"""Discriminators, which learn beside a swapper: is this picture real (GAN), whose code is this (true face)?"""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ SALTS = {GAN: 1, CODE_DISCRIMINATOR: 2}
 
 
 @dataclass(eq=False)
-class Critic:
-    """A network that judges, with the optimiser by which it learns to."""
+class Discriminator:
+    """A discriminator with the optimiser by which it learns."""
 
     net: nn.Module
     optimiser: Optimiser
 
-    def judge(self, seen: Tensor, *, learning: bool) -> tuple[Tensor, ...]:
-        """Logit maps (B,1,h,w), float32, of pictures or codes (B,C,H,W). Without `learning` its weights get no
+    def logits(self, seen: Tensor, *, learning: bool) -> tuple[Tensor, ...]:
+        """Maps of logits (B,1,h,w), float32, of pictures or codes (B,C,H,W). Without `learning` its weights get no
         gradient, only what it has seen."""
         tensors = self.optimiser.working()
         if not learning:
             tensors = {name: tensor.detach() for name, tensor in tensors.items()}
-        judged = functional_call(self.net, tensors, (seen,))
-        return judged if isinstance(judged, tuple) else (judged,)
+        given = functional_call(self.net, tensors, (seen,))
+        return given if isinstance(given, tuple) else (given,)
 
 
-def critic_networks(config: Config, options: TrainOptions, seed: int) -> dict[str, nn.Module]:
-    """The networks that judge with these options, by name, with initial weights."""
+def discriminator_networks(config: Config, options: TrainOptions, seed: int) -> dict[str, nn.Module]:
+    """The discriminators that these options want, by name, with initial weights."""
     networks: dict[str, nn.Module] = {}
     if options.gan_power:
         generator = torch.Generator().manual_seed(seed + SALTS[GAN])
@@ -50,8 +50,8 @@ def critic_networks(config: Config, options: TrainOptions, seed: int) -> dict[st
     return networks
 
 
-def critic_sizes(config: Config, options: TrainOptions) -> dict[str, tuple[int, ...]]:
-    """The networks that judge with these options, by name, each with the numbers that make it another network."""
+def discriminator_sizes(config: Config, options: TrainOptions) -> dict[str, tuple[int, ...]]:
+    """The discriminators that these options want, by name, each with the numbers that make it another network."""
     sizes: dict[str, tuple[int, ...]] = {}
     if options.gan_power:
         sizes[GAN] = (patch_size(config, options), options.gan_dims)
