@@ -22,6 +22,7 @@ from understudy.jobs import Job, JobResult, JobState, Request
 from understudy.report import Event, Metrics, Note, Preview, Progress
 from understudy.stages.result import StageResult
 from understudy.workspace import Workspace
+from users import ordinary_user
 
 
 @pytest.fixture
@@ -328,6 +329,40 @@ def test_unknown_and_malformed_commands_are_answered_and_harm_nothing(begin: Any
             assert connection.poll(5)
             assert json.loads(connection.recv_bytes())["ok"] is False
     assert job.state is JobState.RUNNING
+
+
+def test_one_who_connects_and_says_nothing_keeps_nobody_waiting(begin: Any) -> None:
+    from multiprocessing.connection import Client
+
+    job = slow_count(begin)
+    assert job.address is not None
+    with Client(job.address), Client(job.address):
+        assert jobs.send(job, "ping") == {"pid": job.pid}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_job_whose_process_is_stopped_is_not_waited_for_for_ever(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from understudy.jobs import control
+
+    monkeypatch.setattr(control, "ANSWER_SECS", 0.2)
+    job = slow_count(begin)
+    assert job.pid is not None
+    os.kill(job.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(JobError, match="did not answer"):
+            jobs.send(job, "ping")
+    finally:
+        os.kill(job.pid, signal.SIGCONT)
+    assert "pid" in jobs.send(job, "ping")
+
+
+def test_another_users_job_is_named_as_one() -> None:
+    with ordinary_user() as folder:
+        (folder / "process.json").write_text('{"address": "somewhere"}')
+        (folder / "key").write_bytes(bytes(32))
+        (folder / "key").chmod(0)
+        with pytest.raises(JobError, match="another user's"):
+            jobs.send(Job(folder), "stop")
 
 
 def test_jobs_are_found_by_either_end_of_their_id(begin: Any, workspace: Workspace) -> None:

@@ -14,7 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any
 
 from understudy.errors import InvalidOption, JobError, UnderstudyError, UsageError
@@ -31,17 +31,17 @@ Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 @contextlib.contextmanager
 def serving(key: bytes, handlers: Mapping[str, Handler]) -> Iterator[str]:
-    """Answer commands on a thread of its own for as long as the block runs; gives the address."""
-    with Listener(None, authkey=key) as listener:
-        threading.Thread(target=_serve, args=(listener, handlers), daemon=True, name="job-commands").start()
+    """Answer commands on threads of their own for as long as the block runs; gives the address."""
+    with Listener(None) as listener:
+        threading.Thread(target=_serve, args=(listener, key, handlers), daemon=True, name="job-commands").start()
         yield str(listener.address)
 
 
 def send(job: Job, command: str, **fields: Any) -> dict[str, Any]:
     """Send one command and return the answer's fields.
 
-    Raises JobError when the job does not listen (any more), or refuses the command; InvalidOption or UsageError where
-    it is what was asked that is wrong.
+    Raises JobError when the job does not listen (any more), is another user's, or refuses the command; InvalidOption or
+    UsageError where it is what was asked that is wrong.
     """
     body = json.dumps({"command": command, **fields}).encode()
     if len(body) > MESSAGE_BYTES:
@@ -50,11 +50,20 @@ def send(job: Job, command: str, **fields: Any) -> dict[str, Any]:
     if address is None:
         raise JobError("The job does not listen for commands yet.", hint="Try again in a moment.", job=job.id)
     try:
-        with Client(address, authkey=job.key) as connection:
+        key = job.key
+        with Client(address) as connection:
+            _await(connection, job)
+            answer_challenge(connection, key)
+            deliver_challenge(connection, key)
             connection.send_bytes(body)
-            if not connection.poll(ANSWER_SECS):
-                raise JobError(f"The job did not answer within {ANSWER_SECS:.0f} s.", hint="Try again.", job=job.id)
+            _await(connection, job)
             answer = json.loads(connection.recv_bytes(MESSAGE_BYTES))
+    except PermissionError as error:
+        raise JobError(
+            "The job is another user's, who alone can tell it what to do.",
+            hint="Ask that user, or see how far it is with: understudy status",
+            job=job.id,
+        ) from error
     except (OSError, EOFError, AuthenticationError) as error:
         raise JobError(
             "The job does not listen for commands any more.",
@@ -67,16 +76,30 @@ def send(job: Job, command: str, **fields: Any) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name != "ok"}
 
 
-def _serve(listener: Listener, handlers: Mapping[str, Handler]) -> None:
+def _await(connection: Connection, job: Job) -> None:
+    """Wait until the job says something. Raises JobError when it does not: it is stopped, or its machine is."""
+    if not connection.poll(ANSWER_SECS):
+        raise JobError(f"The job did not answer within {ANSWER_SECS:.0f} s.", hint="Try again.", job=job.id)
+
+
+def _serve(listener: Listener, key: bytes, handlers: Mapping[str, Handler]) -> None:
     while True:
         try:
             connection = listener.accept()
-        except (AuthenticationError, EOFError, ConnectionError):
-            continue  # a stranger, or one who left in the middle of the handshake
+        except ConnectionError:
+            continue  # one who left at once
         except OSError:
             return  # the listener was closed
-        with connection, contextlib.suppress(OSError, EOFError):
-            _answer(connection, handlers)
+        # A thread for each: one who connects and says nothing keeps nobody else waiting.
+        threading.Thread(target=_hear, args=(connection, key, handlers), daemon=True, name="job-command").start()
+
+
+def _hear(connection: Connection, key: bytes, handlers: Mapping[str, Handler]) -> None:
+    """Answer one command of whoever knows the key, and as the key's owner: both prove it."""
+    with connection, contextlib.suppress(OSError, EOFError, AuthenticationError):
+        deliver_challenge(connection, key)
+        answer_challenge(connection, key)
+        _answer(connection, handlers)
 
 
 def _answer(connection: Connection, handlers: Mapping[str, Handler]) -> None:
