@@ -358,11 +358,11 @@ def test_a_job_whose_process_is_stopped_is_not_waited_for_for_ever(begin: Any, m
 
 def test_another_users_job_is_named_as_one() -> None:
     with ordinary_user() as folder:
-        (folder / "process.json").write_text('{"address": "somewhere"}')
+        Job(folder).claim("somewhere")
         (folder / "key").write_bytes(bytes(32))
         (folder / "key").chmod(0)
         with pytest.raises(JobError, match="another user's"):
-            jobs.send(Job(folder), "stop")
+            jobs.request_stop(Job(folder))
 
 
 def test_jobs_are_found_by_either_end_of_their_id(begin: Any, workspace: Workspace) -> None:

@@ -59,11 +59,7 @@ def send(job: Job, command: str, **fields: Any) -> dict[str, Any]:
             _await(connection, job)
             answer = json.loads(connection.recv_bytes(MESSAGE_BYTES))
     except PermissionError as error:
-        raise JobError(
-            "The job is another user's, who alone can tell it what to do.",
-            hint="Ask that user, or see how far it is with: understudy status",
-            job=job.id,
-        ) from error
+        raise not_yours(job) from error
     except (OSError, EOFError, AuthenticationError) as error:
         raise JobError(
             "The job does not listen for commands any more.",
@@ -74,6 +70,15 @@ def send(job: Job, command: str, **fields: Any) -> dict[str, Any]:
         refusal = _REFUSALS.get(str(answer.get("code")), JobError)
         raise refusal(str(answer.get("message", "The job refused.")), hint=str(answer.get("hint", "")), job=job.id)
     return {name: value for name, value in answer.items() if name != "ok"}
+
+
+def not_yours(job: Job) -> JobError:
+    """The error of a job that another user has started."""
+    return JobError(
+        "The job is another user's, who alone can tell it what to do.",
+        hint="Ask that user, or see how far it is with: understudy status",
+        job=job.id,
+    )
 
 
 def _await(connection: Connection, job: Job) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from understudy.errors import JobError
 from understudy.files import os_errors
-from understudy.jobs.control import send
+from understudy.jobs.control import not_yours, send
 from understudy.jobs.events import EventTail
 from understudy.jobs.folder import Job, JobResult, Request, create
 from understudy.report import Report, silent
@@ -65,19 +65,28 @@ def wait(job: Job, timeout_secs: float) -> JobResult | None:
 
 
 def request_stop(job: Job, *, start_secs: float = 10.0) -> None:
-    """Ask a job to stop, waiting first until it listens. A job that has ended needs no asking."""
+    """Ask a job to stop, waiting first until it listens. A job that has ended needs no asking.
+
+    Raises JobError when it does not answer, or is another user's.
+    """
     until = time.monotonic() + start_secs
     while _active(job):
-        with contextlib.suppress(JobError):
+        try:
             send(job, "stop")
             return
+        except JobError as error:
+            if isinstance(error.__cause__, PermissionError):
+                raise
         if time.monotonic() > until:
             raise JobError("The job does not answer.", hint="End it with: understudy stop --now", job=job.id)
         time.sleep(POLL_SECS)
 
 
 def kill(job: Job) -> None:
-    """End a job at once. What it had published stands; what it was writing is left under a temporary name."""
+    """End a job at once. What it had published stands; what it was writing is left under a temporary name.
+
+    Raises JobError when it is another user's.
+    """
     import psutil
 
     child = _children.get(job.folder)
@@ -88,8 +97,12 @@ def kill(job: Job) -> None:
         process = psutil.Process(pid)
         family = [*process.children(recursive=True), process]
         for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
+            try:
                 member.kill()
+            except psutil.NoSuchProcess:
+                continue
+            except psutil.AccessDenied as error:
+                raise not_yours(job) from error
         if child is None:
             psutil.wait_procs(family, timeout=10)
     if child is not None:
