@@ -21,6 +21,7 @@ from understudy.imaging.colour_transfer import (
     transfer,
 )
 from understudy.imaging.colour_transfer.draws import directions, rotations
+from understudy.imaging.colour_transfer.faithful_iterative import faithful_idt, faithful_idt_by_formula
 from understudy.imaging.colour_transfer.histograms import Sampled, interpolated, interpolated_by_search
 from understudy.imaging.colour_transfer.lab import (
     lab_by_formula,
@@ -88,6 +89,18 @@ def test_idt_and_sot_bring_the_colours_closer(pair: Pair, mode: Mode, faithful: 
         for images in (pair[0], run(mode, *pair, faithful=faithful))
     )
     assert still < 0.5 * apart
+
+
+def test_the_faithful_idt_of_a_processor_is_that_of_other_devices(pair: Pair) -> None:
+    """Also with a reference of another shape, a flat channel, and pictures whose channels lie side by side."""
+    pictures = pair[0].permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    references = pair[1][:, :, :40, ::2].clone()
+    references[:, 2] = 0.5
+    turns = rotations([3, 4])
+    given = pictures.clone()
+    found, expected = (form(pictures, references, turns) for form in (faithful_idt, faithful_idt_by_formula))
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+    assert torch.equal(pictures, given)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -6,7 +6,7 @@
 |---|---|---|
 | rct | mean and deviation of L, a and b | reinhard |
 | lct, mkl | mean and covariance of R, G and B | linear |
-| idt | distributions along random axes, 20 steps that go two thirds of the way | iterative |
+| idt | distributions along random axes, 20 steps that go two thirds of the way | iterative, faithful_iterative |
 | sot | distributions along random axes, then smoothed: broad light and tint, no detail | sliced |
 | mix | L by lct, a and b by sot, in 8 bit | mixed |
 
