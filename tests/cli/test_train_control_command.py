@@ -11,9 +11,10 @@ import pytest
 from terminal import COMMAND, Ended, understudy
 
 from small_faces import small_model, workspace_with_faces
-from understudy.cli.train_control import Action, parted, shown, told
+from understudy.cli.train_control import Action, parted, shown, told, training_of
 from understudy.errors import InvalidOption
-from understudy.jobs import running_in, send
+from understudy.jobs import Request, running_in, send
+from understudy.jobs.folder import create
 from understudy.training.saved.models import read_record
 from understudy.workspace import Workspace
 
@@ -131,3 +132,9 @@ def test_values_read_as_they_are_typed() -> None:
     assert [shown(value) for value in (True, None, 0.1, ["a", "b"])] == ["on", "none", "0.1", "a,b"]
     answer = {"model": "m", "iteration": 9, "changed": {"gan_dims": [16, 32]}, "notes": ["It sleeps."]}
     assert told(Action.SET, answer) == "m, from iteration 10 on:\n  gan_dims: 16 → 32\nIt sleeps."
+
+
+@pytest.mark.parametrize("stage", ["stages.train:train", "recipe.scheduling:train_by_schedule"])
+def test_a_job_that_does_not_listen_yet_is_known_by_what_it_was_asked(tmp_path: Path, stage: str) -> None:
+    job = create(tmp_path / "jobs", Request(f"understudy.{stage}", tmp_path, "Training", {"name": "small"}))
+    assert training_of([job], "small") == job

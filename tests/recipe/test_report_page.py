@@ -64,6 +64,8 @@ def test_columns_keep_the_mean():
 def test_ticks_are_round_and_inside():
     assert ticks(0.13, 0.61, 5) == pytest.approx([0.2, 0.3, 0.4, 0.5, 0.6])
     assert ticks(0, 30000, 5) == [0, 10000, 20000, 30000]
+    assert ticks(0, 12, 5, whole=True) == [0, 5, 10]
+    assert ticks(99, 101, 5, whole=True) == [99, 100, 101]
 
 
 def test_numbers_and_times_as_people_write_them():

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +19,12 @@ from small_faces import small_model, workspace_with_faces
 from understudy.errors import Busy, DiskFull, Interrupted, InvalidOption, ReadOnlyWorkspace, UsageError
 from understudy.recipe.journal import Journal
 from understudy.recipe.options import RunOptions
-from understudy.recipe.phases import start_of
+from understudy.recipe.phases import Countdown, start_of
 from understudy.recipe.planning import plan_of
 from understudy.recipe.reading import load_recipe
 from understudy.recipe.running import run_recipe
 from understudy.recipe.scheduling import train_by_schedule
-from understudy.report import Note, Progress
+from understudy.report import PAUSED, Metrics, Note, Progress, silent
 from understudy.training.options import TrainOptions
 from understudy.training.saved.models import newest_iteration, read_record, write_record
 from understudy.workspace import Workspace
@@ -319,3 +320,50 @@ def test_a_full_disk_is_named_and_the_recipe_goes_on_when_there_is_room(recipe):
         ballast.unlink()
         result = run_recipe(workspace, str(copy))
         assert [step["state"] for step in result.notes["steps"]] == ["done"]
+
+
+def test_a_recipe_whose_steps_are_all_off_says_so(shot, tmp_path):
+    path = tmp_path / "off.toml"
+    path.write_text('[variables]\ngan = false\n[[step]]\nrun = "faceset info"\nside = "src"\nwhen = "gan"')
+    with pytest.raises(UsageError, match="Every step of off is off"):
+        run_recipe(shot, str(path))
+
+
+def test_the_plan_of_a_run_that_begins_with_the_first_step_is_all_of_it(shot, tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text("".join(f'[[step]]\nrun = "faceset info"\nside = "{side}"\n' for side in ("src", "dst")))
+    run_recipe(shot, str(path))
+    planned = plan_of(shot, load_recipe(path), from_="faceset-info-src")
+    assert [row.state for row in planned] == ["changed", "changed"]
+
+
+def test_a_pause_takes_nothing_of_a_phases_minutes(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    countdown = Countdown(10, silent)
+    countdown(Metrics(1, {}))
+    for step, moment in (("Training", 4.0), (PAUSED, 5.0), ("Training", 100.0)):
+        now[0] = moment
+        countdown(Progress(step, 1, None, "iterations"))
+    now[0] = 104.9
+    assert not countdown.is_over
+    now[0] = 105.1
+    assert countdown.is_over
+
+
+def test_a_model_that_is_there_and_another_than_the_recipe_says_is_named(shot, tmp_path):
+    path = tmp_path / "other.toml"
+    step = '[[step]]\nrun = "train"\nname = "small"\ndevice = "cpu"\nhold_out = 0\n'
+    phase = '[[step.phase]]\nname = "a"\nend = 1\n'
+    for number, (new, said) in enumerate(
+        (
+            ('model = "saehd"', "a Quick96 model, not saehd"),
+            ("resolution = 64", "have no --resolution"),
+            ('model = "quick96"', ""),
+        )
+    ):
+        heard: list[object] = []
+        path.write_text(f"{step}new = {{ {new} }}\n{phase}".replace('"a"', f'"{number}"'))
+        run_recipe(shot, str(path), report=heard.append)
+        notes = [event.message for event in heard if isinstance(event, Note) and "is there already" in event.message]
+        assert [said in note for note in notes] == [True] * bool(said)

@@ -45,6 +45,11 @@ def train(
         options = options.model_copy(update={"pretrained": str(Path(start).absolute())})
     if options.pretrain_faces is not None:  # the model keeps it, and may be trained on from elsewhere
         options = options.model_copy(update={"pretrain_faces": options.pretrain_faces.expanduser().absolute()})
+    if set_ and schedule is None:
+        raise UsageError(
+            "--set is for the variables of a schedule, and there is none.",
+            hint="Add --schedule. What every run has: understudy train --help",
+        )
     rank = rank_by_torchrun()
     if rank is not None and schedule is not None:
         raise UsageError(

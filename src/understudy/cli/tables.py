@@ -59,8 +59,9 @@ def footage_words(side: SideStatus) -> str:
 
 def job_line(job: JobStatus) -> str:
     """Such as `Faces of src: running, 120 of 318 frames, 61.2/s, 3 s left (20261122-140102-ab12-extract)`."""
-    paused = job.state.active and job.step == PAUSED
+    paused = job.state.active and job.step.endswith(PAUSED)
     parts = [f"{job.title}: {'paused' if paused else job.state}"]
+    parts += [job.step] if job.step[:1].isdigit() else []  # a recipe's step, which its title does not tell
     if job.done is not None:
         total = f" of {job.total}" if job.total is not None else ""
         parts.append(f"iteration {job.done}{total}" if job.unit == "iterations" else f"{job.done}{total} {job.unit}")

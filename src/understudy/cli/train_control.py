@@ -25,6 +25,9 @@ class Action(StrEnum):
     STOP = "stop"
 
 
+TRAINING = ("train", "train_xseg", "train_by_schedule")
+"""Stages that train the model that they are given by name."""
+
 DONE = {
     Action.SAVE: "{model} saves, at iteration {iteration} or the next.",
     Action.BACKUP: "{model} saves, at iteration {iteration} or the next, and keeps that as a backup.",
@@ -95,7 +98,7 @@ def _model_of(job: Job) -> str:
         if model := send(job, "ping").get("model"):
             return str(model)
     with contextlib.suppress(KeyError):
-        if job.request.stage.endswith(":train"):
+        if job.request.stage.partition(":")[2] in TRAINING:
             return str(job.request.arguments.get("name", ""))
     return ""
 

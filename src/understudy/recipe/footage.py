@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from understudy.errors import UsageError
+from understudy.errors import Interrupted, UsageError
 from understudy.files import os_errors, writing
 from understudy.records import Side
 from understudy.report import Pace, Report, Stop
@@ -21,11 +21,13 @@ def bring_footage(
     """Copy the videos into the workspace as data_src.* and data_dst.*; one that is there already is not copied again.
 
     Other footage of that side is in the way: UsageError, or with `may_replace` it moves to the trash. Raises DiskFull,
-    ReadOnlyWorkspace and MissingFootage.
+    ReadOnlyWorkspace, MissingFootage and Interrupted.
     """
     began, made = time.perf_counter(), []
     pace = Pace("Copying footage", len(files), report, unit="files")
     for name, source in files.items():
+        if stop():
+            raise Interrupted("Stopped while footage was copied.", hint="The same command goes on.")
         side = workspace.side(Side(name))
         target = workspace.root / f"data_{side.side}{source.suffix.lower()}"
         there = side.video

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from understudy.errors import Interrupted
+from understudy.errors import Interrupted, InvalidOption
 from understudy.networks.families import config_to_plain
 from understudy.recipe.records import Phase, Training
+from understudy.recipe.schedules import FOR_NEW
+from understudy.recipe.work_clock import WorkClock
 from understudy.report import Event, Metrics, Note, Report, Stop, silent
 from understudy.stages.models import list_models
 from understudy.stages.result import StageResult
 from understudy.stages.train import train
 from understudy.training.commands import Commands
-from understudy.training.options import TrainOptions
+from understudy.training.options import CONFIG_OPTIONS, TrainOptions
 from understudy.training.recipes import Recipe as ClassRecipe
 from understudy.training.recipes import config_from_plain, recipe_for
 from understudy.training.saved.model_config import new_config
@@ -65,6 +66,8 @@ def run_phase(
     spent_secs: that earlier runs have worked at this phase. `ended` of the notes says what ended it: target, plateau
     or minutes. Raises what `train` raises; Interrupted only when it was stopped before its end.
     """
+    for difference in unlike(workspace, training):
+        report(Note(f"{training.model} is there already and stays what it is: {difference}.", "warning"))
     values, unknown = options_of(workspace, training, phase)
     if unknown:
         report(Note(f"{training.model} has no choice of {', '.join(unknown)}: {phase.name} goes without.", "warning"))
@@ -75,8 +78,7 @@ def run_phase(
     if values.get("lr_schedule", "constant") != "constant" and "lr_from" not in phase.options:
         values["lr_from"] = start  # the rate falls from the phase's beginning to its end
     values["target_iter"] = start + end.iterations if end.iterations else 0
-    if "plateau" in TrainOptions.model_fields:
-        values["plateau"] = end.plateau
+    values["plateau"] = end.plateau
     countdown = Countdown(end.minutes * 60 - spent_secs if end.minutes else float("inf"), report)
     before = max(start, iteration_of(workspace, training.model))
     options = TrainOptions.of(**values)
@@ -97,21 +99,41 @@ def run_phase(
         return _by_time(training.model, int(ended.context.get("iteration", before)))
 
 
+def unlike(workspace: Workspace, training: Training) -> list[str]:
+    """What the recipe says of a new model and the model that is there is not."""
+    folder, asked = workspace.model(training.model), training.new
+    if not is_model(folder):
+        return []
+    record = read_record(folder)
+    wanted = TrainOptions.of(**asked)
+    if "model" in asked and wanted.model != record.model_class.lower():
+        return [f"a {record.model_class} model, not {wanted.model}"]
+    try:
+        config = config_to_plain(new_config(wanted.but(model=record.model_class.lower())))
+    except InvalidOption as error:
+        return [error.message.removesuffix(".")]
+    fields = {"size" if name == "resolution" else name: name for name in CONFIG_OPTIONS if name in asked}
+    has = {name: record.config.get(field) for field, name in fields.items()}
+    return [f"{name} {has[name]}, not {config[field]}" for field, name in fields.items() if has[name] != config[field]]
+
+
 class Countdown:
-    """A report that counts seconds down from the first iteration on: loading faces is no training."""
+    """A report that counts seconds down from the first iteration on: loading faces and pausing is no training."""
 
     def __init__(self, secs: float, report: Report) -> None:
         self.secs = secs
         self._report = report
-        self._until = float("inf")
+        self._clock: WorkClock | None = None
 
     @property
     def is_over(self) -> bool:
-        return time.monotonic() >= self._until
+        return self._clock is not None and self._clock.seconds >= self.secs
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Metrics) and self._until == float("inf"):
-            self._until = time.monotonic() + self.secs
+        if self._clock is not None:
+            self._clock.hear(event)
+        elif isinstance(event, Metrics):
+            self._clock = WorkClock()
         self._report(event)
 
 
@@ -141,8 +163,6 @@ def options_of(workspace: Workspace, training: Training, phase: Phase) -> tuple[
 
 
 def _for_new(typed: Any) -> dict[str, Any]:
-    from understudy.recipe.schedules import FOR_NEW
-
     return {name: value for name, value in typed.items() if name in FOR_NEW}
 
 

@@ -48,11 +48,11 @@ def plan_of(workspace: Workspace, recipe: Recipe, *, from_: str = "", until: str
     """
     journal = Journal.open(workspace, recipe.name)
     units = units_of(recipe)
-    first = find_unit(units, from_).number if from_ else 1
+    first = find_unit(units, from_) if from_ else None
     last = find_unit(units, until).number if until else len(units)
     planned, changed = [], False
     for unit in units:
-        state = _state(journal, unit, first, last)
+        state = _state(journal, unit, last) if first is None else _state_from(journal, unit, first, last)
         if state == "left" and unit.on and journal.entry(unit) is not None:
             state = "changed"
         if changed and state == "done":  # cannot be: the key holds those before it
@@ -62,19 +62,25 @@ def plan_of(workspace: Workspace, recipe: Recipe, *, from_: str = "", until: str
     return planned
 
 
-def _state(journal: Journal, unit: Unit, first: int, last: int) -> str:
+def _state(journal: Journal, unit: Unit, last: int) -> str:
     entry = journal.entry(unit)
     if not unit.on:
         return "off"
     if unit.number > last:
         return "not now"
-    if first > 1 and unit.number >= first:
-        return "left"
     if entry is not None and journal.settled(unit):
         return str(entry.state)
-    if unit.number < first:
-        return str(State.PASSED)
     return "running" if entry is not None and entry.state is State.RUNNING else "left"
+
+
+def _state_from(journal: Journal, unit: Unit, first: Unit, last: int) -> str:
+    """As a run that begins with `first` takes it; one that was cut off goes on."""
+    state = _state(journal, unit, last)
+    if state in ("off", "not now") or journal.facts.get("from") == first.id:
+        return state
+    if unit.number >= first.number:
+        return "left"
+    return state if journal.settled(unit) else str(State.PASSED)
 
 
 def _planned(workspace: Workspace, journal: Journal, units: Sequence[Unit], unit: Unit, state: str) -> PlannedUnit:

@@ -97,6 +97,11 @@ class _Run:
         """Do every unit that is left, and write the page."""
         began = time.perf_counter()
         units = [unit for unit in units_of(self.recipe) if unit.on]
+        if not units:
+            raise UsageError(
+                f"Every step of {self.recipe.title} is off.",
+                hint="See its switches with --list, and --set one to true.",
+            )
         chosen = self._chosen(units, options)
         self._preflight(chosen)
         self._note_beginning(units, options)

@@ -166,8 +166,6 @@ def _end(reader: Reader, value: Any, at: At) -> End:
             reader.complain((*at, key), f"{key} is a whole number, not {number!r}")
         else:
             numbers[key] = number
-    if "plateau" in numbers and "plateau" not in TrainOptions.model_fields:
-        reader.complain((*at, "plateau"), "this version of the training knows no plateau")
     return End(int(numbers.get("iterations", 0)), int(numbers.get("plateau", 0)), float(numbers.get("minutes", 0.0)))
 
 

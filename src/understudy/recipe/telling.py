@@ -12,6 +12,7 @@ from understudy.errors import UnderstudyError
 from understudy.recipe.journal import Journal
 from understudy.recipe.plan import Unit
 from understudy.recipe.report.pictures import shrink
+from understudy.recipe.work_clock import WorkClock
 from understudy.report import Event, Note, Preview, Progress, Report
 
 MOST_WARNINGS = 200
@@ -30,8 +31,7 @@ class Teller:
     def __init__(self, journal: Journal, unit: Unit, total: int, report: Report, before: float) -> None:
         self._journal, self._unit, self._report = journal, unit, report
         self._prefix = f"{unit.number}/{total} "
-        self._before, self._began = before, time.monotonic()
-        self._kept_at = self._began
+        self._clock, self._kept_at = WorkClock(before), time.monotonic()
         entry = journal.entry(unit)
         self.warnings: list[list[str]] = list(entry.warnings) if entry else []
         self.previews: list[list[object]] = list(entry.previews) if entry else []
@@ -40,9 +40,10 @@ class Teller:
     @property
     def seconds(self) -> float:
         """How long this unit has worked, over all its runs."""
-        return self._before + time.monotonic() - self._began
+        return self._clock.seconds
 
     def __call__(self, event: Event) -> None:
+        self._clock.hear(event)
         if isinstance(event, Progress):
             event = replace(event, step=self._prefix + event.step)
         elif isinstance(event, Note) and event.level == "warning":
@@ -52,7 +53,8 @@ class Teller:
         self._report(event)
         if time.monotonic() - self._kept_at > KEEP_SECS:
             self._kept_at = time.monotonic()
-            self._journal.update(self._unit, seconds=self.seconds)
+            with contextlib.suppress(UnderstudyError):  # a full disk is for the unit's own writes to meet
+                self._journal.update(self._unit, seconds=self.seconds)
 
     def close(self) -> None:
         """Keep the newest preview, as the picture of the end of this unit."""

@@ -63,7 +63,7 @@ def draw(chart: Chart) -> Html | None:
         *_grid(across, up),
         _clipped([_line(series, at, values, across, up) for series, at, values in lines]),
     ]
-    words = ", ".join(f"{series.label} ends at {_number(float(values[-1]))}" for series, _, values in lines)
+    words = ", ".join(f"{series.label} ends at {number_text(float(values[-1]))}" for series, _, values in lines)
     picture = el(
         "svg", *body, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{chart.title}: {words}"
     )  # fmt: skip
@@ -72,7 +72,7 @@ def draw(chart: Chart) -> Html | None:
             "li",
             el("span", class_=f"key {series.tone}{' dashed' if series.dashed else ''}"),
             series.label,
-            el("b", _number(float(values[-1]))),
+            el("b", number_text(float(values[-1]))),
         )
         for series, _, values in lines
     ]
@@ -95,11 +95,12 @@ def columns(
     return table[:, 0], table[:, 1], table[:, 2], table[:, 3]
 
 
-def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between two ends, at most so many."""
-    raw = (high - low) / max(1, most)
+def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
+    """Round numbers between two ends, about so many. whole: none between integers."""
+    raw = max((high - low) / max(1, most), 1.0 if whole else 0.0)
     power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 1.0
-    step = next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= raw * 0.999)
+    steps = (step * power for step in (1, 2, 2.5, 5, 10))
+    step = next(step for step in steps if step >= raw * 0.999 and not (whole and step % 1))
     first = math.ceil(low / step - 1e-9)
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -164,8 +165,8 @@ def _grid(across: _Axis, up: _Axis) -> list[Html]:
     for value in ticks(up.low, up.high, 5):
         y = up(value)
         made.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
-        made.append(el("text", _number(value), x=LEFT - 7, y=y + 4, class_="tick left"))
-    for value in ticks(across.low, across.high, 5):
+        made.append(el("text", number_text(value), x=LEFT - 7, y=y + 4, class_="tick left"))
+    for value in ticks(across.low, across.high, 5, whole=True):
         x = across(value)
         made.append(el("line", x1=x, x2=x, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 4, class_="axis"))
         words = f"{value:,.0f}"
@@ -204,7 +205,7 @@ def _line(
     return made
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     """Three digits that matter: 4,120, 12.3, 0.0451."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else "–"
@@ -213,6 +214,3 @@ def _number(value: float) -> str:
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     text = f"{value:.{min(digits, 6)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-number_text = _number
