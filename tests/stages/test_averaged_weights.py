@@ -17,7 +17,8 @@ from understudy.stages.export_dfl import export_dfl
 from understudy.stages.load_model import load_model
 from understudy.stages.train import train
 from understudy.training.options import TrainOptions
-from understudy.training.saved.checkpoints import EMA, CheckpointStore, read_manifest
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.manifests import EMA, read_manifest
 from understudy.training.saved.open_state import open_newest
 from understudy.training.saved.weights import trained_network
 from understudy.workspace import Workspace

@@ -25,7 +25,8 @@ from understudy.networks.dfm import DfmMetadata
 from understudy.records import FaceType
 from understudy.report import Event, Note
 from understudy.stages.export_dfl import export_dfl
-from understudy.training.saved.checkpoints import WEIGHTS, CheckpointStore
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.manifests import WEIGHTS
 from understudy.training.saved.models import read_record
 from understudy.training.saved.new import adopt_model, new_network
 from understudy.workspace import Workspace

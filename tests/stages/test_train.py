@@ -39,7 +39,8 @@ from understudy.stages.models import list_models
 from understudy.stages.train import train
 from understudy.training.faces.hold_out import held_out_split
 from understudy.training.options import TrainOptions
-from understudy.training.saved.checkpoints import MANIFEST, WEIGHTS, CheckpointStore
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.manifests import MANIFEST, WEIGHTS
 from understudy.training.saved.models import read_record, write_record
 from understudy.training.saved.new import adopt_model
 from understudy.training.saved.predictor import load_predictor

@@ -22,7 +22,8 @@ from understudy.records import Archi, FaceType, PrecisionChoice
 from understudy.report import Event, Note
 from understudy.stages.train import train
 from understudy.training.options import LrDropout, TrainOptions
-from understudy.training.saved.checkpoints import MANIFEST, Checkpoint, CheckpointStore
+from understudy.training.saved.checkpoints import Checkpoint, CheckpointStore
+from understudy.training.saved.manifests import MANIFEST
 from understudy.training.saved.models import read_record, write_record
 from understudy.training.saved.new import create_model
 from understudy.workspace import Workspace

@@ -23,7 +23,7 @@ from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi, FaceType, PrecisionChoice
 from understudy.stages.train import train
 from understudy.training.options import TrainOptions
-from understudy.training.saved.checkpoints import MANIFEST
+from understudy.training.saved.manifests import MANIFEST
 from understudy.training.saved.new import create_model
 from understudy.workspace import Workspace
 

@@ -25,7 +25,8 @@ from understudy.report import Event, Metrics, Note
 from understudy.stages.train import train
 from understudy.training.learning.step import SwapLearner
 from understudy.training.options import TrainOptions
-from understudy.training.saved.checkpoints import MANIFEST, CheckpointStore
+from understudy.training.saved.checkpoints import CheckpointStore
+from understudy.training.saved.manifests import MANIFEST
 from understudy.training.saved.models import is_model, read_record
 from understudy.training.saved.new import create_model
 from understudy.workspace import Workspace

@@ -10,8 +10,9 @@ import torch
 
 from understudy.errors import CorruptCheckpoint, MissingModel, UsageError
 from understudy.training.saved.best import find_best, keep_if_best
-from understudy.training.saved.checkpoints import WEIGHTS, CheckpointStore, load_generation
+from understudy.training.saved.checkpoints import CheckpointStore, load_generation
 from understudy.training.saved.choosing import read_state
+from understudy.training.saved.manifests import WEIGHTS
 
 
 def saved(model: Path, iteration: int, keep: int = 3) -> Path:

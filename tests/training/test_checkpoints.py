@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import disks
-from understudy.errors import CorruptCheckpoint, DiskFull, TrainingDiverged
+from understudy.errors import CorruptCheckpoint, DiskFull, IncompatibleModel, TrainingDiverged
 from understudy.report import Event, Note
-from understudy.training.saved.checkpoints import MANIFEST, OPTIMISER, STATE, WEIGHTS, CheckpointStore
+from understudy.training.saved.checkpoints import SET_ASIDE_KEPT, CheckpointStore
+from understudy.training.saved.manifests import MANIFEST, OPTIMISER, STATE, WEIGHTS
 
 
 def tensors(seed: int, count: int = 1000) -> dict[str, torch.Tensor]:
@@ -143,12 +144,46 @@ def test_later_states_that_were_not_whole_make_room(tmp_path: Path) -> None:
     assert found.iteration == 20
 
 
-def test_a_state_of_a_newer_version_is_not_misread(tmp_path: Path) -> None:
-    store = CheckpointStore(tmp_path)
-    manifest = save(store, 10) / MANIFEST
+def newer(generation: Path) -> None:
+    """Let a saved state say that a later version of understudy wrote it."""
+    manifest = generation / MANIFEST
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 99}))
-    with pytest.raises(CorruptCheckpoint):
+
+
+def test_a_state_of_a_newer_version_is_refused_and_nothing_older_takes_its_place(tmp_path: Path) -> None:
+    """It is whole: passed over, training would put it aside as damaged and go on from an old one."""
+    store = CheckpointStore(tmp_path)
+    save(store, 10)
+    newer(save(store, 20))
+    with pytest.raises(IncompatibleModel, match="newer version"):
         store.newest()
+    assert [path.name for path in store.generations()] == ["000000020", "000000010"]
+
+
+@pytest.mark.parametrize("version", [None, "new", []])
+def test_a_manifest_without_a_readable_version_is_damaged(tmp_path: Path, version: object) -> None:
+    store = CheckpointStore(tmp_path)
+    save(store, 10)
+    manifest = save(store, 20) / MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": version}))
+    found = store.newest()
+    assert found is not None
+    assert found.iteration == 10
+
+
+def test_what_was_set_aside_stays_within_bounds_and_goes_first_when_the_disk_is_full(small_disk: Path) -> None:
+    store = CheckpointStore(small_disk, keep=5)
+    for _ in range(SET_ASIDE_KEPT + 2):
+        save(store, 20)
+        store.set_aside_after(10)
+    assert len(list(store.damaged.iterdir())) == SET_ASIDE_KEPT
+    big = {"weight": torch.zeros(200_000)}  # 800 kB
+    store.save(30, weights=big, optimiser=None, state={})
+    store.set_aside_after(10)
+    for iteration in (40, 41):
+        store.save(iteration, weights=big, optimiser=None, state={})
+    assert [path.name for path in store.generations()] == ["000000041", "000000040"]
+    assert not list(store.damaged.iterdir())
 
 
 @pytest.fixture

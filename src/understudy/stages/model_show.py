@@ -141,7 +141,8 @@ def _unusual(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[st
 def _saved(folder: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The state beside the newest saved weights, and what is said of all that is saved."""
     from understudy.training.saved.best import find_best
-    from understudy.training.saved.checkpoints import OPTIMISER, STATE, CheckpointStore
+    from understudy.training.saved.checkpoints import CheckpointStore
+    from understudy.training.saved.manifests import OPTIMISER, STATE
 
     store = CheckpointStore(folder)
     generations = store.generations()
@@ -165,7 +166,7 @@ def _saved(folder: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str,
 
 def _damage(generation: Path) -> str:
     """What is wrong with a saved state as far as sizes tell; contents are checked when it is used, which takes long."""
-    from understudy.training.saved.checkpoints import read_manifest
+    from understudy.training.saved.manifests import read_manifest
 
     try:
         files = read_manifest(generation)["files"]

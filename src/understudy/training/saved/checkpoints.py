@@ -15,7 +15,6 @@ to the newest generation that is whole.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import uuid
@@ -34,14 +33,23 @@ from understudy.files import TEMP_PREFIX, os_errors, parse_json, publishing_fold
 from understudy.networks.tensor_files import TensorSource, Written, write_tensors
 from understudy.records import WeightsChoice
 from understudy.report import Note, Report, silent
+from understudy.training.saved.manifests import (
+    EMA,
+    MANIFEST,
+    OPTIMISER,
+    STATE,
+    WEIGHTS,
+    check_file,
+    manifest_of,
+    read_manifest,
+    sha256_of,
+)
 from understudy.training.saved.plain_values import from_plain, to_plain
 
-SCHEMA = "understudy-checkpoint"
-VERSION = 1
-WEIGHTS, OPTIMISER, EMA = "weights.safetensors", "optimiser.safetensors", "ema.safetensors"
-STATE, MANIFEST = "state.json", "manifest.json"
 BACKUPS_KEPT = 24
 """As many as the reference program keeps."""
+SET_ASIDE_KEPT = 3
+"""States in `damaged/`: for a person to look at, and gone before any good one when the disk is full."""
 
 DIVERGED_HINT = (
     "Run the same command again: it continues from the last saved state. If it happens again, train with "
@@ -91,7 +99,8 @@ class CheckpointStore:
 
     @property
     def damaged(self) -> Path:
-        """Where a writer puts generations that turned out not to be whole; nothing reads them again."""
+        """Where a writer puts generations that it goes back from: damaged ones, or of a training that went wrong.
+        Nothing reads them again."""
         return self.model_folder / "damaged"
 
     def generations(self) -> list[Path]:
@@ -118,7 +127,7 @@ class CheckpointStore:
         weights, optimiser, ema: tensors by name, or a source that is asked for one after the other and looks after
         itself that they are finite. `state` may hold plain values, NumPy arrays and tensors, nested.
         Raises TrainingDiverged when a weight is no finite number (nothing is written then), DiskFull (after making room
-        by dropping all but the newest generation, once), ReadOnlyWorkspace.
+        by dropping what was set aside and all but the newest generation, once), ReadOnlyWorkspace.
         """
         if not isinstance(weights, TensorSource):
             require_finite_weights(weights, iteration)
@@ -131,7 +140,7 @@ class CheckpointStore:
         try:
             self._publish(target, iteration, files, state)
         except DiskFull:
-            if not self._thin(keep=1):
+            if not self._make_room():
                 raise
             self._publish(target, iteration, files, state)
         self._thin(self.keep)
@@ -201,7 +210,8 @@ class CheckpointStore:
         )
 
     def set_aside_after(self, iteration: int) -> list[Path]:
-        """Move generations later than `iteration` out of the way: they are damaged, and training writes them anew.
+        """Move generations later than `iteration` out of the way, since training writes them anew; of all that ever
+        were, the newest few stay.
 
         For the model's writer only.
         """
@@ -213,6 +223,7 @@ class CheckpointStore:
                     self.damaged.mkdir(exist_ok=True)
                     generation.rename(target)
                 moved.append(target)
+        self._forget_set_aside(SET_ASIDE_KEPT)
         return moved
 
     def tidy(self) -> None:
@@ -227,9 +238,21 @@ class CheckpointStore:
     ) -> None:
         with publishing_folder(target) as temp:
             write_json(temp / STATE, to_plain(dict(state)))
-            written = {STATE: Written((temp / STATE).stat().st_size, _sha256(temp / STATE))}
+            written = {STATE: Written((temp / STATE).stat().st_size, sha256_of(temp / STATE))}
             written |= {name: write_tensors(temp / name, part) for name, part in files.items() if part is not None}
-            write_json(temp / MANIFEST, _manifest(written, iteration))
+            write_json(temp / MANIFEST, manifest_of(written, iteration))
+
+    def _make_room(self) -> bool:
+        """Delete what a full disk can do without; whether there was any."""
+        return bool(self._forget_set_aside(0) + self._thin(keep=1))
+
+    def _forget_set_aside(self, keep: int) -> int:
+        """Delete all but the newest `keep` generations that were set aside; how many went."""
+        found = list(self.damaged.iterdir()) if self.damaged.is_dir() else []
+        old = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[keep:]
+        for folder in old:
+            shutil.rmtree(folder, ignore_errors=True)
+        return len(old)
 
     def _thin(self, keep: int) -> int:
         """Delete all but the newest `keep` generations; how many went."""
@@ -276,7 +299,7 @@ def _load(folder: Path, files: Sequence[str], device: str) -> Checkpoint:
     manifest = read_manifest(folder)
     wanted = [name for name in manifest["files"] if name in (*files, STATE)]
     for name in wanted:
-        _check_file(folder / name, manifest["files"][name])
+        check_file(folder / name, manifest["files"][name])
     try:
         parts = {name: load_file(folder / name, device=device) for name in wanted if name != STATE}
         state = from_plain(parse_json((folder / STATE).read_text(encoding="utf-8")))
@@ -304,50 +327,6 @@ def _generations(folder: Path) -> list[Path]:
         return []
     found = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
     return sorted(found, key=lambda path: int(path.name), reverse=True)
-
-
-def _manifest(written: Mapping[str, Written], iteration: int) -> dict[str, Any]:
-    files = {name: {"bytes": file.size_bytes, "sha256": file.sha256} for name, file in sorted(written.items())}
-    return {"schema": SCHEMA, "version": VERSION, "iteration": iteration, "files": files}
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """What a generation's manifest says: `iteration`, and `files` with their `bytes` and `sha256`.
-
-    Raises CorruptCheckpoint for one that cannot be read or is another generation's.
-    """
-    try:
-        manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
-        known = manifest["schema"] == SCHEMA and {WEIGHTS, STATE} <= set(manifest["files"])
-        iteration = int(manifest["iteration"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptCheckpoint(f"The saved state {folder.name} has no readable manifest.", folder=folder) from error
-    if not known or iteration != int(folder.name):
-        raise CorruptCheckpoint(f"The manifest of the saved state {folder.name} is not its own.", folder=folder)
-    if manifest["version"] > VERSION:
-        raise CorruptCheckpoint(
-            f"The saved state {folder.name} was written by a newer version of understudy.",
-            hint="Update understudy.",
-            folder=folder,
-        )
-    return dict(manifest)
-
-
-def _check_file(path: Path, expected: Mapping[str, Any]) -> None:
-    try:
-        whole = path.stat().st_size == expected["bytes"] and _sha256(path) == expected["sha256"]
-    except OSError:
-        whole = False
-    if not whole:
-        raise CorruptCheckpoint(
-            f"The saved state {path.parent.name} is damaged: {path.name} is missing or not as it was written.",
-            path=path,
-        )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def link_or_copy(source: Path, target: Path) -> None:

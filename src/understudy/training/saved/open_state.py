@@ -26,15 +26,8 @@ from understudy.files import parse_json
 from understudy.networks.tensor_files import numpy_type
 from understudy.records import WeightsChoice
 from understudy.report import Report, silent
-from understudy.training.saved.checkpoints import (
-    EMA,
-    OPTIMISER,
-    STATE,
-    WEIGHTS,
-    CheckpointStore,
-    read_manifest,
-    takes_average,
-)
+from understudy.training.saved.checkpoints import CheckpointStore, takes_average
+from understudy.training.saved.manifests import EMA, OPTIMISER, STATE, WEIGHTS, read_manifest
 from understudy.training.saved.plain_values import from_plain
 
 
