@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from understudy.training.batches.samples import Augmentation, augment
 from understudy.training.batches.warp import Draw, Ranges, draw, node_maps, pixel_maps, transform, turn, warp
 
 CPU = torch.device("cpu")
@@ -64,6 +65,26 @@ def test_a_quarter_turn_is_counter_clockwise() -> None:
     image[0, 0, 32, 50] = 1  # right of the middle
     turned = transform(image, [quiet(rotation=90)])
     assert turned[0, 0].argmax().item() == 14 * 64 + 32  # above it
+
+
+def test_the_edge_of_a_bent_picture_is_the_pictures() -> None:
+    """A bend moves the outermost pixels by up to an eighth of one; black must not come in there, nor where a turned
+    picture repeats its edge. The reference lets it."""
+    white, masks = torch.ones(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    for seed, share in ((0, 0.0), (1, 0.0), (2, 1.0)):
+        drawn = draw(64, Ranges().times(share), np.random.default_rng(seed))
+        torch.testing.assert_close(augment(white, masks, [drawn], Augmentation()).warped, white, atol=1e-5, rtol=0)
+        faithful = augment(white, masks, [drawn], Augmentation(faithful=True)).warped
+        assert faithful.min() < 0.9
+
+
+def test_an_unbent_sample_that_is_not_turned_is_the_face_to_its_edge() -> None:
+    image, masks = pictures(), torch.ones(1, 1, 64, 64)
+    drawn = draw(64, Ranges().times(0), np.random.default_rng(0))
+    for faithful in (False, True):
+        sample = augment(image, masks, [drawn], Augmentation(random_warp=False, faithful=faithful))
+        for part, wanted in ((sample.warped, image), (sample.target, image), (sample.mask, masks)):
+            torch.testing.assert_close(part, wanted, atol=1e-4, rtol=0)
 
 
 def test_each_sample_of_a_batch_has_its_own_draw() -> None:

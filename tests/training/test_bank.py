@@ -80,10 +80,13 @@ def test_a_bank_knows_which_way_faces_look() -> None:
 
 def test_unusable_faces_are_named_and_left_out() -> None:
     blind = Stored("blind", Face(np.zeros((64, 64, 3), np.uint8), FaceMeta(FaceType.FULL, np.zeros((0, 2)))))
-    bank = load([stored("good"), Stored("cut", None), blind])
+    nowhere = [Stored(str(at), Face(np.zeros((64, 64, 3), np.uint8), FaceMeta(FaceType.WHOLE_FACE, points)))
+               for at, points in enumerate((np.zeros((68, 2)), np.full((68, 2), 1e30)))]  # fmt: skip
+    bank = load([stored("good"), Stored("cut", None), blind, *nowhere])
     assert bank.names == ("good",)
-    assert [skipped.item for skipped in bank.skipped] == ["cut", "blind"]
-    with pytest.raises(EmptyFaceset, match="None of 1"):
+    assert [skipped.item for skipped in bank.skipped] == ["cut", "blind", "0", "1"]
+    assert bank.skipped[-1].reason == "its landmarks do not span a face"
+    with pytest.raises(EmptyFaceset, match=r"None of 1 .*: cut: The picture is cut short"):
         load([Stored("cut", None)])
 
 

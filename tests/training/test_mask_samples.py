@@ -54,6 +54,13 @@ class Scripted(RandomState):
         return self.script.pop(0) if self.script else super().randint(*given, **more)
 
 
+def test_bending_brings_no_black_into_a_picture_unless_the_reference_would() -> None:
+    white = Labelled(np.ones((S, S, 3), np.float32), np.ones((S, S), np.float32))
+    drawn = draw(S, Ranges().times(0), RandomState(1))
+    assert bend(white, drawn).picture.min() > 0.999
+    assert bend(white, drawn, faithful=True).picture.min() < 0.9
+
+
 def test_samples_are_faces_in_range_with_masks_of_nought_and_one() -> None:
     chance = RandomState(3)
     for _ in range(40):

@@ -286,7 +286,10 @@ def augment(
         seen = target if pictures is drawn else move(pictures)
         return Sample(seen.clamp(0, 1), target, mask, eyes_mouth)
     maps = pixel_maps(draws, pictures.device, faithful=augmentation.faithful)
-    seen = move(warp(pictures, maps)) if augmentation.faithful else warp(pictures, move(maps, mode="bilinear"))
+    if augmentation.faithful:
+        seen = move(warp(pictures, maps, faithful=True))
+    else:
+        seen = warp(pictures, move(maps, mode="bilinear"))
     return Sample(seen.clamp(0, 1), target, mask, eyes_mouth)
 
 

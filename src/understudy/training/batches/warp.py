@@ -111,9 +111,11 @@ def pixel_maps(draws: Sequence[Draw], device: torch.device, *, faithful: bool) -
     return (stacked * 32).round_().div_(32) if faithful else stacked - 0.5
 
 
-def warp(images: Tensor, maps: Tensor) -> Tensor:
-    """Bicubic: pixel p of the result is `images` (B,C,S,S) at `maps[:, :, p]` (B,2,S,S); black beyond the edge."""
-    return F.grid_sample(images, _grid(maps), mode="bicubic", padding_mode="zeros", align_corners=True)
+def warp(images: Tensor, maps: Tensor, *, faithful: bool = False) -> Tensor:
+    """Bicubic: pixel p of the result is `images` (B,C,S,S) at `maps[:, :, p]` (B,2,S,S). The edge is repeated beyond
+    it, where a bend fetches from up to an eighth of a pixel outside; faithful: black."""
+    border = "zeros" if faithful else "border"
+    return F.grid_sample(images, _grid(maps), mode="bicubic", padding_mode=border, align_corners=True)
 
 
 def places_of(draws: Sequence[Draw], device: torch.device, *, faithful: bool) -> Tensor:

@@ -25,7 +25,7 @@ Restore = Callable[[Pixels], Image]
 """Anything that restores a whole face: (S,S,3) uint8 to float32 0..1 of the same size."""
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the predicted difference that `trust_of` tries."""
+"""Shares of the predicted difference that `judge` tries."""
 SOFTNESS_CLASSES = 3
 
 

@@ -14,7 +14,7 @@ from understudy.facesets import FaceEntry
 from understudy.records import FaceType, Skipped
 from understudy.report import Note, Pace, Report, Stop, never, silent
 from understudy.training.faces.crop_cache import CropCache, fingerprint
-from understudy.training.faces.cropping import MadeCrop, StoredFace, make_crop, make_crops
+from understudy.training.faces.cropping import MadeCrop, StoredFace, key_of, make_crop, make_crops
 from understudy.training.faces.crops import Crop, CropFile, Crops, Shape
 
 FLUSH_EVERY = 200
@@ -88,8 +88,9 @@ class BankMaker:
                 self._from_cache(progress, self._cache, shrink=before is None)
             self._decode(faces, progress, report, stop)
         if not progress.usable.any():
+            why = next((f": {first.item}: {first.reason}" for first in progress.skipped), "")
             raise EmptyFaceset(
-                f"None of {len(faces)} faces can be used for training.",
+                f"None of {len(faces)} faces can be used for training{why.removesuffix('.')}.",
                 hint="Extract faces first: understudy faceset extract src, and the same for dst.",
                 skipped=progress.skipped[:10],
             )
@@ -197,7 +198,7 @@ class _Progress:
         usable = self.usable
         kept = [face for face, good in zip(faces, usable.tolist(), strict=True) if good]
         return Made(
-            tuple(getattr(face, "key", face.name) for face in kept),
+            tuple(key_of(face) for face in kept),
             tuple(getattr(face, "who", None) for face in kept),
             self.rows[usable],
             self.yaws[usable],

@@ -23,6 +23,9 @@ from understudy.records import FaceType, Skipped
 LEAST_HEIGHT = 32
 """Pixels below which a picture has no masks of eyes and mouth."""
 
+FARTHEST = 1 << 20
+"""Pixels beyond which a landmark cannot lie."""
+
 AHEAD = 64
 """Faces that are under way at a time."""
 
@@ -55,9 +58,11 @@ def make_crop(
     try:
         stored = face.read()
         if not stored.meta.has_landmarks:
-            return Skipped(face.name, "it has no landmarks")
+            return Skipped(key_of(face), "it has no landmarks")
+        if not _spans_a_face(stored.meta.landmarks):
+            return Skipped(key_of(face), "its landmarks do not span a face")
         if labels:
-            return _labelled_crop(face.name, stored, size, face_type)
+            return _labelled_crop(key_of(face), stored, size, face_type)
         full = face_mask(stored)
         masks = [full, _eyes_and_mouth(stored, full)] if eyes_mouth else [full]
         crop = np.empty((size, size, 3 + len(masks) + 3 * whole), np.uint8)
@@ -69,7 +74,14 @@ def make_crop(
             crop[..., -3:] = cv2.resize(stored.rgb8, (size, size), interpolation=cv2.INTER_LINEAR)
         return MadeCrop(crop, -pose(stored.meta.landmarks, stored.width).yaw)
     except UnderstudyError as error:
-        return Skipped(face.name, error.message)
+        return Skipped(key_of(face), error.message)
+    except (ValueError, np.linalg.LinAlgError, cv2.error) as error:
+        return Skipped(key_of(face), f"its landmarks lead nowhere: {error}")
+
+
+def key_of(face: StoredFace) -> str:
+    """What a face is called in its faceset: its file's name, behind its person's where there are several."""
+    return str(getattr(face, "key", face.name))
 
 
 def make_crops(
@@ -96,6 +108,11 @@ def make_crops(
             queue.extend(pool.submit(make, face) for face in islice(waiting, 1))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _spans_a_face(landmarks: NDArray[np.float64]) -> bool:
+    """Whether landmarks (68,2) are numbers, not all in one point or line, and not beyond all pictures."""
+    return bool(np.abs(landmarks).max() < FARTHEST and np.ptp(landmarks, axis=0).min() >= 1)
 
 
 def _labelled_crop(name: str, face: Face, size: int, face_type: FaceType) -> MadeCrop | Skipped:

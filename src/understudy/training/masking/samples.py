@@ -73,10 +73,12 @@ def draw(size: int, ranges: Ranges, chance: RandomState, bending: RandomState | 
 
 
 def bend(face: Labelled, drawn: Draw, *, faithful: bool = False) -> Labelled:
-    """Picture and mask through warp, transform and flip: bicubic, the mask too, which is black beyond its edge."""
+    """Picture and mask through warp, transform and flip: bicubic, the mask too, which is black beyond its edge. The
+    picture's edge is repeated beyond it; faithful: black before it is turned."""
     x, y = warp_maps(drawn, faithful=faithful)
-    border = cv2.BORDER_CONSTANT
-    picture, mask = (cv2.remap(part, x, y, cv2.INTER_CUBIC, borderMode=border) for part in face)
+    around = cv2.BORDER_CONSTANT if faithful else cv2.BORDER_REPLICATE
+    picture = cv2.remap(face.picture, x, y, cv2.INTER_CUBIC, borderMode=around)
+    mask = cv2.remap(face.mask, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
     return turned(Labelled(*(np.asarray(part, np.float32) for part in (picture, mask))), drawn)
 
 

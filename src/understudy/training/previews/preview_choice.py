@@ -26,8 +26,8 @@ Names = Mapping[str, Sequence[str]]
 def chosen_faces(wanted: Sequence[str], known: Names) -> dict[str, list[str]]:
     """The faces that were asked for, by side, each once, in the order asked.
 
-    wanted: `00012_0.jpg`, with or without the ending, of every side that has one of that name; `src/00012_0` of one
-    side. Raises InvalidOption for a name that no side has, with names like it.
+    wanted: `00012_0.jpg`, with or without the ending and the person's sub-folder, of every side that has one of that
+    name; `src/00012_0` of one side. Raises InvalidOption for a name that no side has, with names like it.
     """
     chosen: dict[str, list[str]] = {side: [] for side in SIDES}
     for typed in wanted:
@@ -46,9 +46,10 @@ def preview_names(
     wanted: Sequence[str], before: Names, known: Names, rows: int, report: Report = silent
 ) -> dict[str, list[str]]:
     """The faces of each side that previews show: those asked for, else those of before as long as all are there, else
-    some spread over the faceset. One that was asked for and is gone is named."""
+    some spread over the faceset. One that was asked for, was shown before if anything was, and is gone is named."""
     there = [typed for typed in wanted if _found(typed, known)]
-    gone = [typed for typed in wanted if typed not in there]
+    shown_before = any(before.values())
+    gone = [typed for typed in wanted if typed not in there and (_found(typed, before) or not shown_before)]
     if gone:
         report(Note(f"No longer there to show in the previews: {', '.join(gone)}.", "warning"))
     asked, names = chosen_faces(there, known), {}
@@ -84,8 +85,8 @@ def _found(typed: str, known: Names) -> list[tuple[str, str]]:
     return [
         (side, name)
         for side in sides
-        for name in known[side]
-        if wanted in (name, PurePath(name).stem, PurePath(name).name)
+        for name in known.get(side, ())
+        if wanted in (name, str(PurePath(name).with_suffix("")), PurePath(name).stem, PurePath(name).name)
     ]
 
 
@@ -93,8 +94,8 @@ def _near(typed: str, known: Names) -> str:
     """Names like the one that was typed."""
     head, mark, rest = typed.partition("/")
     stem = PurePath(rest if mark and head in SIDES else typed).stem
-    every = {f"{side}/{PurePath(name).stem}": PurePath(name).stem for side in SIDES for name in known[side]}
+    every = {f"{side}/{name}": PurePath(name).stem for side in SIDES for name in known[side]}
     close = set(difflib.get_close_matches(stem, set(every.values()), n=3, cutoff=0.5))
     near = [full for full, short in every.items() if short in close]
     near = sorted(near, key=lambda full: not full.startswith(head))[:4] or list(every)[:1]  # its own side first
-    return f"Near it: {', '.join(near)}."
+    return f"Near it: {', '.join(near)}." if near else "The facesets have no faces that could be shown."
