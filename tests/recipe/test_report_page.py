@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from understudy.recipe.journal import Journal
+from understudy.recipe.plan import Unit
 from understudy.recipe.reading import parse_recipe
 from understudy.recipe.report.charts import Band, Chart, Series, columns, draw, number_text, ticks
-from understudy.recipe.report.facts import Discretion
+from understudy.recipe.report.facts import Discretion, PhaseFacts
 from understudy.recipe.report.html import Html, el
-from understudy.recipe.report.page import clock_text
+from understudy.recipe.report.page import clock_text, evaluation_of
+from understudy.recipe.telling import Teller
+from understudy.report import Preview, silent
+from understudy.training.measuring.scores import Scores
 from understudy.workspace import Workspace
 
 NASTY = '"><script>alert(1)</script>\u202e\udcff\x00&'
@@ -90,3 +97,30 @@ def test_no_folder_of_this_machine_is_told(tmp_path):
     assert discreet(f"cannot read {tmp_path}/shot/data_src/1.png") == "cannot read ./data_src/1.png"
     assert discreet.value(str(tmp_path / "faces")) == "faces"
     assert discreet.value([True, 2, "a"]) == "on, 2, a"
+
+
+def test_a_chart_of_nothing_but_what_is_compared_with_is_none():
+    known = Series("likeness", [1], [0.4], "swap")
+    beside = Series("accuracy", [1], [1.0], "quiet", dashed=True)
+    assert draw(Chart("Likeness", [beside])) is None
+    assert draw(Chart("Likeness", [known, beside])) is not None
+
+
+def test_curves_are_not_kept_as_pictures_of_what_was_learned(tmp_path):
+    picture = tmp_path / "sheet.png"
+    Image.new("RGB", (4, 4)).save(picture)
+    teller = Teller(Journal(tmp_path, {}, {}), Unit("a", "a", "key", 1), 1, silent, 0.0)
+    for name in ("Evaluation", "Loss", "Quick96"):
+        teller(Preview(name, picture, 1 if name == "Evaluation" else 2))
+    assert [iteration for iteration, _ in teller.previews] == [2]
+
+
+def test_the_end_of_a_phase_has_what_only_its_earlier_evaluations_measured():
+    found = [Scores(1, {"pose": 9.0}), Scores(3, {"pose": 2.0, "ssim_src": 0.1}), Scores(4, {"ssim_src": 0.2})]
+    page = evaluation_of(
+        found, [PhaseFacts(name, "", first, last, "", 0, {}) for name, first, last in (("a", 1, 4), ("b", 4, 5))]
+    )
+    assert page is not None
+    assert "after a" in page
+    assert "after b" not in page, "it was not measured in that phase"
+    assert re.findall(r'class="number">([^<]*)<', page) == ["–", "0.2", "–", "9", "2", "9"]

@@ -46,9 +46,12 @@ def run_text(body: dict[str, Any], *, title: str) -> str:
     steps = body["steps"]
     done = sum(step["state"] == "done" for step in steps)
     lines = [f"{title}: {done} of {len(steps)} steps done, in {duration_text(body['seconds'])}"]
+    width = max(len(step["title"]) for step in steps)
     for step in steps:
         count = _count(step.get("result", {}))
-        lines.append(f"  {step['number']:3}  {step['title']:36} {duration_text(step.get('seconds', 0.0)):>12}  {count}")
+        lines.append(
+            f"  {step['number']:3}  {step['title']:{width}} {duration_text(step.get('seconds', 0.0)):>12}  {count}"
+        )
     lines += [f"  {path}" for path in body["outputs"]]
     if body["skipped"]:
         lines.append(f"{len(body['skipped'])} items were skipped; the report names them.")
@@ -68,9 +71,9 @@ def _of(row: PlannedUnit) -> str:
 
 def _count(result: dict[str, Any]) -> str:
     """What a step came to, in few words."""
-    words = [f"{result[name]} {name}" for name in ("frames", "faces") if name in result and "iteration" not in result]
-    words += [f"iteration {result['iteration']}"] if "iteration" in result else []
-    return ", ".join(words)
+    if "iteration" in result and "ended" in result:
+        return f"iteration {result['iteration']}"
+    return ", ".join(f"{result[name]} {name}" for name in ("frames", "faces") if name in result)
 
 
 def _plain(value: Any) -> str:

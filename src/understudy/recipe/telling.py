@@ -17,7 +17,8 @@ from understudy.report import Event, Note, Preview, Progress, Report
 
 MOST_WARNINGS = 200
 PREVIEW_WIDTH = 1280
-LOSS_CURVE = "Loss"
+CURVES = ("Loss", "Evaluation")
+"""Pictures that a training draws beside its previews: the page has curves of its own."""
 KEEP_SECS = 20.0
 """How often the time that a unit has worked is written down."""
 
@@ -48,7 +49,7 @@ class Teller:
             event = replace(event, step=self._prefix + event.step)
         elif isinstance(event, Note) and event.level == "warning":
             self._warn(event)
-        elif isinstance(event, Preview) and event.name != LOSS_CURVE:
+        elif isinstance(event, Preview) and event.name not in CURVES:
             self._look_at(event)
         self._report(event)
         if time.monotonic() - self._kept_at > KEEP_SECS:

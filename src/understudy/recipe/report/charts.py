@@ -13,6 +13,8 @@ from understudy.recipe.report.html import Html, el
 
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 26, 34
+LETTER = 7.6
+"""The width of a letter, as a phone shows them; on a wide screen they are smaller."""
 COLUMNS = 240
 """A line has at most so many points; each stands for the mean of its iterations."""
 
@@ -50,10 +52,10 @@ class Chart:
 
 
 def draw(chart: Chart) -> Html | None:
-    """The chart as a figure with a legend; None where no line has a point."""
+    """The chart as a figure with a legend; None where only what is compared with has a point."""
     lines = [(series, *_known(series)) for series in chart.series]
     lines = [line for line in lines if len(line[1])]
-    if not lines:
+    if all(series.dashed for series, _, _ in lines):
         return None
     across = _Axis(*_span([at for _, at, _ in lines]), LEFT, WIDTH - RIGHT)
     low, high = chart.limits or _heights([values for _, _, values in lines])
@@ -153,7 +155,7 @@ def _bands(bands: Sequence[Band], across: _Axis) -> list[Html]:
             el("rect", x=left, y=TOP, width=round(right - left, 1), height=HEIGHT - TOP - BOTTOM,
                class_="band odd" if index % 2 else "band")
         )  # fmt: skip
-        room = int((right - left) / 6.6)
+        room = int((right - left) / LETTER)
         if room >= 3:
             name = band.name if len(band.name) <= room else band.name[: room - 1] + "…"
             made.append(el("text", name, x=round((left + right) / 2, 1), y=TOP - 9, class_="phase"))
@@ -170,7 +172,7 @@ def _grid(across: _Axis, up: _Axis) -> list[Html]:
         x = across(value)
         made.append(el("line", x1=x, x2=x, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 4, class_="axis"))
         words = f"{value:,.0f}"
-        is_last = x + 3.6 * len(words) > WIDTH
+        is_last = x + 5 * len(words) > WIDTH
         made.append(
             el(
                 "text",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from understudy.recipe.report.charts import draw, number_text
 from understudy.recipe.report.curves import charts_of
-from understudy.recipe.report.facts import Facts, ModelFacts, StepFacts
+from understudy.recipe.report.facts import Facts, ModelFacts, PhaseFacts, StepFacts
 from understudy.recipe.report.html import Html, el, join
 from understudy.recipe.report.merged import Sample
 from understudy.recipe.report.pictures import data_uri
@@ -126,7 +127,7 @@ def _training(model: ModelFacts) -> Html:
         el("p", f"{model.kind}: {model.network}", class_="lead"),
         _phases(model),
         el("div", drawn, class_="charts"),
-        _evaluation(model),
+        evaluation_of(list(model.evaluations), model.phases),
         _previews(model),
     )
 
@@ -147,16 +148,13 @@ def _phases(model: ModelFacts) -> Html:
     return _table(head, rows, "wide")
 
 
-def _evaluation(model: ModelFacts) -> Html | None:
-    """The first evaluation, those at the ends of phases, and the best one."""
-    found = list(model.evaluations)
+def evaluation_of(found: Sequence[Scores], phases: Sequence[PhaseFacts]) -> Html | None:
+    """The first evaluation, what was known at the ends of phases, and the one with the least loss."""
     if not found:
         return None
-    ends = [_last_until(found, phase.last) for phase in model.phases]
-    columns: list[tuple[str, Scores]] = [("first", found[0])]
-    columns += [(f"after {phase.name}", end) for phase, end in zip(model.phases, ends, strict=True) if end is not None]
-    columns = [columns[0], *columns[1:][-MOST_COLUMNS:]]
-    columns.append(("least loss", min(found, key=lambda scores: scores.loss)))
+    first, best = found[0], min(found, key=lambda scores: scores.loss)
+    ends = [(f"after {phase.name}", known) for phase in phases if (known := _known_by(found, phase)) is not None]
+    columns = [("first", first), *ends[-MOST_COLUMNS:], ("least loss", best)]
     names = [name for name in MEANINGS if any(name in scores.values for _, scores in columns)]
     head = el(
         "tr", el("th", "Measured"), [el("th", title, el("small", f"{scores.iteration:,}")) for title, scores in columns]
@@ -177,12 +175,22 @@ def _evaluation(model: ModelFacts) -> Html | None:
         if str(found[-1].on) == "held_out"
         else "on the training faces: none were held out"
     )
-    return join([el("h3", "Evaluation"), el("p", f"Measured {on}.", class_="lead"), _table(head, rows, "wide")])
+    return join(
+        [
+            el("h3", "Evaluation"),
+            el("p", f"Measured {on}. The swap is looked at less often than the rest.", class_="lead"),
+            _table(head, rows, "wide"),
+        ]
+    )
 
 
-def _last_until(found: Sequence[Scores], iteration: int) -> Scores | None:
-    until = [scores for scores in found if scores.iteration <= iteration]
-    return until[-1] if until else None
+def _known_by(found: Sequence[Scores], phase: PhaseFacts) -> Scores | None:
+    """The last evaluation of a phase, with what only earlier ones of it measured; None where it has none."""
+    own = [scores for scores in found if phase.first < scores.iteration <= phase.last]
+    if not own:
+        return None
+    values = {name: value for scores in own for name, value in scores.values.items()}
+    return replace(own[-1], values=values)
 
 
 def _previews(model: ModelFacts) -> Html | None:
