@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +16,17 @@ from PIL import Image
 
 from small_faces import small_model, workspace_with_faces
 from understudy.errors import Interrupted, InvalidOption, JobError
+from understudy.networks.saehd import SaehdConfig
 from understudy.records import PrecisionChoice
 from understudy.report import PAUSED, Event, Metrics, Note, Progress
 from understudy.stages.train import train
 from understudy.training.commands import Commands
 from understudy.training.options import TrainOptions
 from understudy.training.saved.models import read_record
+from understudy.training.saved.new import create_model
 from understudy.workspace import Workspace
 
+TINY: dict[str, Any] = {"size": 32, "ae_dims": 8, "e_dims": 8, "d_dims": 8, "d_mask_dims": 4}
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0, hold_out=0.0)
 
 
@@ -132,6 +136,18 @@ def test_what_cannot_be_set_is_refused_with_the_reason(running: Running, options
     assert words in f"{caught.value.message} {caught.value.hint}"
     running.on()
     assert read_record(running.folder).options == before
+
+
+def test_what_needs_faces_that_are_gone_is_not_changed_and_training_goes_on(tmp_path: Path) -> None:
+    workspace = workspace_with_faces(tmp_path)
+    create_model(workspace.model("small"), "saehd", config=SaehdConfig(**TINY))
+    started = Running(workspace, FAST)
+    started.until(lambda: started.commands.iteration >= 1)
+    shutil.rmtree(workspace.dst.aligned)
+    started.ask("set", eyes_mouth_prio="yes")
+    started.until(lambda: "Nothing was changed: aligned cannot be read" in started.notes())
+    started.on()
+    assert isinstance(started.end(), Interrupted)
 
 
 def test_a_pause_computes_nothing_and_still_answers_saves_and_changes(running: Running) -> None:

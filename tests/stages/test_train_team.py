@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from understudy.training.options import TrainOptions
 from understudy.training.saved.checkpoints import Checkpoint, CheckpointStore, load_generation
 from understudy.training.saved.new import create_model
 from understudy.training.team.launching import devices_named, seat_by_torchrun
-from understudy.training.team.team import Team
+from understudy.training.team.team import Order, Team
 from understudy.training.team.torchrun import rank_by_torchrun
 from understudy.workspace import Workspace
 
@@ -144,6 +145,34 @@ def change_after(commands: Commands, iteration: int, values: dict[str, Any]) -> 
             commands.offer({"command": "set", "options": values})
 
     return watch
+
+
+@pytest.mark.faults
+def test_options_that_no_process_can_take_change_nothing_and_end_nothing(tmp_path: Path) -> None:
+    """Masks of eyes and mouth are asked for when the faces have been deleted."""
+    workspace, options = made(tmp_path, "saehd", TWO.but(shard=True))
+    commands, told = Commands(), list[Event]()
+    changing = change_after(commands, 2, {"eyes_mouth_prio": True})
+
+    def watch(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, Metrics) and event.iteration == 2:
+            shutil.rmtree(workspace.src.aligned)
+        changing(event)
+
+    done = train(workspace, "small", options.but(eyes_mouth_prio=False, target_iter=5), report=watch, commands=commands)
+    assert done.notes["iteration"] == 5
+    assert any(
+        isinstance(event, Note) and "Nothing was changed: aligned cannot be read" in event.message for event in told
+    )
+
+
+def test_a_stop_asked_while_a_process_waits_for_the_others_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal's handler runs when the wait is over, just before what the others said is looked at."""
+    team = Team(0, 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda message, op: setattr(team, "stop_wanted", True))
+    team.order(Order.WAIT)
+    assert team.stop_wanted
 
 
 def test_each_process_keeps_about_its_share() -> None:

@@ -87,8 +87,12 @@ def main(line: str) -> int:
     except UnderstudyError as error:
         _say(error.as_json())
         return 1 if isinstance(error, ProcessLost) else error.exit_code
-    except MemoryError as error:
-        _say({"code": "out-of-memory", "message": f"its memory is full: {error}"})
+    except (MemoryError, RuntimeError) as error:
+        from understudy.training.memory.shortage import is_shortage
+
+        if not is_shortage(error):
+            raise
+        _say({"code": "out-of-memory", "message": f"its memory is full ({error})."})
         return 1
     return 0
 

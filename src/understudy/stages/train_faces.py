@@ -138,14 +138,21 @@ class FaceSupply:
             report(Note(f"New in the {side} faceset and left out: {named}{more}", "warning"))
 
     def _catalog(self, folder: Path, report: Report, stop: Stop) -> Catalog:
-        """The catalog of a folder, brought up to date."""
+        """The catalog of a folder, brought up to date. Raises EmptyFaceset for a folder that is gone by now."""
         catalog = self._catalogs.get(folder)
         if catalog is None:
             opened = Catalog.open(folder, cache=self._workspace.catalogs, report=report, stop=stop)
             catalog = self._catalogs[folder] = self._open.enter_context(opened)
             self._seen[folder] = catalog.revision
-        else:
+            return catalog
+        try:
             catalog.refresh(report, stop)
+        except OSError as error:
+            raise EmptyFaceset(
+                f"{folder.name} cannot be read ({error.strerror}).",
+                hint="Bring the faces back, from the trash or a copy.",
+                folder=folder,
+            ) from error
         return catalog
 
     def _bank(

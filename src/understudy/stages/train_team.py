@@ -110,7 +110,7 @@ class _Assistants:
             if process.poll() is None:
                 continue
             assert process.stdout is not None
-            told = _read(process.stdout.readline())
+            told = _last_word(process.stdout.read())
             if told.get("code") not in (None, "process-lost"):
                 return self._lost(number, told)
             if process.returncode not in (0, 1):
@@ -175,6 +175,11 @@ def _without_a_window() -> int:
     if sys.platform == "win32":
         return subprocess.CREATE_NO_WINDOW
     return 0
+
+
+def _last_word(said: bytes) -> dict[str, Any]:
+    """The last thing that a process told before it ended, whatever libraries have printed around it."""
+    return next((told for line in reversed(said.splitlines()) if (told := _read(line))), {})
 
 
 def _read(line: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from understudy.errors import ProcessLost, UnderstudyError
 from understudy.training.options import TrainOptions
 from understudy.training.saved.checkpoints import Checkpoint
 from understudy.training.saved.learner_state import saved_average
@@ -50,15 +51,19 @@ def received_state(team: Team, told: Mapping[str, Any], folder: Path) -> Checkpo
 def follow(session: Session) -> tuple[Order, dict[str, Any]]:
     """Do what the first process says until it says something that concerns more than this session: that.
 
-    Raises ProcessLost when the first process, or any other, is gone.
+    Options that cannot be taken here can as little be taken by the first process, which orders those from before then.
+    Raises what spoke against them where it goes on with them, and ProcessLost when it, or any other, is gone.
     """
+    refused: UnderstudyError | None = None
     while True:
         order, told = session.team.hear()
+        if refused is not None and order is not Order.OPTIONS:
+            raise refused
         match order:
             case Order.STEP:
                 session.step(next(session.batches))
             case Order.OPTIONS:
-                session.apply(TrainOptions.of(**told))
+                refused = _applied(session, TrainOptions.of(**told))
             case Order.COMPARE:
                 session.team.differ(_sum_of_bits(session))
             case Order.WAIT:
@@ -80,6 +85,17 @@ def keep_in_line(session: Session, state: TrainState, *, other_faces: bool = Fal
         if not team.differ(_sum_of_bits(session)):
             return
     send_state(session, state)
+
+
+def _applied(session: Session, options: TrainOptions) -> UnderstudyError | None:
+    """Go on with other options; what speaks against it, if something does."""
+    try:
+        session.apply(options)
+    except ProcessLost:
+        raise
+    except UnderstudyError as error:
+        return error
+    return None
 
 
 def _named(session: Session) -> dict[str, Tensor]:
