@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from understudy.stages.load_model import load_model
 from understudy.stages.model_evaluate import evaluate_model
 from understudy.stages.model_show import show_model
 from understudy.stages.train import train
+from understudy.training.measuring.held_out import HeldOut
 from understudy.training.options import TrainOptions
 from understudy.training.saved.best import find_best
 from understudy.training.saved.models import read_record, write_record
@@ -191,3 +193,52 @@ def test_a_run_is_the_longest_one_of_frames_at_the_usual_distance(workspace: Wor
     with Catalog.open(workspace.src.aligned) as catalog:
         run = consecutive(catalog.faces())
     assert [face.frame for face in run] == [f"{n:05d}" for n in range(12, 21)]
+
+
+def test_in_the_number_type_of_the_run_the_numbers_are_those_of_float32(workspace: Workspace) -> None:
+    """Training measures in bfloat16 where it computes so, `model evaluate` in float32: losses within 1 %."""
+    folder = small_model(workspace)
+    train(workspace, "small", WATCHED.but(target_iter=2, precision=PrecisionChoice.BF16, ema_decay=0.9))
+    (measured,) = lines(folder)
+    exact = evaluate_model(workspace, "small", device="cpu").notes["values"]
+    for name in ("held_src", "held_dst", "train_src", "train_dst"):
+        assert measured[name] == pytest.approx(exact[name], rel=0.01)
+        assert measured[name] != exact[name]
+    for name in ("ssim_src", "ssim_dst", "iou_src", "iou_dst"):
+        assert measured[name] == pytest.approx(exact[name], abs=0.01)
+
+
+def test_a_state_is_measured_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the first iteration for `best`, then by two evaluations, the second of which is also that of the last
+    state; training faces are looked at in evaluations only."""
+    looks: list[object] = []
+    look = HeldOut._redrawn
+
+    def count(self: HeldOut, net: object, sides: object, *more: Any, **how: Any) -> dict[str, float]:
+        looks.append(sides)
+        return look(self, net, sides, *more, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(HeldOut, "_redrawn", count)
+    small_model(workspace)
+    train(workspace, "small", WATCHED.but(target_iter=4))
+    assert len(looks) == 1 + 2 + 2
+
+
+def test_a_plateau_counts_only_while_evaluations_are_made(workspace: Workspace) -> None:
+    small_model(workspace)
+    stuck = WATCHED.but(learning_rate=1e-12, evaluate_every=1, plateau=2)
+    assert train(workspace, "small", stuck).notes["ended"] == "plateau"
+    told: list[Event] = []
+    result = train(workspace, "small", FAST.but(evaluate_every=0, plateau=2, target_iter=5), report=told.append)
+    assert (result.notes["ended"], result.notes["iteration"]) == ("target", 5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_so_few_faces_train_and_are_all_learned_from(tmp_path: Path, count: int) -> None:
+    workspace = workspace_with_faces(tmp_path / "few", count)
+    folder = small_model(workspace)
+    assert train(workspace, "small", FAST.but(hold_out=0.5, target_iter=1, evaluate_every=1)).faces == 2 * count
+    (found,) = lines(folder)
+    assert found["on"] == "training"
+    assert "likeness" not in found
+    assert evaluate_model(workspace, "small", device="cpu").notes["trained_on"]

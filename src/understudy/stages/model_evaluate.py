@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,6 +85,7 @@ def evaluate_model(
         raise Interrupted("Stopped before the model was measured.", hint="The same command starts again.")
     reference = reference_objective(recipe.objective(config, TrainOptions(), False))
     values = held_out.measure(trained.net.to(where), reference, swap=True)
+    values = {measure: value for measure, value in values.items() if math.isfinite(value)}
     scores = Scores(trained.iteration, values, held_out.on)
     trained_on = held_out.on is Faces.TRAINING or not known or faces.trained_on
     if trained_on:

@@ -19,7 +19,7 @@ from understudy.training.faces.bank import FaceBank
 from understudy.training.history import CURVE_NAME, History, draw_curve
 from understudy.training.learning.guard import Guard
 from understudy.training.learning.learner import Learner
-from understudy.training.learning.precision import Precision, machine
+from understudy.training.learning.precision import Precision, computing_in, machine
 from understudy.training.measuring.evaluating import Evaluator
 from understudy.training.optimisers import Optimiser
 from understudy.training.optimisers.sharing import Shared
@@ -95,6 +95,10 @@ class Session:
     def net_for_use(self) -> nn.Module:
         """The network that is drawn with, evaluated and merged."""
         return self.learner.net if self.learner.ema is None else self.learner.ema.net
+
+    def net_to_measure(self) -> nn.Module:
+        """The same in the number type that the run computes in, which is where it is quick."""
+        return computing_in(self.net_for_use(), self.precision.torch_dtype)
 
     def apply(self, options: TrainOptions, report: Report = silent) -> None:
         """Go on with other options from the next iteration on."""
@@ -197,7 +201,7 @@ class Session:
             f", since the last time on average {means}." if means else "."
         )
 
-    def refresh(self, state: TrainState) -> bool:
+    def refresh(self, state: TrainState, report: Report = silent) -> bool:
         """Train on what is in the facesets by now, right after a save, so that a resumed run does the same; whether it
         is something else than before."""
         banks = None if self.look_again is None else self.look_again()
@@ -208,7 +212,7 @@ class Session:
         self.batches.replace_banks(*banks)
         src, dst = banks
         self.faces = {"src": src.digest, "dst": dst.digest}
-        self._show(self.options.preview_faces, self.preview_names)
+        self._show(self.options.preview_faces, self.preview_names, report)
         return True
 
     def body(self, state: TrainState) -> dict[str, Any]:
@@ -286,9 +290,9 @@ class Session:
         """Show these faces in the previews from now on; none: a few spread over each faceset."""
         self._show(wanted, {})
 
-    def _show(self, wanted: Sequence[str], before: Mapping[str, Sequence[str]]) -> None:
+    def _show(self, wanted: Sequence[str], before: Mapping[str, Sequence[str]], report: Report = silent) -> None:
         banks, task = self.batches.banks, self.recipe.task
-        self.preview_names = preview_names(wanted, before, task.known_names(banks), rows_for(banks[0].size))
+        self.preview_names = preview_names(wanted, before, task.known_names(banks), rows_for(banks[0].size), report)
         self.preview_faces = task.faces_to_show(banks, self.preview_names, self.batches, self.fabric.device)
 
     def _sheets(self) -> Sheets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from understudy.records import PrecisionChoice
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 SCHEMA = 2
 WORTHWHILE = 1.15
@@ -105,6 +107,17 @@ def keep_float32() -> None:
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+
+
+def computing_in(net: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A float32 network for use in another number type: a copy with weights of that type, laid out as they are, which
+    nobody trains; in float32 the network itself."""
+    import torch
+
+    if dtype is torch.float32:
+        return net
+    narrow = {id(weight): torch.nn.Parameter(weight.detach().to(dtype), False) for weight in net.parameters()}
+    return copy.deepcopy(net, dict(narrow))  # which takes those in the place of copying
 
 
 def measured() -> Measurement | None:

@@ -17,6 +17,7 @@ from torch import nn
 from understudy.evaluation.redrawn import mask_iou
 from understudy.training.faces.bank import FaceBank
 from understudy.training.masking.objective import MaskObjective
+from understudy.training.measuring.held_out import looking_at
 from understudy.training.measuring.scores import SIDES, Faces
 from understudy.training.previews.preview import spread
 
@@ -60,26 +61,26 @@ class HeldMasks:
     ) -> dict[str, float]:
         """The loss on held-out and training faces, and the agreement (IoU) of masks cut at a half; names as in
         `scores.MEANINGS`."""
-        was_training = net.training
-        net.eval()
         values: dict[str, float] = {}
-        try:
+        with looking_at(net):
             for side, bank in (self.held or self.trained).items():
                 loss, agreement = self._measured(net, bank, reference)
                 values |= {f"held_{side}": loss} if self.held else {}
                 values[f"iou_{side}"] = agreement
             values |= {f"train_{side}": self._measured(net, bank, reference)[0] for side, bank in self.trained.items()}
-        finally:
-            net.train(was_training)
-        return {name: value for name, value in values.items() if np.isfinite(value)}
+        return values
+
+    def held_losses(self, net: nn.Module, reference: MaskObjective) -> dict[str, float]:
+        """The losses on held-out faces alone, by which saved states compare."""
+        with looking_at(net):
+            return {f"held_{side}": self._measured(net, bank, reference)[0] for side, bank in self.held.items()}
 
     def _measured(self, net: nn.Module, bank: FaceBank, reference: MaskObjective) -> tuple[float, float]:
         losses, agreements = [], []
         for start in range(0, len(bank), AT_ONCE):
             pictures, masks = bank.fetch(np.arange(start, min(len(bank), start + AT_ONCE)), self.device)
             wanted = (masks[:, :1] >= 0.5).float()
-            with torch.no_grad():
-                logits = net(pictures).float()
+            logits = net(pictures).float()
             losses.append(reference.loss(logits, wanted))
             agreements.append(mask_iou(logits.sigmoid(), wanted))
         return float(torch.cat(losses).double().mean().cpu()), float(torch.cat(agreements).double().mean().cpu())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
-from understudy.errors import DiskFull
+from understudy.errors import DiskFull, ReadOnlyWorkspace
 from understudy.report import Metrics, Note, Preview, Report, silent
 from understudy.training.measuring.evaluation_curve import CURVE_NAME, draw_evaluations
 from understudy.training.measuring.evaluations import FILE_NAME, Evaluations
@@ -42,6 +42,10 @@ class Measured(Protocol):
     def measure(self, net: nn.Module, reference: Any, objective: Any = None, *, swap: bool = False) -> dict[str, float]:
         """Numbers by the names of `scores.MEANINGS`. reference: the objective that never changes; objective: the one
         that it is trained by now; swap: with what takes longer."""
+        ...
+
+    def held_losses(self, net: nn.Module, reference: Any) -> dict[str, float]:
+        """The losses on held-out faces alone, by which saved states compare: less than half the work."""
         ...
 
 
@@ -77,10 +81,10 @@ class Evaluator:
         turn = iteration // max(1, session.options.evaluate_every)
         swap = turn <= 2 or turn % SWAP_EVERY == 0
         scores = self._scores(session, iteration, swap=swap, report=report)
+        self._measured = (iteration, math.inf if scores is None else scores.loss)
         if scores is None:
             return None
         self.evaluations.append(scores)
-        self._measured = (iteration, scores.loss)
         report(Metrics(iteration, told(scores)))
         if len(self.evaluations) >= (1 + DRAWN_AT) * self._drawn:
             self.draw(iteration, report)
@@ -98,15 +102,11 @@ class Evaluator:
         """Keep a state that was just saved as the best one, if it is; where faces are held out and looked at."""
         if self.held_out.on is not Faces.HELD_OUT or not session.options.evaluate_every:
             return
-        iteration = int(generation.name)
-        if self._measured[0] != iteration:
-            scores = self._scores(session, iteration)
-            self._measured = (iteration, math.inf if scores is None else scores.loss)
-        loss = self._measured[1]
+        loss = self._held_loss(session, int(generation.name))
         try:
             if math.isfinite(loss) and keep_if_best(self.folder, generation, loss, self.faces):
                 report(Note(f"The best state so far: held-out loss {loss:.4f}.", "debug", item=generation.name))
-        except DiskFull as error:  # the state itself is saved
+        except (DiskFull, ReadOnlyWorkspace) as error:  # the state itself is saved
             report(Note(f"The best state could not be kept beside the newest: {error.message}", "warning"))
 
     def go_back(self, until: int) -> None:
@@ -116,7 +116,7 @@ class Evaluator:
 
     def at_plateau(self, options: TrainOptions) -> bool:
         """Whether nothing gets better any more."""
-        if options.plateau == 0:
+        if options.plateau == 0 or options.evaluate_every == 0:
             return False
         count = len(self.evaluations)
         if self._ended[0] != count or self._ended[1] is not options:
@@ -124,10 +124,18 @@ class Evaluator:
             self._ended = (count, options, at_plateau(self.evaluations, course, options.plateau))
         return self._ended[2]
 
+    def _held_loss(self, session: Session, iteration: int) -> float:
+        """What saved states compare by, of this iteration, measured once; no finite number where a loss is none."""
+        if self._measured[0] != iteration:
+            values = self.held_out.held_losses(session.net_to_measure(), self.reference)
+            scores = Scores.from_json(Scores(iteration, values).as_json())
+            self._measured = (iteration, math.inf if scores is None else scores.loss)
+        return self._measured[1]
+
     def _scores(
         self, session: Session, iteration: int, *, swap: bool = False, report: Report = silent
     ) -> Scores | None:
-        net: nn.Module = session.net_for_use()
+        net = session.net_to_measure()
         before = self.held_out.refused
         values = self.held_out.measure(net, self.reference, session.learner.objective if swap else None, swap=swap)
         if self.held_out.refused and not before:
