@@ -207,6 +207,23 @@ def test_a_locked_cache_is_done_without_and_kept(
     other.close()
 
 
+def test_a_cache_that_cannot_be_written_any_more_is_done_without(
+    faceset: MakeFaceset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training looks at its facesets for days; whatever happens to the cache's disk must not end it."""
+    monkeypatch.setattr(catalog_cache, "_PATIENCE_SECS", 0.1)
+    folder, cache = faceset(3), tmp_path / "cache"
+    with Catalog.open(folder, cache=cache) as catalog:
+        before = catalog.revision
+        write_face(folder / "new.jpg", make_jpeg(), make_meta(5))
+        other = sqlite3.connect(cache / cache_name(folder))
+        other.execute("begin immediate")
+        catalog.refresh()
+        assert len(catalog) == 4
+        assert catalog.revision != before
+        other.close()
+
+
 def test_a_scan_that_dies_keeps_what_it_read(
     faceset: MakeFaceset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[Path]
 ) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import disks
 from small_faces import workspace_with_faces
-from understudy.errors import Interrupted
+from understudy.errors import Interrupted, WorkspaceError
 from understudy.facesets import Catalog, FaceEntry
 from understudy.records import FaceType
-from understudy.report import Event, Progress
+from understudy.report import Event, Note, Progress, Report, silent
 from understudy.training.faces import bank_maker
 from understudy.training.faces.bank import FaceBank
 from understudy.workspace import Workspace
@@ -30,9 +33,16 @@ def entries(workspace: Workspace) -> list[FaceEntry]:
         return catalog.faces()
 
 
-def load(workspace: Workspace, *, size: int = 32, budget: int = 10**9, **more: object) -> tuple[FaceBank, int]:
+def load(
+    workspace: Workspace, *, size: int = 32, budget: int = 10**9, report: Report = silent, **more: object
+) -> tuple[FaceBank, int]:
     """The src faces, and how many of them were decoded for it."""
     events: list[Event] = []
+
+    def keep(event: Event) -> None:
+        events.append(event)
+        report(event)
+
     faces = entries(workspace)
     bank = FaceBank.load(
         faces,
@@ -42,7 +52,7 @@ def load(workspace: Workspace, *, size: int = 32, budget: int = 10**9, **more: o
         caches=workspace.crops,
         budget=budget,
         find=lambda key: next((face for face in faces if face.key == key), None),
-        report=events.append,
+        report=keep,
         **more,  # type: ignore[arg-type]
     )
     return bank, max((event.done for event in events if isinstance(event, Progress)), default=0)
@@ -143,6 +153,51 @@ def test_a_cache_of_faces_that_are_gone_shrinks(workspace: Workspace) -> None:
     assert (len(bank), made) == (2, 1)
     (crops,) = workspace.crops.rglob("crops-*.bin")
     assert crops.stat().st_size == 2 * 32 * 32 * 4
+
+
+def test_a_cache_that_takes_nothing_more_is_read_as_before_and_not_written_into(workspace: Workspace) -> None:
+    """What is new stays in memory, as far as that goes; the crops of others must not be written over."""
+    whole, _ = load(workspace)
+    for index in workspace.crops.rglob("index.sqlite"):
+        with contextlib.closing(sqlite3.connect(index)) as database, database:
+            database.execute("delete from crops where place in (1, 2, 3)")  # so places and numbers of crops differ
+            database.execute("create trigger full before insert on crops begin select raise(abort, 'full'); end")
+    told: list[Event] = []
+    again, _ = load(workspace, report=told.append)
+    np.testing.assert_array_equal(again.pixels, whole.pixels)
+    assert [event.message for event in told if isinstance(event, Note)] == [
+        "The cache of faces that are ready cannot be used: full. Faces are kept in memory instead."
+    ]
+    with pytest.raises(WorkspaceError, match="cannot be used: full"):
+        load(workspace, budget=2 * 32 * 32 * 4)
+
+
+def test_a_cache_that_another_training_moved_is_not_written_into(workspace: Workspace) -> None:
+    whole, _ = load(workspace)
+    bank, _ = load(workspace)
+    for number in range(3, COUNT + 1):
+        (workspace.src.aligned / f"{number:05d}_0.jpg").unlink()
+    other, _ = load(workspace)  # makes it smaller
+    (workspace.src.aligned / "new.jpg").write_bytes((workspace.src.aligned / "00001_0.jpg").read_bytes() + b"\0")
+    new, changes = bank.updated(entries(workspace))
+    assert changes.added == 1
+    np.testing.assert_array_equal(new.pixels[:2], other.pixels)
+    np.testing.assert_array_equal(bank.pixels, whole.pixels)
+    _, made = load(workspace)
+    assert made == 1, "what the first could not keep"
+
+
+def test_on_a_full_disk_a_cache_that_has_everything_is_used(tmp_path: Path) -> None:
+    with disks.small_disk(mib=4) as disk:
+        workspace = workspace_with_faces(disk / "shot", COUNT)
+        whole, _ = load(workspace)
+        for number in (4, 5, 6):
+            (workspace.src.aligned / f"{number:05d}_0.jpg").unlink()
+        (workspace.src.aligned / "00003_0.jpg").unlink()
+        disks.fill(disk)
+        again, made = load(workspace)  # would be made smaller, for which there is no room
+        assert made == 0
+        np.testing.assert_array_equal(again.pixels, whole.pixels[:2])
 
 
 def test_where_no_cache_can_be_crops_stay_in_memory(workspace: Workspace) -> None:

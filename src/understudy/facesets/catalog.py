@@ -115,8 +115,12 @@ class Catalog:
     several threads. Close it, or use it in a `with` block.
     """
 
-    def __init__(self, folder: Path, database: sqlite3.Connection, *, loose: bool = False) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, database: sqlite3.Connection, *, path: Path | None = None, loose: bool = False
+    ) -> None:
+        """path: the file of the database; None: it is in memory."""
+        self.folder, self._path = folder, path
+        self._changes_before = 0
         self._loose = loose
         self._database = database
         self._lock = threading.RLock()
@@ -146,17 +150,34 @@ class Catalog:
                 folder=folder,
             )
         path = None if cache is None or loose else cache / cache_name(folder)
-        catalog = cls(folder, connect(path), loose=loose)
+        catalog = cls(folder, connect(path), path=path, loose=loose)
         try:
-            catalog._refresh_or_rebuild(path, report, stop)
+            catalog.refresh(report, stop)
         except BaseException:
             catalog.close()
             raise
         return catalog
 
     def refresh(self, report: Report = silent, stop: Stop = never) -> None:
-        """Look at the folder again: new and changed files are read, vanished ones forgotten."""
-        with self._lock, self._database:
+        """Look at the folder again: new and changed files are read, vanished ones forgotten.
+
+        A damaged cache is made anew; one that is locked, or cannot be written to any more, is done without.
+        """
+        with self._lock:
+            try:
+                self._look_again(report, stop)
+            except sqlite3.Error as error:
+                self._changes_before += self._database.total_changes + 1
+                self._database.close()
+                if self._path is not None and is_damage(error):
+                    remove(self._path)
+                else:
+                    self._path = None
+                self._database = connect(self._path)
+                self._look_again(report, stop)
+
+    def _look_again(self, report: Report, stop: Stop) -> None:
+        with self._database:
             pack = self.folder / PACK_NAME
             if pack.is_file() and not self._loose:
                 self._refresh_pack(pack, report, stop)
@@ -168,7 +189,7 @@ class Catalog:
         """Another one than before tells that faces were added, changed or removed, by whichever process; quick to ask
         for after `refresh`, however many faces there are."""
         ((by_others,),) = self._query("pragma data_version")
-        return int(by_others), self._database.total_changes
+        return int(by_others), self._changes_before + self._database.total_changes
 
     def renamed(self, moves: Sequence[tuple[str, str]]) -> None:
         """Follow files that were renamed inside the folder: (old key, new key) pairs, which may be a permutation.
@@ -283,19 +304,6 @@ class Catalog:
         )
 
     # -- inside
-
-    def _refresh_or_rebuild(self, path: Path | None, report: Report, stop: Stop) -> None:
-        """Refresh; a damaged cache is made anew, one that is locked or cannot be written is done without."""
-        try:
-            self.refresh(report, stop)
-        except sqlite3.Error as error:
-            self._database.close()
-            if path is not None and is_damage(error):
-                remove(path)
-                self._database = connect(path)
-            else:
-                self._database = connect(None)
-            self.refresh(report, stop)
 
     def _refresh_files(self, report: Report, stop: Stop) -> None:
         there = dict(scan(self.folder))

@@ -62,7 +62,7 @@ def train_loop(
                 session.record(state, report)
             if keeping:
                 session.save(state, report)
-                keep_in_line(session, state, other_faces=session.refresh(state))
+                keep_in_line(session, state, other_faces=session.refresh(state, report))
                 saving.done()
             if desk.back_up:
                 session.back_up(state, report)
@@ -73,7 +73,10 @@ def train_loop(
             clock.skip()
 
     desk.close(state)
-    journal.read()
+    try:
+        journal.read()
+    except TrainingDiverged as trouble:
+        state = roll_back(session, trouble, report)
     session.save(state, report)
     if desk.back_up:
         session.back_up(state, report)

@@ -61,15 +61,16 @@ class BankMaker:
 
     def __init__(self, source: BankSource, budget: int, cache: CropCache | None = None) -> None:
         self.source, self._budget, self._cache = source, budget, cache
-        self._file = cache.file if cache else None
-        self.crops = Crops(source.shape, budget, self._file)
+        self._spill: CropFile | None = None
+        self._lost: WorkspaceError | None = None
+        self.crops = Crops(source.shape, budget, cache.file if cache else None)
         self.crops.mend = self._mend
         self._newest: Made | None = None
         self._added = 0
 
     def spill_to(self, file: CropFile) -> None:
         """Without a cache: where what is beyond the budget lies."""
-        self._file = file
+        self._spill = file
         self.crops = Crops(self.source.shape, self._budget, file)
 
     def make(
@@ -84,8 +85,11 @@ class BankMaker:
             progress.take_over(before)
         with contextlib.ExitStack() as stack:
             if self._cache is not None and len(progress.missing):
-                stack.enter_context(self._cache.writing(stop))
-                self._from_cache(progress, self._cache, shrink=before is None)
+                try:
+                    stack.enter_context(self._cache.writing(stop))
+                    self._from_cache(progress, self._cache, shrink=before is None)
+                except WorkspaceError as error:
+                    self._do_without_cache(error, report)
             self._decode(faces, progress, report, stop)
         if not progress.usable.any():
             why = next((f": {first.item}: {first.reason}" for first in progress.skipped), "")
@@ -100,7 +104,6 @@ class BankMaker:
     def _from_cache(self, progress: _Progress, cache: CropCache, *, shrink: bool) -> None:
         if shrink:
             cache.shrink(progress.known.tolist())
-            self._file = cache.file
             self.crops = Crops(self.source.shape, self._budget, cache.file)
             self.crops.mend = self._mend
         missing = progress.missing
@@ -139,22 +142,28 @@ class BankMaker:
         """Put a new crop where it belongs; its number."""
         if self._cache is not None:
             try:
-                place = self._cache.add(face, *crop).place
+                return self._keep_in(self._cache, face, crop)
             except WorkspaceError as error:
-                if not self.crops.has_room:
-                    raise
-                report(Note(f"{error.message} Faces are kept in memory instead.", "warning"))
-                self._cache = None
-                return self.crops.add(crop.pixels)
-            self._added += 1
-            if self._added % FLUSH_EVERY == 0:
-                self._cache.flush()
-            return self.crops.add(crop.pixels, place=place)
-        if self._file is None:
+                self._do_without_cache(error, report)
+        if self._lost is not None and not self.crops.has_room:
+            raise self._lost
+        if self._spill is None:
             return self.crops.add(crop.pixels)
         place = len(self.crops)
-        self._file.write(place, crop.pixels)
+        self._spill.write(place, crop.pixels)
         return self.crops.add(crop.pixels, place=place)
+
+    def _keep_in(self, cache: CropCache, face: int, crop: MadeCrop) -> int:
+        place = cache.add(face, *crop).place
+        self._added += 1
+        if self._added % FLUSH_EVERY == 0:
+            cache.flush()
+        return self.crops.add(crop.pixels, place=place)
+
+    def _do_without_cache(self, error: WorkspaceError, report: Report) -> None:
+        """Keep what comes in memory, as far as the budget goes. What is in the cache is read from there as before."""
+        report(Note(f"{error.message} Faces are kept in memory instead.", "warning"))
+        self._cache, self._lost = None, error
 
     def _mend(self, row: int) -> Crop | None:
         """A crop that is damaged on disk, made again; None where its face is gone or bad."""

@@ -76,35 +76,42 @@ class CropCache:
     """The crops of one faceset on disk. `crop_cache` opens it."""
 
     def __init__(self, folder: Path, shape: Shape) -> None:
-        self.folder, self._shape = folder, shape
+        self.folder, self._shape, self._opened = folder, shape, 0
         self._lock = FileLock(folder / "lock")
         self._index = self._connected()
         self.file = self._file()
 
     def kept(self, faces: Sequence[int]) -> dict[int, Kept]:
-        """What is there of these faces, by their fingerprints."""
+        """What is there of these faces, by their fingerprints. Raises WorkspaceError when the index cannot be read."""
         wanted, query = set(faces), "select face, place, yaw, checksum from crops"
-        if len(wanted) <= FEW:
-            rows = self._index.execute(f"{query} where face in ({','.join('?' * len(wanted))})", tuple(wanted))
-        else:
-            rows = self._index.execute(query)
-        return {face: Kept(place, yaw, checksum) for face, place, yaw, checksum in rows if face in wanted}
+        with self._index_errors():
+            if len(wanted) <= FEW:
+                rows = self._index.execute(f"{query} where face in ({','.join('?' * len(wanted))})", tuple(wanted))
+            else:
+                rows = self._index.execute(query)
+            return {face: Kept(place, yaw, checksum) for face, place, yaw, checksum in rows if face in wanted}
 
     def add(self, face: int, crop: Crop, yaw: float) -> Kept:
-        """Write one crop; `flush` makes it known. Raises DiskFull, ReadOnlyWorkspace."""
+        """Write one crop; `flush` makes it known. Raises WorkspaceError, such as DiskFull."""
         kept = Kept(self._next, yaw, self.file.write(self._next, crop))
         self._next += 1
-        self._index.execute("insert or replace into crops values (?, ?, ?, ?)", (face, *kept))
+        with self._index_errors():
+            self._index.execute("insert or replace into crops values (?, ?, ?, ?)", (face, *kept))
         return kept
 
     def flush(self) -> None:
-        """Make what was added known to others, and to the next run even if this one is killed."""
-        with contextlib.suppress(sqlite3.Error):
+        """Make what was added known to others, and to the next run even if this one is killed. Where that cannot be,
+        it is forgotten: a change that stays open would keep others from writing."""
+        try:
             self._index.commit()
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                self._index.rollback()
 
     @contextlib.contextmanager
     def writing(self, stop: Stop = never) -> Iterator[None]:
-        """Hold the one writer's place; another process that has it is waited for. Raises Interrupted on `stop`."""
+        """Hold the one writer's place; another process that has it is waited for. Raises Interrupted on `stop`, and
+        WorkspaceError where the cache is no longer what this process reads from."""
         while True:
             try:
                 self._lock.acquire(timeout=WAIT_SECS)
@@ -113,7 +120,10 @@ class CropCache:
                 if stop():
                     raise _stopped() from None
         try:
-            self._next = self._index.execute("select coalesce(max(place), -1) + 1 from crops").fetchone()[0]
+            with self._index_errors():
+                self._next = self._index.execute("select coalesce(max(place), -1) + 1 from crops").fetchone()[0]
+                if self._number() != self._opened:
+                    raise _unusable("another training has moved it")
             yield
         finally:
             self.flush()
@@ -121,13 +131,29 @@ class CropCache:
 
     def shrink(self, faces: Sequence[int]) -> None:
         """Keep the crops of these faces alone where most others are of faces that are gone. For the writer, before
-        anything is read: the crops move to a new file, and whoever reads the old one goes on with it."""
-        total = self._index.execute("select count(*) from crops").fetchone()[0]
+        anything is read: the crops move to a new file, and whoever reads the old one goes on with it. Where there is no
+        room for both files it stays as it is."""
+        with self._index_errors():
+            total = self._index.execute("select count(*) from crops").fetchone()[0]
         kept = self.kept(faces)
         if total <= WASTE * max(1, len(faces)) or total == len(kept):
             return
-        number = self._number() + 1
-        new = CropFile.open(self.folder / f"crops-{number}.bin", self._shape)
+        number = self._opened + 1
+        path = self.folder / f"crops-{number}.bin"
+        try:
+            new = self._moved(kept, path, number)
+        except (WorkspaceError, sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error):
+                self._index.rollback()
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return
+        self.file, self._next, self._opened = new, len(kept), number
+        self._sweep(number)
+
+    def _moved(self, kept: dict[int, Kept], path: Path, number: int) -> CropFile:
+        """These crops in a new file of that number, which the index tells of."""
+        new = CropFile.open(path, self._shape)
         crop = np.empty(self._shape, np.uint8)
         rows = []
         for place, (face, old) in enumerate(sorted(kept.items(), key=lambda item: item[1].place)):
@@ -138,8 +164,7 @@ class CropCache:
         self._index.executemany("insert into crops values (?, ?, ?, ?)", rows)
         self._index.execute("insert or replace into about values ('file', ?)", (number,))
         self._index.commit()
-        self.file, self._next = new, len(kept)
-        self._sweep(number)
+        return new
 
     def close(self) -> None:
         """Let go of the index; the crops stay readable."""
@@ -172,7 +197,16 @@ class CropCache:
             self._index.execute("insert or replace into about values ('file', ?)", (number,))
             self._index.commit()
             self._sweep(number)
+        self._opened = number
         return CropFile.open(self.folder / f"crops-{number}.bin", self._shape)
+
+    @contextlib.contextmanager
+    def _index_errors(self) -> Iterator[None]:
+        """What SQLite says of the index as an error of ours: others lock it, or it was damaged after it was opened."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _unusable(str(error)) from error
 
     def _sweep(self, number: int) -> None:
         for item in self.folder.glob("crops-*.bin"):
@@ -202,6 +236,8 @@ def crop_cache(caches: Path, faceset: Path, shape: Shape, face_type: str, *, byt
 def _has_room(caches: Path, own: Path, wanted: int) -> bool:
     """Whether the caches may grow to so many bytes for this faceset, after old ones made room."""
     sizes = {folder: _size(folder) for folder in caches.iterdir() if folder.is_dir()}
+    if wanted <= sizes[own]:
+        return True
     limit = DISK_SHARE * (shutil.disk_usage(caches).free + sum(sizes.values()))
     needed = max(wanted, sizes.pop(own, 0))
     for folder in sorted(sizes, key=_last_used):
@@ -247,14 +283,21 @@ def _index(path: Path) -> sqlite3.Connection:
         if version not in (0, VERSION):
             index.executescript("drop table if exists crops; drop table if exists about;")
         index.execute("pragma synchronous = normal")
-        index.executescript(_SCHEMA)
-        index.execute(f"pragma user_version = {VERSION}")
-        index.execute("select count(*) from crops").fetchone()
+        if version != VERSION:  # a full disk takes no change, not even the same number again
+            index.executescript(_SCHEMA)
+            index.execute(f"pragma user_version = {VERSION}")
+        ((found,),) = index.execute("pragma quick_check(1)")
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
         index.commit()
     except BaseException:
         index.close()
         raise
     return index
+
+
+def _unusable(why: str) -> WorkspaceError:
+    return WorkspaceError(f"The cache of faces that are ready cannot be used: {why}.", hint="It can be deleted.")
 
 
 def _stopped() -> Interrupted:
