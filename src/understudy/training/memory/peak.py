@@ -8,8 +8,10 @@ the way back, gradients as they arrive, the losses, the discriminators. What is 
     + peak of a step = activations, gradients, losses, the batch
 
 A graphics card's allocator puts gradients where activations have been. A processor's does not: the pieces that come
-free are scattered, and the peak is that of the way there and all gradients together, which measurements confirm
-(`bench models`). `overhead` is what a device takes beyond its tensors: libraries' work space, rounding. Faces kept
+free are scattered. So the peak is that of the way there and all gradients together, and what has passed on the way
+there (the losses' work) counts once more, since the way back hardly finds its places again among the gradients; nor do
+stages that are computed again (`--checkpointing`), which take about as much. Measurements confirm it (`bench models`).
+`overhead` is what a device takes beyond its tensors: libraries' work space, rounding. Faces kept
 ready in memory are the faceset's matter and not counted, nor is what the program takes without a model.
 """
 
@@ -17,8 +19,9 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -78,7 +81,7 @@ def training_memory(
     (`models_opt_on_gpu` off) do not count on a GPU.
     Raises IncompatibleModel for a class that cannot be trained, InvalidOption for a GAN patch size that does not fit.
     """
-    recipe = recipe_for(model_class)
+    recipe, on_processor = recipe_for(model_class), device.partition(":")[0] == "cpu"
     typed = config_from_plain(recipe, config)
     net = imagined_network(model_class, config)
     require_patch_that_fits(typed, options)
@@ -86,23 +89,41 @@ def training_memory(
     with torch.device("meta"):
         discriminators = discriminator_networks(typed, options, 0)
     learner = _learner(recipe, typed, options, precision, net, discriminators, faithful=faithful)
-    with _LiveBytes() as there:
-        learner.forward(recipe.task.imagined_batch(typed.size, batch_size))
-    with _LiveBytes() as live:
-        learner.learn(recipe.task.imagined_batch(typed.size, batch_size))
     networks = [net, *discriminators.values()]
     trained = _count(weight for network in networks for weight in _trained(network, recipe).values())
     every = _count(weight for network in networks for weight in network.parameters())
     averaged = _count(net.parameters()) if options.ema_decay else 0
-    kept_here = device.partition(":")[0] == "cpu" or options.models_opt_on_gpu
+    kept_here = on_processor or options.models_opt_on_gpu
     per_weight = 4 * len(optimiser_named(recipe.rates(options).kind).moment_names)
     width = precision.torch_dtype.itemsize
     copies = 0 if width == 4 else every * width
     gradients = width * _count(_trained(net, recipe).values())
-    together = in_pieces or device.partition(":")[0] == "cpu"
-    peak = max(live.peak, there.peak + gradients) if together else live.peak
+    batch = partial(recipe.task.imagined_batch, typed.size, batch_size)
+    peak = _step_peak(learner, batch, gradients, options, in_pieces=in_pieces, on_processor=on_processor)
     parts = (4 * (every + averaged), trained * per_weight // sharers if kept_here else 0, copies, peak)
     return MemoryNeed(*parts, overhead=_overhead(sum(parts), device))
+
+
+def _step_peak(
+    learner: Learner[Any],
+    batch: Callable[[], Any],
+    gradients: int,
+    options: TrainOptions,
+    *,
+    in_pieces: bool,
+    on_processor: bool,
+) -> int:
+    """Bytes of the peak of a step from such a batch. gradients: bytes of those of the network."""
+    with _LiveBytes() as there:
+        kept = learner.forward(batch())
+        passing = there.peak - there.now
+    del kept
+    with _LiveBytes() as live:
+        learner.learn(batch())
+    if on_processor:
+        scattered = passing * (2 if options.checkpointing else 1)
+        return max(live.peak, there.peak + gradients + scattered)
+    return max(live.peak, there.peak + gradients) if in_pieces else live.peak
 
 
 def swap_memory(
@@ -120,6 +141,9 @@ def swap_memory(
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that operations make, for as long as anybody holds them."""
+
+    now: int
+    peak: int
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
