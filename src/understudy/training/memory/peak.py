@@ -120,10 +120,13 @@ def _step_peak(
     del kept
     with _LiveBytes() as live:
         learner.learn(batch())
+    peak: int = live.peak
     if on_processor:
         scattered = passing * (2 if options.checkpointing else 1)
-        return max(live.peak, there.peak + gradients + scattered)
-    return max(live.peak, there.peak + gradients) if in_pieces else live.peak
+        peak = max(peak, there.peak + gradients + scattered)
+    elif in_pieces:
+        peak = max(peak, there.peak + gradients)
+    return peak
 
 
 def swap_memory(
@@ -141,9 +144,6 @@ def swap_memory(
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that operations make, for as long as anybody holds them."""
-
-    now: int
-    peak: int
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
