@@ -103,6 +103,16 @@ def test_turned_off_it_begins_anew_with_what_it_knows_of_faces(workspace: Worksp
     assert not list(folder.glob(".ending*"))
 
 
+def test_that_the_optimiser_begins_afresh_in_what_is_new_is_no_warning(workspace: Workspace) -> None:
+    notes = [event for event in end(workspace) if isinstance(event, Note)]
+    (told,) = [note for note in notes if "begins afresh in what began anew" in note.message]
+    assert (told.level, "inter" in told.message) == ("info", True)
+    assert not [note.message for note in notes if note.level == "warning"]
+    again: list[Event] = []
+    train(workspace, "one", TrainOptions(target_iter=2), report=again.append)
+    assert not [event for event in again if isinstance(event, Note) and "afresh" in event.message]
+
+
 @DF
 @pytest.mark.parametrize("faithful", [False, True])
 def test_moments_of_what_begins_anew_go_unless_faithful(workspace: Workspace, faithful: bool) -> None:

@@ -163,7 +163,7 @@ def start_from_folder(
                 seed=_seed_after(old, found.iteration),
             ),
             optimiser=kept_moments(found, anew) if keeps_all or old.pretraining else None,
-            state={"iteration": 0, "images": 0},
+            state={"iteration": 0, "images": 0, "anew": anew if old.pretraining else []},
         )
     return anew
 

@@ -90,7 +90,9 @@ def _write_first_state(ready: Path, record: ModelRecord, found: Checkpoint, anew
     scratch = ready.with_name(f"{TEMP_PREFIX}ending")
     shutil.rmtree(scratch, ignore_errors=True)
     store = CheckpointStore(scratch)
-    store.save(0, weights=weights, optimiser=moments, state={"iteration": 0, "images": 0})
+    store.save(
+        0, weights=weights, optimiser=moments, state={"iteration": 0, "images": 0, "anew": [] if faithful else anew}
+    )
     with os_errors(ready):
         store.folder.rename(ready)
     shutil.rmtree(scratch, ignore_errors=True)

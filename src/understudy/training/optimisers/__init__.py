@@ -5,6 +5,7 @@ parts.py     the work cut into pieces that suit the device
 kernels.py   the arithmetic, on a processor and on a graphics card
 dropout.py   which updates learning-rate dropout keeps
 lengths.py   how long gradients are, and clipping by how long they were
+two_moments.py   what AdaBelief and Adam have in common
 rmsprop.py, adabelief.py, adam.py, lion.py   what a gradient does: a new optimiser is a file like these and a line below
 """
 

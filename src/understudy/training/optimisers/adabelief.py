@@ -8,35 +8,20 @@ m is `first` and v is `second`; v measures against the new m. With fresh moments
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar, Unpack
-
-from torch import nn
+from typing import ClassVar
 
 from understudy.training.optimisers import kernels
-from understudy.training.optimisers.base import Optimiser
 from understudy.training.optimisers.parts import Part
-from understudy.training.optimisers.settings import Settings
+from understudy.training.optimisers.two_moments import TwoMoments
 
 
-class AdaBelief(Optimiser):
+class AdaBelief(TwoMoments):
     """Follows the mean gradient, the further the better single gradients have agreed with it."""
 
     kind: ClassVar[str] = "adabelief"
     title: ClassVar[str] = "AdaBelief"
     moment_names: ClassVar[tuple[str, ...]] = ("first", "second")
     square_name: ClassVar[str | None] = "second"
-
-    def __init__(
-        self,
-        parameters: Iterable[tuple[str, nn.Parameter]],
-        *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        **settings: Unpack[Settings],
-    ) -> None:
-        """betas: shares of the two moments that each step keeps. The rest is in `Settings`."""
-        super().__init__(parameters, **settings)
-        self.momentum, self.memory = betas
 
     def _move(self, part: Part) -> None:
         first, second = part.moments

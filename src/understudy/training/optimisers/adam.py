@@ -9,18 +9,14 @@ m is `mean`, v is `square`, t counts the updates of each parameter since its mom
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar, Unpack
-
-from torch import nn
+from typing import ClassVar
 
 from understudy.training.optimisers import kernels
-from understudy.training.optimisers.base import Optimiser
 from understudy.training.optimisers.parts import Part
-from understudy.training.optimisers.settings import Settings
+from understudy.training.optimisers.two_moments import TwoMoments
 
 
-class Adam(Optimiser):
+class Adam(TwoMoments):
     """Divides the mean gradient by the root of the mean square of single ones."""
 
     kind: ClassVar[str] = "adam"
@@ -29,17 +25,6 @@ class Adam(Optimiser):
     moment_names: ClassVar[tuple[str, ...]] = ("mean", "square")
     square_name: ClassVar[str | None] = "square"
     decays: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        parameters: Iterable[tuple[str, nn.Parameter]],
-        *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        **settings: Unpack[Settings],
-    ) -> None:
-        """betas: shares of the two moments that each step keeps. The rest is in `Settings`."""
-        super().__init__(parameters, **settings)
-        self.momentum, self.memory = betas
 
     def _move(self, part: Part) -> None:
         mean, square = part.moments

@@ -199,12 +199,13 @@ class Optimiser(ABC):
             state["lengths"] = lengths
         return state
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> list[str]:
+    def load_state_dict(self, state: Mapping[str, Tensor], *, anew: Sequence[str] = ()) -> list[str]:
         """Take over what `state_dict` gave; the random state only from the same kind of device, whose own it is.
 
         Moments that are missing start at zero, as all do when the state is of another kind of optimiser, which gives
         only its count of iterations; where it does not say its kind, the names of its moments do. Moments that no step
-        would survive begin anew. Returns what there is to say about that, as sentences.
+        would survive begin anew. Returns what there is to say about that, as sentences; nothing of parts of the network
+        that are known to begin `anew`.
         Raises CorruptCheckpoint when a moment has another shape than its parameter; nothing is changed then.
         """
         other = kind_in(state) not in (None, self.kind)
@@ -219,7 +220,8 @@ class Optimiser(ABC):
             self.loss_scale, self._good_steps = float(state["scale"][0]), int(state["scale"][1])
         if "lengths" in state:
             self._lengths.load(state["lengths"])
-        notes = notes_on(self.moments, missing, state, self.kind, self.title)
+        unexpected = [name for name in missing if name.split(".")[1] not in anew]
+        notes = notes_on(self.moments, unexpected, state, self.kind, self.title)
         if self.square_name and (mended := mend_squares(self.moments, self.square_name)):
             notes.append(f"{mended} of the saved moments were negative or not finite: they begin anew.")
         return notes

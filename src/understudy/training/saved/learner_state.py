@@ -60,7 +60,11 @@ def restore(learner: Learner[Any], found: Checkpoint, report: Report = silent) -
     if learner.ema is not None and found.ema is not None:
         learner.ema.load_state_dict(found.ema)
     if stored:
-        _notes(learner.optimiser.load_state_dict({k: v for k, v in stored.items() if "/" not in k}), report)
+        anew = tuple(str(part) for part in found.state.get("anew", ()))
+        own = {name: tensor for name, tensor in stored.items() if "/" not in name}
+        _notes(learner.optimiser.load_state_dict(own, anew=anew), report)
+        if anew:
+            report(Note(f"The optimiser begins afresh in what began anew after pretraining: {', '.join(anew)}."))
     return restore_discriminators(learner, found.weights, stored, report)
 
 
