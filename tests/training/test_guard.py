@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import torch
 
 from small_faces import small_model
 from understudy.errors import TrainingDiverged
-from understudy.records import PrecisionChoice
+from understudy.networks.saehd import SaehdConfig
+from understudy.records import Archi, PrecisionChoice
 from understudy.report import Event, Metrics, Note
 from understudy.training.faces.bank import FaceBank
 from understudy.training.learning import guard
@@ -22,8 +24,10 @@ from understudy.training.learning.way_back import MOST
 from understudy.training.loop import train_loop
 from understudy.training.opening import open_session
 from understudy.training.options import ModelClass, TrainOptions
+from understudy.training.saved.best import keep_if_best
 from understudy.training.saved.checkpoints import CheckpointStore
 from understudy.training.saved.models import read_record
+from understudy.training.saved.new import create_model
 from understudy.training.session import Session
 from understudy.training.team.launching import launch
 from understudy.workspace import Workspace
@@ -36,6 +40,9 @@ FAST = TrainOptions(
     preview_every=0,
     evaluate_every=0,
 )
+
+
+FACE = SaehdConfig(32, archi=Archi.parse("df"), ae_dims=8, e_dims=8, d_dims=8, d_mask_dims=4)
 
 
 @pytest.fixture
@@ -57,8 +64,10 @@ def bank(seed: int) -> FaceBank:
     return FaceBank(crops, tuple(f"{seed}{index}.jpg" for index in range(4)))
 
 
-def session_of(workspace: Workspace, options: TrainOptions, report: Callable[[Event], None]) -> Session:
-    folder = workspace.model("small")
+def session_of(
+    workspace: Workspace, options: TrainOptions, report: Callable[[Event], None], name: str = "small"
+) -> Session:
+    folder = workspace.model(name)
     fabric = launch("cpu")
     return open_session(folder, read_record(folder), options, bank(1), bank(2), fabric=fabric, report=report)
 
@@ -66,9 +75,16 @@ def session_of(workspace: Workspace, options: TrainOptions, report: Callable[[Ev
 class Saboteur:
     """Does something to a session before iterations of some numbers, each time they come round."""
 
-    def __init__(self, workspace: Workspace, options: TrainOptions, deed: Callable[[Session], None], *at: int) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        options: TrainOptions,
+        deed: Callable[[Session], None],
+        *at: int,
+        name: str = "small",
+    ) -> None:
         self.events: list[Event] = []
-        self.session = session_of(workspace, options, self.events.append)
+        self.session = session_of(workspace, options, self.events.append, name)
         self.deed, self.at = deed, at
         self.iteration = self.session.state.iteration
 
@@ -93,6 +109,11 @@ class Saboteur:
 def corrupt(session: Session) -> None:
     """As a fault of the memory would."""
     session.learner.net.get_parameter("decoder_src.out_conv.bias").fill_(math.nan)
+
+
+@torch.no_grad()
+def corrupt_bottleneck(session: Session) -> None:
+    session.learner.net.get_parameter("inter.dense1.weight").fill_(math.nan)
 
 
 @torch.no_grad()
@@ -201,3 +222,68 @@ def test_what_went_wrong_is_forgotten_after_a_while() -> None:
     assert watching.calm == 1
     watching.watch(50 + HEALED, 1.0, None)
     assert watching.calm == 0
+
+
+def test_after_going_back_a_restart_goes_on_from_there_and_not_from_a_later_best_state(workspace: Workspace) -> None:
+    """The second way back leads to a state before the best one, or a backup, which stay where they are."""
+    folder = workspace.model("small")
+    train_loop(session_of(workspace, FAST.but(target_iter=5), lambda event: None))
+    store = CheckpointStore(folder)
+    keep_if_best(folder, store.folder / f"{5:09d}", 0.5, "faces")
+    store.back_up(store.folder / f"{5:09d}")
+    run = Saboteur(workspace, FAST.but(target_iter=7), corrupt, 5)
+    run.run(times=2)
+    assert any("Back to iteration 3 " in told for told in run.told)
+    shutil.rmtree(store.folder / f"{7:09d}")  # as if it had been killed at once
+    assert store.newest_iteration() == 3
+    assert session_of(workspace, FAST, lambda event: None).state.iteration == 3
+    assert [path.parent.name for path in store.generations() if int(path.name) == 5] == ["backups", "best"]
+
+
+def test_the_way_back_to_a_backup_makes_it_the_newest(workspace: Workspace) -> None:
+    store = CheckpointStore(workspace.model("small"))
+    first = store.back_up(store.folder / f"{3:09d}", beside=lambda folder: (folder / "preview.jpg").touch())
+    train_loop(session_of(workspace, FAST.but(target_iter=5), lambda event: None))
+    shutil.rmtree(store.folder / first.name)
+    store.go_back_to(first)
+    assert max(path.name for path in store.folder.iterdir()) == first.name
+    found = store.newest()
+    assert found is not None
+    assert found.folder == store.folder / first.name
+    assert not (found.folder / "preview.jpg").exists()
+
+
+def test_pretraining_that_goes_back_makes_no_discriminator(workspace: Workspace) -> None:
+    """What `gan_power` wants is for afterwards."""
+    create_model(workspace.model("face"), "saehd", config=FACE)
+    options = FAST.but(model=ModelClass.SAEHD, pretrain=True, gan_power=0.1, gan_dims=4, target_iter=2)
+    train_loop(session_of(workspace, options, lambda event: None, "face"))
+    run = Saboteur(workspace, options.but(target_iter=4), corrupt_bottleneck, 3, name="face")
+    run.run()
+    assert run.told
+    assert not run.session.learner.discriminators
+
+
+def test_trouble_in_the_last_iterations_is_gone_back_from_too(workspace: Workspace) -> None:
+    """A graphics card's losses are read in blocks: here the stop comes before the block with the fault is read."""
+    run = Saboteur(workspace, FAST, corrupt, 4)
+    session = run.session
+    session.__class__ = Seldom
+
+    def stop() -> bool:
+        if session.learner.iteration == 4:
+            corrupt(session)
+        return session.learner.iteration >= 6
+
+    state, _ = train_loop(session, report=run.events.append, stop=stop)
+    assert state.iteration == 3
+    assert any("Back to iteration 3" in told for told in run.told)
+    assert CheckpointStore(workspace.model("small")).newest_iteration() == 3
+
+
+class Seldom(Session):
+    """A session that reads its losses as on a graphics card."""
+
+    @property
+    def log_every(self) -> int:
+        return 10

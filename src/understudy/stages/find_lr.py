@@ -91,13 +91,12 @@ def _copy_of(folder: Path) -> Iterator[Path]:
     copy = scratch / folder.name
     try:
         for generation in CheckpointStore(folder).generations():
-            into = CheckpointStore(copy).folder / generation.name
-            if not into.exists():
-                with os_errors(into):
-                    into.mkdir(parents=True)
-                    for item in generation.iterdir():
-                        if item.is_file():
-                            link_or_copy(item, into / item.name)
+            into = copy / generation.relative_to(folder)
+            with os_errors(into):
+                into.mkdir(parents=True)
+                for item in generation.iterdir():
+                    if item.is_file():
+                        link_or_copy(item, into / item.name)
         copy.mkdir(parents=True, exist_ok=True)
         yield copy
     finally:

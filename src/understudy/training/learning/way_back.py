@@ -40,7 +40,10 @@ def roll_back(session: Session, trouble: TrainingDiverged, report: Report = sile
     limit = min(began, guard.back_to - 1) if guard.times else began
     found = _state_before(session.store, limit, report)
     if found is None:
-        raise trouble
+        raise TrainingDiverged(
+            f"{trouble.message} There is no saved state yet to go back to.",
+            hint="Train with --precision fp32, or with a smaller --learning-rate.",
+        ) from trouble
     guard.times, guard.trouble_at, guard.back_to = guard.times + 1, at, found.iteration
     guard.begin()
     state = _put_back(session, found, report)
@@ -51,7 +54,7 @@ def roll_back(session: Session, trouble: TrainingDiverged, report: Report = sile
 def _put_back(session: Session, found: Checkpoint, report: Report) -> TrainState:
     """Everything of a session as it was saved, but for the random draws, which are others."""
     state = TrainState(found.iteration, int(found.state.get("images", 0)))
-    session.store.set_aside_after(found.iteration)
+    session.store.go_back_to(found.folder)
     _restore(session, found, report)
     _draw_otherwise(session, found)
     session.history.cut(found.iteration)
@@ -70,7 +73,7 @@ def _restore(session: Session, found: Checkpoint, report: Report) -> None:
         make_whole(optimiser)
     load_weights(learner.net, found)
     learner.discriminators = discriminators_of(
-        session.recipe, session.config, options, session.precision, session.fabric.device, seed=options.seed
+        session.recipe, session.config, options.in_force, session.precision, session.fabric.device, seed=options.seed
     )
     if not found.optimiser:
         learner.optimiser.load_state_dict({})
@@ -91,7 +94,7 @@ def _draw_otherwise(session: Session, found: Checkpoint) -> None:
 
 def _state_before(store: CheckpointStore, limit: int, report: Report) -> Checkpoint | None:
     """The newest whole saved state of `limit` or before, else the oldest there is; None where there is none."""
-    every = store.generations()
+    every = sorted(store.generations(), key=lambda path: int(path.name), reverse=True)
     before = [path for path in every if int(path.name) <= limit]
     return _first_whole([*before, *reversed([path for path in every if path not in before])], report)
 

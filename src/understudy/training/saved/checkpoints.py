@@ -104,9 +104,18 @@ class CheckpointStore:
         return self.model_folder / "damaged"
 
     def generations(self) -> list[Path]:
-        """Folders of saved states, newest iteration first, backup and best after their equal; none is checked."""
+        """Folders of saved states, newest iteration first, backup and best after their equal; none is checked.
+
+        Backups and a best state that are newer than what is in `checkpoints/` come last: training went back beyond
+        them, or somebody moved what came after away.
+        """
         found = [path for folder in (self.folder, self.backups, self.best) for path in _generations(folder)]
-        return sorted(found, key=lambda path: int(path.name), reverse=True)
+        newest = max((int(path.name) for path in _generations(self.folder)), default=None)
+
+        def place(path: Path) -> tuple[bool, int]:
+            return newest is None or int(path.name) <= newest, int(path.name)
+
+        return sorted(found, key=place, reverse=True)
 
     def newest_iteration(self) -> int | None:
         """The iteration of the newest saved state, not checked; None when nothing was saved."""
@@ -225,6 +234,20 @@ class CheckpointStore:
                 moved.append(target)
         self._forget_set_aside(SET_ASIDE_KEPT)
         return moved
+
+    def go_back_to(self, generation: Path) -> None:
+        """Make a generation, which may be a backup or the best, the newest in `checkpoints/`; later ones are set aside.
+
+        For the model's writer only.
+        """
+        self.set_aside_after(int(generation.name))
+        target = self.folder / generation.name
+        if not target.is_dir():
+            with os_errors(target):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            with publishing_folder(target) as temp:
+                for name in (*read_manifest(generation)["files"], MANIFEST):
+                    link_or_copy(generation / name, temp / name)
 
     def tidy(self) -> None:
         """Delete unfinished writes of processes that died. For the model's writer only."""
