@@ -167,8 +167,12 @@ def test_what_can_be_frozen_depends_on_the_network() -> None:
     assert "decoder_src, decoder_dst" in caught.value.hint
     with pytest.raises(InvalidOption, match="no part inter_src"):
         frozen_parts(amp, TrainOptions.of(freeze="inter_src"))
-    with pytest.raises(InvalidOption, match="every part frozen"):
+    with pytest.raises(InvalidOption, match="encoder, decoder frozen, nothing is trained"):
         frozen_parts(amp, TrainOptions.of(freeze="encoder,decoder"))
+    rest = TrainOptions.of(freeze="encoder,inter_B,decoder")
+    assert frozen_parts(liae, rest) == ("encoder", "inter_B", "decoder")
+    with pytest.raises(InvalidOption, match="without random warp inter_AB stays as it is too, nothing is trained"):
+        frozen_parts(liae, rest.but(random_warp=False))
 
 
 def test_the_average_of_a_young_training_forgets_its_first_half() -> None:
