@@ -24,6 +24,7 @@ from understudy.stages.task_faces import task_faces
 from understudy.stages.train_faces import Faces, pretraining_faces
 from understudy.stages.train_memory import cuts_for_memory
 from understudy.stages.train_team import shared_out, team_for
+from understudy.training.applying import say_of_compiling
 from understudy.training.changes import changed
 from understudy.training.commands import Commands
 from understudy.training.faces.bank import FaceBank
@@ -136,6 +137,7 @@ def train_model(
         send_state(session, session.state)
         session.share_out()
         report(Note(_opening(name, session, faces, task_faces(record).title)))
+        say_of_compiling(resolved, report)
         before = session.state.iteration
         trained_from = time.perf_counter()
         with _listening(commands, name, session):

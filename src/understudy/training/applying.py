@@ -24,6 +24,7 @@ from understudy.training.learning.learner import prepare
 from understudy.training.learning.precision import Precision, choose
 from understudy.training.optimisers import Optimiser
 from understudy.training.options import TrainOptions
+from understudy.training.options.machine import Compiling
 from understudy.training.recipes import Recipe
 from understudy.training.saved.learner_state import restore_discriminators, saved_tensors
 
@@ -81,6 +82,26 @@ def apply(session: Session, options: TrainOptions, report: Report = silent) -> N
     if options.evaluate_every and session.evaluator is None and session.make_evaluator is not None:
         session.evaluator = session.make_evaluator()
     session.store = replace(session.store, keep=options.keep_checkpoints, backups_kept=options.keep_backups)
+    if _compiled_for(options) != _compiled_for(before):
+        say_of_compiling(options, report)
+
+
+def say_of_compiling(options: TrainOptions, report: Report) -> None:
+    """Tell, where passes are compiled, that the next iteration takes long and that what is asked meanwhile waits."""
+    if options.compile is not Compiling.NO:
+        report(
+            Note(
+                "Kernels for this network are being made, for a minute or more: the next iteration takes as long. "
+                "Pause, stop and other commands are carried out after it."
+            )
+        )
+
+
+def _compiled_for(options: TrainOptions) -> tuple[object, ...]:
+    """What kernels are made for: where it is another, they are made anew."""
+    course = options.batch_size, options.accumulate, options.precision, options.checkpointing, options.freeze
+    losses = options.gan_power, options.true_face_power, options.face_style_power, options.bg_style_power
+    return (options.compile, *course, options.random_warp, *map(bool, losses))
 
 
 def _arithmetic(options: TrainOptions) -> tuple[object, ...]:
