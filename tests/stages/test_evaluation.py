@@ -242,3 +242,11 @@ def test_so_few_faces_train_and_are_all_learned_from(tmp_path: Path, count: int)
     assert found["on"] == "training"
     assert "likeness" not in found
     assert evaluate_model(workspace, "small", device="cpu").notes["trained_on"]
+
+
+def test_a_best_state_that_cannot_be_kept_ends_nothing(workspace: Workspace) -> None:
+    folder = small_model(workspace)
+    (folder / "best").write_text("no folder")  # works for every user, where a read-only folder does not stop root
+    told: list[Event] = []
+    assert train(workspace, "small", WATCHED.but(target_iter=2), report=told.append).notes["iteration"] == 2
+    assert any(isinstance(event, Note) and "could not be kept" in event.message for event in told)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
-from understudy.errors import DiskFull, ReadOnlyWorkspace
+from understudy.errors import WorkspaceError
 from understudy.report import Metrics, Note, Preview, Report, silent
 from understudy.training.measuring.evaluation_curve import CURVE_NAME, draw_evaluations
 from understudy.training.measuring.evaluations import FILE_NAME, Evaluations
@@ -106,7 +106,7 @@ class Evaluator:
         try:
             if math.isfinite(loss) and keep_if_best(self.folder, generation, loss, self.faces):
                 report(Note(f"The best state so far: held-out loss {loss:.4f}.", "debug", item=generation.name))
-        except (DiskFull, ReadOnlyWorkspace) as error:  # the state itself is saved
+        except WorkspaceError as error:  # the state itself is saved
             report(Note(f"The best state could not be kept beside the newest: {error.message}", "warning"))
 
     def go_back(self, until: int) -> None:
