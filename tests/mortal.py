@@ -111,14 +111,21 @@ def mortal() -> Iterator[Mortal]:
     """What runs and kills stages; skips the test where processes cannot fork."""
     if not hasattr(os, "fork"):
         pytest.skip("there is no fork here")
+    with servant(SERVER) as server:
+        yield Mortal(server)
+
+
+@contextmanager
+def servant(code: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs this Python on one thread, is spoken to in lines, and ends when nobody speaks any more."""
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", SERVER]
+    command = [sys.executable, "-c", code]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as server:  # fmt: skip
         try:
-            yield Mortal(server)
+            yield server
         finally:
             assert server.stdin is not None
             server.stdin.close()

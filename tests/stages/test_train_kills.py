@@ -7,15 +7,13 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mortal import servant
 from small_faces import workspace_with_faces
 from understudy.networks.amp import AmpConfig
 from understudy.networks.quick96 import Quick96Config
@@ -99,20 +97,6 @@ class Nursery:
         return int(self._server.stdout.readline())
 
 
-@contextmanager
-def nursery() -> Iterator[Nursery]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", SERVER]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as server:  # fmt: skip
-        try:
-            yield Nursery(server)
-        finally:
-            assert server.stdin is not None
-            server.stdin.close()
-
-
 def made(root: Path, case: str) -> tuple[Workspace, TrainOptions]:
     workspace = workspace_with_faces(root, count=12)
     model_class, config, more = CASES[case]
@@ -141,9 +125,10 @@ def assert_same_training(one: Path, other: Path, iteration: int) -> None:
 def kill_again_and_again(folder: Path, case: str, *, times: int, seed: int) -> None:
     chance = random.Random(seed)
     workspace, options = made(folder / "killed", case)
-    with nursery() as start:
+    with servant(SERVER) as server:
+        nursery = Nursery(server)
         for _ in range(times):
-            code = start.killed(workspace, options, chance.uniform(0.3, 3.0))
+            code = nursery.killed(workspace, options, chance.uniform(0.3, 3.0))
             assert code == -signal.SIGKILL
     target = trained(workspace) + 3
     train(workspace, "small", TrainOptions(target_iter=target))

@@ -23,6 +23,7 @@ from understudy.networks.saehd import SaehdConfig
 from understudy.records import Archi, FaceType, PrecisionChoice
 from understudy.report import Event, Metrics, Note
 from understudy.stages.train import train
+from understudy.training.commands import Commands
 from understudy.training.learning.step import SwapLearner
 from understudy.training.options import TrainOptions
 from understudy.training.saved.checkpoints import CheckpointStore
@@ -74,16 +75,23 @@ def test_a_folder_that_is_deleted_while_it_trains_ends_training_and_is_not_made_
 def test_on_a_full_disk_the_last_state_stays_and_training_goes_on_as_if_there_had_been_room(
     tmp_path: Path, kind: str
 ) -> None:
+    """Full while it trains, when nothing is left that a save could make room of: no older state, no cache."""
     with disks.small_disk(mib=48) as disk:
         workspace, options = made(disk / "shot", kind)
-        train(workspace, "small", options.but(target_iter=3))
-        ballast = disks.fill(disk)
+        ballast: list[Path] = []
+
+        def fill_up(event: Event) -> None:
+            if isinstance(event, Metrics) and event.iteration == 4 and not ballast:
+                ballast.append(disks.fill(disk))
+
+        train(workspace, "small", options.but(target_iter=3, keep_checkpoints=1))
         with pytest.raises(DiskFull):
-            train(workspace, "small", TrainOptions(target_iter=5))
-        ballast.unlink()
+            train(workspace, "small", TrainOptions(target_iter=5), report=fill_up)
+        assert CheckpointStore(workspace.model("small")).newest_iteration() == 3
+        ballast[0].unlink()
         train(workspace, "small", TrainOptions(target_iter=5))
         whole, same = made(tmp_path, kind)
-        train(whole, "small", same.but(target_iter=5))
+        train(whole, "small", same.but(target_iter=5, keep_checkpoints=1))
         assert manifest(workspace, 5) == manifest(whole, 5)
 
 
@@ -173,6 +181,25 @@ def test_pictures_that_cannot_be_written_do_not_end_training(tmp_path: Path) -> 
     done = train(workspace, "small", options.but(target_iter=2, preview_every=1), report=told.append)
     assert done.notes["iteration"] == 2
     assert any(isinstance(event, Note) and "could not be written" in event.message for event in told)
+
+
+@pytest.mark.parametrize("name", ["backups", "best"])
+def test_what_is_kept_beside_the_newest_states_and_cannot_be_does_not_end_training(tmp_path: Path, name: str) -> None:
+    workspace, options = made(tmp_path)
+    (workspace.model("small") / name).write_text("no folder")
+    told: list[Event] = []
+    commands = Commands()
+
+    def watch(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, Metrics) and event.iteration == 2:
+            commands.offer({"command": "backup"})
+
+    more = {"evaluate_every": 1, "hold_out": 0.4, "target_iter": 4}
+    done = train(workspace, "small", options.but(**more), report=watch, commands=commands)
+    assert done.notes["iteration"] == 4
+    words = {"backups": "No backup of iteration", "best": "best state could not be kept"}[name]
+    assert any(isinstance(event, Note) and words in event.message and event.level == "warning" for event in told)
 
 
 def test_a_state_with_nonsense_about_its_faces_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from understudy.errors import WorkspaceError
 from understudy.networks.families import Config
 from understudy.report import Note, Preview, Report, silent
 from understudy.training import applying
@@ -258,9 +259,14 @@ class Session:
             self.learner.spread = self.shared.spread
 
     def back_up(self, state: TrainState, report: Report = silent) -> None:
-        """Save, and keep what is saved beyond the turn of the newest."""
+        """Save, and keep what is saved beyond the turn of the newest; if that cannot be, training goes on without."""
         self.save(state, report)
-        kept = self.store.back_up(self.store.folder / f"{state.iteration:09d}", beside=self._previews_beside(state))
+        saved = self.store.folder / f"{state.iteration:09d}"
+        try:
+            kept = self.store.back_up(saved, beside=self._previews_beside(state))
+        except WorkspaceError as error:  # the state itself is saved
+            report(Note(f"No backup of iteration {state.iteration} could be made: {error.message}", "warning"))
+            return
         report(Note(f"Backup of iteration {state.iteration}.", item=kept.name))
 
     def draw(self, state: TrainState, report: Report = silent, *, again: bool = False) -> None:
