@@ -244,6 +244,12 @@ def test_a_job_that_hears_nothing_can_be_ended_at_once(begin: Any, workspace: Wo
     assert not socket_folder(job).exists()
 
 
+def test_a_job_that_is_ended_before_it_says_a_word_does_not_count_as_starting(begin: Any) -> None:
+    job = begin("count", side="src", options={"upto": 1})
+    jobs.kill(job)
+    assert job.state is JobState.CRASHED
+
+
 def test_the_next_job_takes_away_the_socket_of_one_that_was_killed(begin: Any) -> None:
     killed = slow_count(begin)
     assert killed.pid is not None

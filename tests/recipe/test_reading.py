@@ -229,3 +229,14 @@ def test_phases_alone_need_no_name_of_a_model(tmp_path):
     assert [(step.training.model, step.training.phases[0].name) for step in recipe.steps] == [("hello", "warp")]
     taken = parse_recipe(f'{STEP}schedule = "phases.toml"', folder=tmp_path).steps[0].training
     assert (taken.model, taken.phases[0].name) == ("a", "warp")
+
+
+def test_phases_that_no_step_takes_are_a_fault():
+    with pytest.raises(InvalidOption, match=r"line 3: \[train\] is for nothing"):
+        parse_recipe('[[step]]\nrun = "video encode"\n[[train.phase]]\nname = "a"\nend = 1')
+
+
+def test_a_variable_may_be_set_to_nothing():
+    text = '[variables]\nsize = 512\n[[step]]\nrun = "faceset extract"\nside = "src"\nimage_size = "{size}"'
+    assert parse_recipe(text).steps[0].options == {"image_size": 512}
+    assert parse_recipe(text, settings={"size": ""}).steps[0].options == {}

@@ -19,11 +19,11 @@ from small_faces import small_model, workspace_with_faces
 from understudy.errors import Busy, DiskFull, Interrupted, InvalidOption, ReadOnlyWorkspace, UsageError
 from understudy.recipe.journal import Journal
 from understudy.recipe.options import RunOptions
-from understudy.recipe.phases import Countdown, start_of
+from understudy.recipe.phases import Countdown, new_options, start_of
 from understudy.recipe.planning import plan_of
 from understudy.recipe.reading import load_recipe
 from understudy.recipe.running import run_recipe
-from understudy.recipe.scheduling import train_by_schedule
+from understudy.recipe.scheduling import schedule_for, train_by_schedule
 from understudy.report import PAUSED, Metrics, Note, Progress, silent
 from understudy.training.options import TrainOptions
 from understudy.training.saved.models import newest_iteration, read_record, write_record
@@ -214,7 +214,7 @@ def test_a_step_that_a_killed_process_had_finished_is_not_done_twice(shot, recip
 
 def test_two_at_once_are_refused(shot, recipe):
     (shot.private / "locks").mkdir(parents=True, exist_ok=True)
-    with FileLock(shot.private / "locks" / "recipe.lock"), pytest.raises(Busy):
+    with FileLock(shot.private / "locks" / "recipe.lock"), pytest.raises(Busy, match="Another recipe"):
         run_recipe(shot, str(recipe))
 
 
@@ -367,3 +367,14 @@ def test_a_model_that_is_there_and_another_than_the_recipe_says_is_named(shot, t
         run_recipe(shot, str(path), report=heard.append)
         notes = [event.message for event in heard if isinstance(event, Note) and "is there already" in event.message]
         assert [said in note for note in notes] == [True] * bool(said)
+
+
+def test_another_class_than_the_schedules_goes_without_what_it_has_not():
+    schedule = schedule_for("new", "default", TrainOptions(model="amp"))
+    training = schedule.steps[0].training
+    assert training is not None
+    new = new_options(training)
+    assert new["model"] == "amp"
+    assert "archi" not in new
+    assert new["resolution"] == 128
+    assert "archi" in new_options(replace(training, typed={"model": "saehd"}))

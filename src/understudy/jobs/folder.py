@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy import __version__
-from understudy.errors import UsageError
+from understudy.errors import UnderstudyError, UsageError
 from understudy.files import os_errors, parse_json, write_json
 from understudy.jobs.events import last_event
 from understudy.report import Metrics, Progress
@@ -157,6 +157,14 @@ class Job:
         started = psutil.Process().create_time()
         body = {"pid": os.getpid(), "started": started, "host": platform.node(), "address": address}
         write_json(self.folder / "process.json", body)
+
+    def bury(self, pid: int) -> None:
+        """Write that the process that was to work on the job was ended before it could claim it."""
+        if not self._read("process.json"):
+            with contextlib.suppress(UnderstudyError):
+                write_json(
+                    self.folder / "process.json", {"pid": pid, "started": 0.0, "host": platform.node(), "address": ""}
+                )
 
     def finish(self, result: JobResult) -> None:
         """Write the result, into the room kept for it."""

@@ -107,6 +107,7 @@ def kill(job: Job) -> None:
             psutil.wait_procs(family, timeout=10)
     if child is not None:
         child.wait()
+        job.bury(pid)
     job.drop_socket()
 
 

@@ -17,7 +17,7 @@ from understudy.training.commands import Commands
 from understudy.training.options import CONFIG_OPTIONS, TrainOptions
 from understudy.training.recipes import Recipe as ClassRecipe
 from understudy.training.recipes import config_from_plain, recipe_for
-from understudy.training.saved.model_config import new_config
+from understudy.training.saved.model_config import choices_of, new_config
 from understudy.training.saved.models import is_model, newest_iteration, read_record
 from understudy.workspace import Workspace
 
@@ -47,7 +47,7 @@ def require_can_be_made(workspace: Workspace, training: Training, report: Report
     """Raise InvalidOption before anything starts, where the model that is to be made could not be."""
     if _exists(workspace, training.model) or "pretrained" in training.new:
         return
-    new_config(TrainOptions.of(**{**training.new, **_for_new(training.typed)}), report)
+    new_config(TrainOptions.of(**new_options(training)), report)
 
 
 def run_phase(
@@ -144,12 +144,11 @@ def options_of(workspace: Workspace, training: Training, phase: Phase) -> tuple[
     as the model's last run had it. Options of a new model are only there while there is none.
     """
     exists = _exists(workspace, training.model)
-    new = {} if exists else {**training.new, **_for_new(training.typed)}
+    new = {} if exists else new_options(training)
     typed = {name: value for name, value in training.typed.items() if exists or name not in new}
     given = {**training.common, **phase.options, **typed}
     recipe, fixed = _kind(workspace, training)
-    named = [*training.named, *(["lr_from"] if "lr_schedule" in {*training.named, *training.common} else [])]
-    others = {name: _usual(recipe, name) for name in named if name not in given}
+    others = {name: _usual(recipe, name) for name in training.named if name not in given}
     values = {**others, **given}
     refused = [
         name
@@ -162,8 +161,15 @@ def options_of(workspace: Workspace, training: Training, phase: Phase) -> tuple[
     return {**new, **{name: value for name, value in values.items() if name not in refused}}, told
 
 
-def _for_new(typed: Any) -> dict[str, Any]:
-    return {name: value for name, value in typed.items() if name in FOR_NEW}
+def new_options(training: Training) -> dict[str, Any]:
+    """The options of a model that is to be made. Of another class than the recipe's, what that has no choice of is left
+    out."""
+    typed = {name: value for name, value in training.typed.items() if name in FOR_NEW}
+    new = {**training.new, **typed}
+    if typed.get("model", training.new.get("model")) == training.new.get("model"):
+        return new
+    has = choices_of(recipe_for(new["model"]).config)
+    return {name: value for name, value in new.items() if name in typed or name not in CONFIG_OPTIONS or name in has}
 
 
 def _kind(workspace: Workspace, training: Training) -> tuple[ClassRecipe, dict[str, Any]]:
@@ -177,7 +183,7 @@ def _kind(workspace: Workspace, training: Training) -> tuple[ClassRecipe, dict[s
     if flat is not None and flat.model_class.lower() in ("saehd", "amp", "quick96"):
         recipe = recipe_for(flat.model_class)
         return recipe, {} if flat.model_class == "SAEHD" else dict(recipe.fixed(recipe.config()))
-    options = TrainOptions.of(**{**training.new, **_for_new(training.typed)})
+    options = TrainOptions.of(**new_options(training))
     recipe = recipe_for(options.model)
     if options.pretrained is not None:
         return recipe, {} if recipe.model_class == "SAEHD" else dict(recipe.fixed(recipe.config()))

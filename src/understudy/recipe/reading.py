@@ -189,6 +189,8 @@ class Reader:
         places: list[At] = [("step", index) for index in range(len(tables))]
         if not tables and "train" in self.raw:  # a schedule alone
             tables, places = [{"run": TRAIN, "name": str(self.variables.get("model", self.model))}], [("train",)]
+        elif "train" in self.raw and all(table.get("run") != TRAIN for table in tables):
+            self.complain(("train", "phase"), '[train] is for nothing: no step has run = "train"')
         if not tables:
             self.complain((), "there is no [[step]] and no [train] in it")
         steps: list[Step] = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import Interrupted, UsageError
+from understudy.errors import Busy, Interrupted, UsageError
 from understudy.files import write_text
 from understudy.recipe.footage import bring_footage
 from understudy.recipe.journal import Entry, Journal, State
@@ -67,10 +68,21 @@ def carry_out(
     commands: Commands | None = None,
 ) -> StageResult:
     """As `run_recipe`, with the recipe as a record."""
-    with workspace.writing(LOCK):
+    with _alone(workspace):
         journal = Journal.open(workspace, recipe.name) if not options.replace else _anew(workspace, recipe.name)
         run = _Run(workspace, recipe, journal, report, stop, commands)
         return run.over(options)
+
+
+@contextlib.contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    """Hold the workspace's place for a recipe."""
+    with contextlib.ExitStack() as place:
+        try:
+            place.enter_context(workspace.writing(LOCK))
+        except Busy as error:
+            raise Busy("Another recipe runs in this workspace already.", hint=error.hint, resource=LOCK) from error
+        yield
 
 
 def _anew(workspace: Workspace, name: str) -> Journal:

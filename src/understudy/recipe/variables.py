@@ -75,7 +75,12 @@ def resolved(declared: Mapping[str, Any], given: Mapping[str, Any], complain: Co
 
 
 def like(given: Any, default: Any) -> Any:
-    """A given value as the kind of the default. Raises ValueError with the end of a sentence."""
+    """A given value as the kind of the default; an empty text, which stands for "not given", is of every kind.
+
+    Raises ValueError with the end of a sentence.
+    """
+    if given == "":
+        return given
     if isinstance(default, bool):
         if not isinstance(given, bool):
             raise ValueError(f"is true or false, not {given!r}")

@@ -27,8 +27,8 @@ def new_config(typed: TrainOptions, report: Report = silent) -> Config:
     if surplus:
         raise InvalidOption(
             f"{recipe.model_class} models have no {_flags(surplus)}.",
-            hint=f"They have {_flags(_options(recipe.config))}."
-            if _options(recipe.config)
+            hint=f"They have {_flags(choices_of(recipe.config))}."
+            if choices_of(recipe.config)
             else "All of them are the same network, of 96 px.",
         )
     if not asked:
@@ -82,7 +82,8 @@ def _choices(config: type[Any]) -> set[str]:
     return set() if config is Quick96Config else {field.name for field in fields(config)}
 
 
-def _options(config: type[Any]) -> list[str]:
+def choices_of(config: type[Any]) -> list[str]:
+    """The options of the architecture that a class of models has, by its config."""
     return [name for name in CONFIG_OPTIONS if _field(name) in _choices(config)]
 
 
