@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from torch import nn
 
 from understudy.demo.footage import Performer, draw_shot
 from understudy.devices import best_device
@@ -24,7 +25,7 @@ from understudy.records import FaceType
 from understudy.training.batches.samples import BatchSource
 from understudy.training.faces.bank import FaceBank
 from understudy.training.learning.learner import prepare
-from understudy.training.learning.precision import choose
+from understudy.training.learning.precision import choose, computing_in
 from understudy.training.learning.step import SwapLearner
 from understudy.training.measuring.evaluating import SWAP_EVERY
 from understudy.training.measuring.held_out import HeldOut, Sides, reference_objective
@@ -55,11 +56,17 @@ def run(quick: bool = False) -> dict[str, Any]:
     def step() -> None:
         float(learner.learn(next(batches))["src"])
 
+    def as_it_trains() -> nn.Module:
+        return computing_in(net, precision.torch_dtype)
+
     judge = held_out.judge
-    first = _ms(lambda: held_out.measure(net, reference, swap=True), 1)  # the judge of likeness learns
+    first = _ms(lambda: held_out.measure(as_it_trains(), reference, swap=True), 1)  # the classifier of likeness learns
     step_ms = _ms(step, 2 + rounds)
-    cheap = _ms(lambda: held_out.measure(net, reference), rounds)
-    swap = _ms(lambda: judge.measure(net, device.torch), rounds)
+    wide = _ms(lambda: held_out.measure(net, reference), rounds)
+    cheap = _ms(lambda: held_out.measure(as_it_trains(), reference), rounds)
+    kept = _ms(lambda: held_out.held_losses(as_it_trains(), reference), rounds)
+    with torch.no_grad():
+        swap = _ms(lambda: judge.measure(as_it_trains(), device.torch), rounds)
     crops = dst.pixels[:32, ..., :3].copy()
     likeness = _ms(lambda: judge.likeness(crops), rounds)
     every = EvaluationOptions().evaluate_every
@@ -69,9 +76,11 @@ def run(quick: bool = False) -> dict[str, Any]:
         "rows": [
             {"part": "a training step of batch 4", "ms": step_ms},
             {"part": "an evaluation: losses, SSIM, IoU", "ms": cheap},
+            {"part": "the same in float32", "ms": wide},
+            {"part": "what a save measures: held-out losses", "ms": kept},
             {"part": f"the swap, in one of {SWAP_EVERY}: landmarks, pose, likeness, flicker", "ms": swap},
             {"part": "of it likeness", "ms": likeness},
-            {"part": "the first swap, for which the judge of likeness learns", "ms": first},
+            {"part": "the first swap, for which the classifier of likeness learns", "ms": first},
         ],
         "every": every,
         "share_of_training": round(mean / (every * step_ms), 4),

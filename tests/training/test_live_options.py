@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -17,6 +18,7 @@ from pydantic.fields import FieldInfo
 from understudy.networks.saehd import SaehdConfig
 from understudy.options import meta_of
 from understudy.records import Archi
+from understudy.report import Event, Note
 from understudy.training.faces.bank import FaceBank
 from understudy.training.loop_clocks import SaveClock
 from understudy.training.opening import open_session
@@ -289,3 +291,18 @@ def test_eyes_turned_on_bring_the_faces_with_those_masks(model: Model, banks: tu
     session.apply(session.options.but(eyes_mouth_prio=True))
     trained(session, 1)
     assert asked[0].eyes_mouth_prio
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
+@pytest.mark.skipif(shutil.which("g++") is None, reason="this machine has no compiler")
+def test_that_kernels_are_being_made_is_said_before_it_takes_a_minute(model: Model) -> None:
+    session = model.opened()
+    told: list[Event] = []
+    for options in (
+        {"compile": "yes"},
+        {"compile": "yes", "learning_rate": 1e-4},
+        {"compile": "yes", "learning_rate": 1e-4, "batch_size": 3},
+        {"batch_size": 2},
+    ):
+        session.apply(TrainOptions.of(**{**BASE.model_dump(), **options}), told.append)
+    assert len([event for event in told if isinstance(event, Note) and "Kernels" in event.message]) == 2

@@ -22,8 +22,8 @@ from understudy.training.session import Session
 from understudy.workspace import Workspace
 
 MOST = 64
-"""Faces of a side that are made ready for a training; an evaluation looks at half as many, the judge of likeness at
-all."""
+"""Faces of a side that are made ready for a training; an evaluation looks at half as many, the classifier of likeness
+at all."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -180,7 +180,7 @@ def redrawn(net: nn.Module, src: Tensor, dst: Tensor) -> Reconstruction:
 
 
 def reference_objective(objective: Objective) -> Objective:
-    """What every class is always judged by: structure, pixels and mask inside the soft mask, at their usual weights."""
+    """What every class is measured by: structure, pixels and mask inside the soft mask, at their usual weights."""
     return Objective(filter_sizes=objective.filter_sizes, bare_blur=objective.bare_blur)
 
 

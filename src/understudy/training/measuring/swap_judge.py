@@ -32,16 +32,16 @@ from understudy.training.faces.bank import FaceBank
 from understudy.training.previews.preview import spread
 
 LEARNED_FROM = 80
-"""Training faces of each person that the judge of likeness learns from, spread over the faceset."""
+"""Training faces of each person that the classifier of likeness learns from, spread over the faceset."""
 
 JUDGED_BY = 64
-"""Unseen faces of each person that it is judged by."""
+"""Unseen faces of each person that it is measured on."""
 
 SIDE = 256
 """Faces are made smaller than this before landmarks are read; the network itself looks at 192 px."""
 
 BLURS = (0.0, 0.03)
-"""Sigmas, over the side of the square, in which each face is shown to the judge of likeness: a soft swap of src is
+"""Sigmas, over the side of the square, in which each face is shown to the classifier of likeness: a soft swap of src is
 src's."""
 
 PRESENCE = 0.5
@@ -56,7 +56,7 @@ class SwapJudge:
     """What is needed to judge swaps of the same dst faces again and again. Belongs to one thread.
 
     dst: faces that are swapped; run: those of consecutive frames, None where there are none. learned, unseen: crops
-    (N,S,S,3) uint8 of src and dst, for the judge of likeness.
+    (N,S,S,3) uint8 of src and dst, for the classifier of likeness.
     """
 
     dst: FaceBank
@@ -81,7 +81,8 @@ class SwapJudge:
         face_type: FaceType,
     ) -> SwapJudge:
         """Take what is needed out of the banks. learned: training faces of src and dst; unseen: held-out ones, None
-        where a side has none: then the last third of its training faces is kept from the judge of likeness instead."""
+        where a side has none: then the last third of its training faces is kept from the classifier of likeness
+        instead."""
         known, others = [], []
         for bank, held in zip(learned, unseen, strict=True):
             crops = _crops(bank, LEARNED_FROM)
@@ -101,17 +102,17 @@ class SwapJudge:
         return values
 
     def likeness(self, crops: Picture8) -> dict[str, float]:
-        """Whom faces (N,S,S,3) look like: `likeness` and the judge's accuracy; nothing where there is no judge.
+        """Whom faces (N,S,S,3) look like: `likeness` and the classifier's accuracy; nothing where there is none.
 
-        `likeness` is absent where the judge hardly tells the two people apart; `refused` says so.
+        `likeness` is absent where the classifier hardly tells the two people apart; `refused` says so.
         """
-        judge = self._judge()
-        if judge is None:
+        classifier = self._classifier()
+        if classifier is None:
             return {}
-        values = {"likeness_accuracy": judge.accuracy}
+        values = {"likeness_accuracy": classifier.accuracy}
         features = self._features(crops)
-        if judge.trusted and len(features):
-            values["likeness"] = float(judge.likeness(features).mean())
+        if classifier.trusted and len(features):
+            values["likeness"] = float(classifier.likeness(features).mean())
         return values
 
     def _expression(self, plates: NDArray[np.float32], swapped: NDArray[np.float32]) -> dict[str, float]:
@@ -128,8 +129,8 @@ class SwapJudge:
             values |= {name: value for name, value in errors.as_json().items() if value is not None}
         return values
 
-    def _judge(self) -> TwoPeople | None:
-        """The judge of likeness, made once; None where there are too few faces to make one."""
+    def _classifier(self) -> TwoPeople | None:
+        """The classifier of likeness, made once; None where there are too few faces to make one."""
         if self._two_people is None and not self.refused:
             self._two_people = self._made()
             self._learned, self._unseen = [], []  # what it learned is enough
@@ -141,12 +142,14 @@ class SwapJudge:
         if min(map(len, [*known, *others])) < 2:
             self.refused = "there are too few faces to tell the two people apart"
             return None
-        judge = learn(known[0], known[1], others[0], others[1])
-        if judge.faces < FEWEST:
+        classifier = learn(known[0], known[1], others[0], others[1])
+        if classifier.faces < FEWEST:
             self.refused = f"too few faces are held out to tell the two people apart: {FEWEST} of each are needed"
-        elif not judge.trusted:
-            self.refused = f"the two people cannot be told apart: {judge.accuracy:.0%} of unseen faces are told right"
-        return judge
+        elif not classifier.trusted:
+            self.refused = (
+                f"the two people cannot be told apart: {classifier.accuracy:.0%} of unseen faces are told right"
+            )
+        return classifier
 
     def _features(self, crops: Picture8, blurs: Sequence[float] = (0.0,)) -> Floats:
         """How faces look without their colours, (N,D): edges on the frontal face. Faces that none is seen in are left
