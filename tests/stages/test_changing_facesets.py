@@ -92,7 +92,7 @@ def test_a_run_that_resumes_goes_on_as_the_one_that_noticed(workspace: Workspace
 
 def test_a_faceset_that_is_emptied_is_warned_of_and_training_goes_on(workspace: Workspace) -> None:
     told = run(workspace, 6, {2: lambda: shutil.rmtree(workspace.src.aligned), 4: lambda: None})
-    (warning,) = [message for message in told if "src faceset" in message]  # once, however many saves follow
+    (warning,) = [message for message in told if "src faces have" in message]  # once, however many saves follow
     assert "aligned cannot be read" in warning
     assert "goes on" in warning
     assert str(workspace.root) not in warning
@@ -103,11 +103,14 @@ def test_what_comes_and_cannot_be_used_is_named(workspace: Workspace) -> None:
         whole = (workspace.src.aligned / "00001_0.jpg").read_bytes()
         (workspace.src.aligned / "cut.jpg").write_bytes(whole[:700])
         (workspace.src.aligned / "empty.jpg").write_bytes(b"")
+        (workspace.src.aligned / "short.jpg").write_bytes(whole[: len(whole) * 3 // 4])
 
     told = run(workspace, 6, {2: spoil, 4: lambda: None})
     (named,) = [message for message in told if "left out" in message]
     assert "cut.jpg: " in named
     assert "empty.jpg: " in named
+    assert "short.jpg: The picture of this JPEG cannot be decoded." in named
+    assert "(short.jpg)" not in named
 
 
 def test_persons_are_chosen_by_name(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from understudy.records import Side
 from understudy.report import Event, Metrics, Note
 from understudy.stages.train import train
 from understudy.stages.train_xseg import train_xseg
+from understudy.training.commands import Commands
 from understudy.training.options import TrainOptions
 from understudy.training.options.xseg import XSegTrainOptions
 from understudy.training.saved.checkpoints import CheckpointStore
@@ -111,6 +112,102 @@ def test_labels_made_meanwhile_are_learned_from_after_a_save(workspace: Workspac
     train_xseg(workspace, options=options, report=label_one_more)
     told = [event.message for event in events if isinstance(event, Note)]
     assert any("Labelled dst faces: 5 by now" in message for message in told)
+
+
+def test_labels_that_go_or_break_end_nothing_and_come_back(workspace: Workspace) -> None:
+    """A side without labels rests; where neither has any, training goes on with those that it has."""
+    src, dst = (workspace.side(side).aligned for side in Side)
+    whole = {path: path.read_bytes() for folder in (src, dst) for path in folder.glob("*.jpg")}
+
+    def unlabel(folder: Path) -> None:
+        for path in folder.glob("*.jpg"):
+            relabel(path, polygons=())
+
+    def restore() -> None:
+        (src / "faceset.pak").unlink()
+        for path, body in whole.items():
+            path.write_bytes(body)
+
+    happening: dict[int, Any] = {
+        2: lambda: unlabel(src),
+        4: lambda: unlabel(dst),
+        6: lambda: (src / "faceset.pak").write_bytes(b"no pack at all"),
+        8: restore,
+        10: lambda: [relabel(path, landmarks=np.zeros((68, 2))) for path in dst.glob("*.jpg")],
+        12: lambda: [shutil.rmtree(folder) for folder in (src, dst)],
+    }
+    commands, told = Commands(), []
+
+    def report(event: Event) -> None:
+        if isinstance(event, Note):
+            told.append(event.message)
+        if isinstance(event, Metrics) and event.iteration in happening:
+            happening.pop(event.iteration)()
+            commands.offer({"command": "save"})
+
+    train_xseg(workspace, options=XSegTrainOptions.of(**QUIET, target_iter=14), report=report, commands=commands)
+    warnings = [message.partition(": ")[2] for message in told if message.startswith("Labels have changed")]
+    assert [message for message in told if "by now" in message] == [
+        "Labelled src faces: 0 by now.",
+        "Labelled src faces: 4 by now.",
+        "Labelled dst faces: 4 by now.",
+        "Labelled dst faces: 0 by now.",
+    ]
+    assert len(warnings) == 3
+    assert "None of 8 faces is labelled" in warnings[0]
+    assert "faceset.pak" in warnings[1]
+    assert "no faces to learn masks from" in warnings[2]
+    assert any("left out: 00001_0.jpg: its landmarks do not span a face" in message for message in told)
+
+
+def test_one_side_whose_labels_cannot_be_used_is_done_without(workspace: Workspace) -> None:
+    for path in workspace.side(Side.SRC).aligned.glob("*.jpg"):
+        relabel(path, landmarks=np.zeros((68, 2)))
+    body, _ = run(workspace, target_iter=1)
+    assert (body["faces"], len(body["skipped"])) == (4, 4)
+    for path in workspace.side(Side.DST).aligned.glob("*.jpg"):
+        relabel(path, landmarks=np.zeros((68, 2)))
+    with pytest.raises(EmptyFaceset, match=r"00001_0\.jpg: its landmarks"):
+        run(workspace, target_iter=2)
+
+
+def test_any_face_can_be_shown_and_one_that_went_is_no_reason_not_to_begin(tmp_path: Path) -> None:
+    """Also while it trains, and of hundreds, of which only a few are in memory to be shown."""
+    workspace = labelled_workspace(tmp_path / "shot", 8)
+    small_xseg(workspace)
+    run(workspace, target_iter=1, preview_faces=("dst/00008_0",))
+    (workspace.side(Side.DST).aligned / "00008_0.jpg").unlink()
+    commands, told = Commands(), []
+
+    def report(event: Event) -> None:
+        if isinstance(event, Note):
+            told.append(event.message)
+        if isinstance(event, Metrics) and event.iteration == 2:
+            commands.offer({"command": "set", "options": {"preview_faces": "src/00001_0"}})
+            with pytest.raises(InvalidOption, match="no face 'src/nobody'"):
+                commands.offer({"command": "set", "options": {"preview_faces": "src/nobody"}})
+
+    options = XSegTrainOptions.of(target_iter=4)
+    train_xseg(workspace, options=options, report=report, commands=commands)
+    assert "No longer there to show in the previews: dst/00008_0." in told
+    found = CheckpointStore(workspace.model("XSeg")).newest()
+    assert found is not None
+    assert found.state["preview_faces"]["src"] == ["00001_0.jpg"]
+
+
+def test_two_processes_learn_what_one_learns(workspace: Workspace) -> None:
+    """Samples are dealt by number, so each makes its part of the same batches; sums go in another order."""
+    small_xseg(workspace, "two")
+    for name, devices in (("XSeg", ""), ("two", "2")):
+        run(workspace, name, target_iter=2, batch_size=4, device="cpu", devices=devices)
+    one, two = saved(workspace), saved(workspace, "two")
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        if not name.startswith("moment "):
+            torch.testing.assert_close(two[name], tensor, rtol=0, atol=2e-5, msg=name)
+    losses = [(workspace.model(name) / "history.jsonl").read_text().splitlines() for name in ("XSeg", "two")]
+    for mine, theirs in zip(*losses, strict=True):
+        assert json.loads(theirs) == pytest.approx(json.loads(mine), rel=1e-5)
 
 
 def test_held_out_labels_are_measured_and_the_best_state_is_kept(tmp_path: Path) -> None:

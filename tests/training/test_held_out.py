@@ -202,6 +202,20 @@ def test_one_person_twice_is_refused() -> None:
     assert "told right" in found.judge.refused
 
 
+def test_with_too_few_unseen_faces_nobody_says_whom_a_swap_looks_like() -> None:
+    """And the reason is the number of faces, not that the two could not be told apart."""
+    few = [FaceBank(pair[1].pixels[:3]) for pair in (src(), dst())]
+    found = HeldOut.of(Sides(src()[0], dst()[0]), few[0], few[1], face_type=FaceType.FULL, device=CPU)
+    values = found.judge.likeness(src()[1].pixels[:3, ..., :3].copy())
+    assert "likeness" not in values
+    assert "likeness_accuracy" in values
+    assert found.judge.refused == "too few faces are held out to tell the two people apart: 4 of each are needed"
+    nobody = FaceBank(np.zeros((6, SIZE, SIZE, 4), np.uint8))
+    found = HeldOut.of(Sides(src()[0], nobody), src()[1], nobody, face_type=FaceType.FULL, device=CPU)
+    assert found.judge.likeness(src()[1].pixels[:3, ..., :3].copy()) == {}
+    assert found.judge.refused == "there are too few faces to tell the two people apart"
+
+
 def _tiny() -> tuple[FaceBank, FaceBank]:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 4), dtype=np.uint8)
     return FaceBank(pixels), FaceBank(pixels[::-1].copy())

@@ -29,6 +29,7 @@ from understudy.training.changes import changed
 from understudy.training.commands import Commands
 from understudy.training.faces.bank import FaceBank
 from understudy.training.loop import train_loop
+from understudy.training.memory.shortage import told_of_shortage
 from understudy.training.opening import open_session
 from understudy.training.options import OVERRIDDEN, ModelClass, TrainOptions, flag_of
 from understudy.training.options.needs import without_effect
@@ -70,8 +71,8 @@ def train(
 
     Options that are not given keep the values of the model's last run. Flat files of the reference that have this name
     are imported first and left as they are. `commands`: what people ask of it while it runs.
-    Raises EmptyFaceset, Busy when another process trains the model, CorruptCheckpoint, TrainingDiverged, DiskFull, and
-    Interrupted after `stop`, with everything saved.
+    Raises EmptyFaceset, Busy when another process trains the model, CorruptCheckpoint, TrainingDiverged, DiskFull,
+    OutOfMemory, and Interrupted after `stop`, with everything saved.
     """
     folder = workspace.model(name)
     masks = is_model(folder) and read_record(folder).model_class == XSEG
@@ -85,6 +86,7 @@ def train(
     return train_model(workspace, name, options, report=report, stop=stop, commands=commands)
 
 
+@told_of_shortage()
 def train_model(
     workspace: Workspace,
     name: str,
@@ -114,7 +116,7 @@ def train_model(
         supply = running.enter_context(task_faces(record).supply(workspace, record))
         faces = supply.load(resolved, report, stop)
         if "preview_faces" in options.model_fields_set:
-            chosen_faces(options.preview_faces, recipe.task.known_names((faces.src, faces.dst)))
+            chosen_faces(options.preview_faces, recipe.task.names_to_choose((faces.src, faces.dst)))
         if not is_model(folder):
             _make(workspace, folder, record, resolved, report)
             record = replace(read_record(folder), held_out=record.held_out)
@@ -290,7 +292,7 @@ def _listening(commands: Commands | None, name: str, session: Session) -> Iterat
     def check(now: TrainOptions, given: Mapping[str, Any]) -> TrainOptions:
         after = changed(now, given, fixed, session.config)
         if after.preview_faces != now.preview_faces:
-            chosen_faces(after.preview_faces, session.recipe.task.known_names(session.batches.banks))
+            chosen_faces(after.preview_faces, session.recipe.task.names_to_choose(session.batches.banks))
         return after
 
     commands.attend(name, session.options, check)

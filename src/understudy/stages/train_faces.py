@@ -48,7 +48,7 @@ class FaceSupply:
         self._seen: dict[Path, tuple[int, int]] = {}
         self._banks: dict[Side, FaceBank] = {}
         self._unusable: dict[Side, set[Skipped]] = {}
-        self._trouble: dict[Side, str] = {}
+        self._trouble: dict[Side | None, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +73,7 @@ class FaceSupply:
                 banks[side] = banks[Side.SRC]  # dealt in an order of its own
                 continue
             catalog = self._catalog(folder, report, stop)
-            faces = catalog.require_faces()
+            faces = _to_pretrain_on(catalog) if options.pretrain else catalog.require_faces()
             chosen = self._chosen(side, faces, options)
             banks[side] = bank = self._bank(side, catalog, chosen, options, report, stop)
             unusable = [*catalog.skipped, *bank.skipped]
@@ -97,7 +97,7 @@ class FaceSupply:
             try:
                 others |= self._looked_again(side, options, report)
             except (UnderstudyError, OSError) as error:
-                self._tell_of(error, side, report)
+                self._tell_of(error, faces_called(side, options), side, report)
         return (self._banks[Side.SRC], self._banks[Side.DST]) if others else None
 
     def _looked_again(self, side: Side, options: TrainOptions, report: Report) -> bool:
@@ -107,35 +107,36 @@ class FaceSupply:
         if catalog.revision == self._seen[folder]:
             return False
         self._seen[folder] = catalog.revision
-        faces = self._chosen(side, catalog.require_faces(), options)
+        faces = _to_pretrain_on(catalog) if options.pretrain else catalog.require_faces()
+        faces = self._chosen(side, faces, options)
         bank, changes = self._banks[side].updated(faces, report=report)
         self._trouble.pop(side, None)
-        self._tell_of_unusable(side, [*catalog.skipped, *bank.skipped], report)
+        self._tell_of_unusable(side, faces_called(side, options), [*catalog.skipped, *bank.skipped], report)
         if not any(changes):
             return False
         self._banks[side] = bank
         report(Note(f"{'Pretraining' if options.pretrain else side} faces: {_told(changes)}, {len(bank)} by now."))
         return True
 
-    def _tell_of(self, error: UnderstudyError | OSError, side: Side, report: Report) -> None:
-        """Warn, once, that a faceset cannot be used any more."""
+    def _tell_of(self, error: UnderstudyError | OSError, faces: str, side: Side | None, report: Report) -> None:
+        """Warn, once, that a faceset, or those of both sides, cannot be used any more. faces: what they are called."""
         if isinstance(error, UnderstudyError):
             told = error.message
         else:
-            told = f"{self._workspace.side(side).aligned.name} cannot be read ({error.strerror})."
+            told = f"the folder {Path(error.filename or '').name} cannot be read ({error.strerror})."
         if self._trouble.get(side) != told:
             self._trouble[side] = told
-            text = f"The {side} faceset has changed and cannot be used: {told} Training goes on with the faces it has."
-            report(Note(text, "warning"))
+            text = f"{faces} have changed and cannot be used: {told} Training goes on with those that it has."
+            report(Note(f"{text[0].upper()}{text[1:]}", "warning"))
 
-    def _tell_of_unusable(self, side: Side, unusable: Sequence[Skipped], report: Report) -> None:
+    def _tell_of_unusable(self, side: Side, faces: str, unusable: Sequence[Skipped], report: Report) -> None:
         """Name the pictures that came since the last time and are no usable faces."""
         new = [skipped for skipped in unusable if skipped not in self._unusable[side]]
         self._unusable[side] = set(unusable)
         if new:
             named = "; ".join(f"{skipped.item}: {skipped.reason}" for skipped in new[:SHOWN_NAMES])
             more = f"; and {len(new) - SHOWN_NAMES} more" if len(new) > SHOWN_NAMES else ""
-            report(Note(f"New in the {side} faceset and left out: {named}{more}", "warning"))
+            report(Note(f"New among {faces} and left out: {named}{more}", "warning"))
 
     def _catalog(self, folder: Path, report: Report, stop: Stop) -> Catalog:
         """The catalog of a folder, brought up to date. Raises EmptyFaceset for a folder that is gone by now."""
@@ -196,6 +197,24 @@ class FaceSupply:
 
     def _held_out(self, side: Side, faces: Sequence[FaceEntry], options: TrainOptions) -> int:
         return 0 if options.pretrain else len(split_of(side, faces, self._record, options).held_out)
+
+
+def faces_called(side: Side, options: TrainOptions) -> str:
+    """What messages call the faces of a side."""
+    return "the faces to pretrain on" if options.pretrain else f"the {side} faces"
+
+
+def _to_pretrain_on(catalog: Catalog) -> list[FaceEntry]:
+    """The faces of a folder that pretraining was given. Raises EmptyFaceset."""
+    faces = catalog.faces()
+    if not faces:
+        count = len(catalog.skipped)
+        raise EmptyFaceset(
+            f"There are no faces in {catalog.folder.name}" + (f", only {count} other pictures." if count else "."),
+            hint="Name a faceset of many people, a folder or a faceset.pak, with --pretrain-faces.",
+            folder=catalog.folder,
+        )
+    return faces
 
 
 def faces_folder(workspace: Workspace, side: Side, options: TrainOptions) -> Path:

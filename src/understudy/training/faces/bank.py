@@ -58,6 +58,8 @@ class FaceBank:
         self.persons, self.who = persons, who
         self.shown: FaceBank | None = None
         """Other faces of the side, for previews, where its own are not all that there is to see (mask networks)."""
+        self.choice: tuple[str, ...] = ()
+        """With `shown`: the names of all faces of the side, from which others may be shown."""
         self._maker: BankMaker | None = None
         self._made: Made | None = None
 

@@ -74,7 +74,7 @@ def make_crop(
             crop[..., -3:] = cv2.resize(stored.rgb8, (size, size), interpolation=cv2.INTER_LINEAR)
         return MadeCrop(crop, -pose(stored.meta.landmarks, stored.width).yaw)
     except UnderstudyError as error:
-        return Skipped(key_of(face), error.message)
+        return Skipped(key_of(face), str(error.context.get("reason", error.message)))  # the item names the file
     except (ValueError, np.linalg.LinAlgError, cv2.error) as error:
         return Skipped(key_of(face), f"its landmarks lead nowhere: {error}")
 

@@ -52,7 +52,11 @@ class Task(ABC):
 
     @abstractmethod
     def known_names(self, banks: Banks) -> Mapping[str, Sequence[str]]:
-        """The faces that previews can show, by side."""
+        """The faces that previews can show now, by side."""
+
+    def names_to_choose(self, banks: Banks) -> Mapping[str, Sequence[str]]:
+        """The faces that may be asked for, by side; where one is not known yet, other faces are needed."""
+        return self.known_names(banks)
 
     @abstractmethod
     def faces_to_show(

@@ -16,6 +16,7 @@ from understudy.training.masking.previews import MaskPreviewFaces
 from understudy.training.measuring.scores import SIDES
 from understudy.training.options import TrainOptions
 from understudy.training.previews.preview import rows_for
+from understudy.training.previews.preview_choice import chosen_faces, still_there
 
 if TYPE_CHECKING:
     from understudy.training.recipes import Recipe
@@ -45,6 +46,16 @@ class Masking(Task):
 
     def known_names(self, banks: Banks) -> Mapping[str, Sequence[str]]:
         return {side: () if bank.shown is None else bank.shown.names for side, bank in zip(SIDES, banks, strict=True)}
+
+    def names_to_choose(self, banks: Banks) -> Mapping[str, Sequence[str]]:
+        return {side: bank.choice for side, bank in zip(SIDES, banks, strict=True)}
+
+    def needs_other_faces(
+        self, banks: Banks, before: Any, objective: Any, options: TrainOptions, faithful: bool
+    ) -> bool:
+        known, choice = self.known_names(banks), self.names_to_choose(banks)
+        wanted = chosen_faces(still_there(options.preview_faces, choice), choice)
+        return any(set(wanted[side]) - set(known[side]) for side in SIDES)
 
     def faces_to_show(
         self, banks: Banks, names: Mapping[str, Sequence[str]], batches: MaskBatches, device: torch.device

@@ -42,12 +42,17 @@ def chosen_faces(wanted: Sequence[str], known: Names) -> dict[str, list[str]]:
     return chosen
 
 
+def still_there(wanted: Sequence[str], known: Names) -> list[str]:
+    """Those of the typed names that some face has."""
+    return [typed for typed in wanted if _found(typed, known)]
+
+
 def preview_names(
     wanted: Sequence[str], before: Names, known: Names, rows: int, report: Report = silent
 ) -> dict[str, list[str]]:
     """The faces of each side that previews show: those asked for, else those of before as long as all are there, else
     some spread over the faceset. One that was asked for, was shown before if anything was, and is gone is named."""
-    there = [typed for typed in wanted if _found(typed, known)]
+    there = still_there(wanted, known)
     shown_before = any(before.values())
     gone = [typed for typed in wanted if typed not in there and (_found(typed, before) or not shown_before)]
     if gone:
