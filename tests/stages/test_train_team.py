@@ -285,18 +285,33 @@ def test_a_stop_asked_of_any_process_ends_the_training_with_everything_saved(tmp
     assert newest(workspace).iteration == json.loads(lines[-1])["iteration"]
 
 
-def test_torchrun_starts_a_training_on_several_machines(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_schedule", [True, pytest.param(False, marks=pytest.mark.faults)])
+def test_torchrun_starts_a_training_on_several_machines(tmp_path: Path, by_schedule: bool) -> None:
     """Two processes as torchrun starts them: each is the command that a person would type, and one of them prints."""
     workspace, _ = made(tmp_path, "saehd")
+    schedule = tmp_path / "two.toml"
+    schedule.write_text("".join(f'[[train.phase]]\nname = "{name}"\nend = 1\n' for name in "ab"))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
     command += ["--log-dir", str(tmp_path / "logs")]
-    typed = ["--target-iter", "2", "--batch-size", "4", "--device", "cpu", "--precision", "fp32", "--threads", "1"]
+    typed = [
+        "--schedule",
+        str(schedule),
+        "--batch-size",
+        "4",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--threads",
+        "1",
+    ]
     typed += ["--hold-out", "0", "--preview-every", "0"]
     command += [sys.executable, "-m", "understudy", "-w", str(workspace.root), "--json", "train", "small", *typed]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     body = json.loads(done.stdout)
-    assert body["iteration"] == 2
+    reached = [step["result"]["iteration"] for step in body["steps"]] if by_schedule else [1, body["iteration"]]
+    assert reached == [1, 2]
     assert newest(workspace).iteration == 2
 
 

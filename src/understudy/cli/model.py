@@ -9,8 +9,8 @@ import typer
 
 from understudy.cli.flags import flags
 from understudy.cli.jobs import run_stage
-from understudy.cli.run import train_by_schedule
-from understudy.cli.train_along import heed_torchrun, train_along
+from understudy.cli.run import schedules_device, train_by_schedule
+from understudy.cli.train_along import heed_torchrun, train_along, train_along_phases
 from understudy.errors import UsageError
 from understudy.training.options import TrainOptions
 from understudy.training.team.torchrun import rank_by_torchrun
@@ -51,13 +51,12 @@ def train(
             hint="Add --schedule. What every run has: understudy train --help",
         )
     rank = rank_by_torchrun()
-    if rank is not None and schedule is not None:
-        raise UsageError(
-            "torchrun starts the processes of one training, not those of a schedule's phases.",
-            hint="Train with --devices, which starts them for each phase, or one phase after the other.",
-        )
     if rank:
-        train_along(context.obj, options)
+        if schedule is None:
+            train_along(context.obj, options)
+        else:
+            device = schedules_device(name, schedule, set_ or [], options)
+            train_along_phases(context.obj, device, options.team_timeout)
         return
     if rank is not None:
         heed_torchrun()

@@ -89,6 +89,14 @@ def _list_recipes(context: typer.Context) -> None:
     context.obj.finish({"ok": True, "recipes": rows}, recipes_text(found))
 
 
+def schedules_device(name: str, schedule: str, settings: list[str], options: TrainOptions) -> str:
+    """Where a schedule trains, as `--device`."""
+    from understudy.recipe.scheduling import device_of, schedule_for
+    from understudy.recipe.variables import parse_settings
+
+    return device_of(schedule_for(name, schedule, options, parse_settings(settings)))
+
+
 def train_by_schedule(
     context: typer.Context, name: str, schedule: str, settings: list[str], options: TrainOptions
 ) -> None:

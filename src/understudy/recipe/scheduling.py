@@ -39,7 +39,18 @@ def train_by_schedule(
     """
     run = run or RunOptions()
     recipe = schedule_for(name, schedule, options, parse_settings(run.set_))
-    return carry_out(workspace, recipe, run, report=report, stop=stop, commands=commands)
+    result = carry_out(workspace, recipe, run, report=report, stop=stop, commands=commands)
+    from understudy.stages.train_team import part
+
+    part(device_of(recipe), timeout_mins=options.team_timeout)
+    return result
+
+
+def device_of(recipe: Recipe) -> str:
+    """The device that a schedule's phases are to run on, as `--device`: what was typed, else what it says of all."""
+    training = recipe.steps[0].training
+    assert training is not None
+    return str({**training.common, **training.typed}.get("device", "auto"))
 
 
 def schedule_for(

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 def assist(
     workspace: Workspace, seat: Seat, *, timeout_mins: float = 10.0, joined: Callable[[Team], None] = lambda team: None
-) -> None:
-    """Train along from this seat until the first process says that it is over. `joined`: told when all have met.
+) -> bool:
+    """Train along from this seat until the first process says that it is over; False where there was nothing to do.
+    `joined`: told when all have met.
 
     Raises ProcessLost when another process is gone, and what loading faces raises.
     """
@@ -39,6 +40,7 @@ def assist(
         order, told = team.hear()
         if order is Order.OPEN:
             _train_along(workspace, fabric, team, told)
+    return order is Order.OPEN
 
 
 def _train_along(workspace: Workspace, fabric: Fabric, team: Team, opening: dict[str, Any]) -> None:
@@ -83,17 +85,13 @@ def main(line: str) -> int:
         import understudy.stages.train  # noqa: F401 - what takes seconds comes before the meeting
 
         _say({"ready": True})
-        assist(workspace, Seat(**told), timeout_mins=order["timeout_mins"], joined=stop_by_signal)
+        from understudy.training.memory.shortage import told_of_shortage
+
+        with told_of_shortage():
+            assist(workspace, Seat(**told), timeout_mins=order["timeout_mins"], joined=stop_by_signal)
     except UnderstudyError as error:
         _say(error.as_json())
         return 1 if isinstance(error, ProcessLost) else error.exit_code
-    except (MemoryError, RuntimeError) as error:
-        from understudy.training.memory.shortage import is_shortage
-
-        if not is_shortage(error):
-            raise
-        _say({"code": "out-of-memory", "message": f"its memory is full ({error})."})
-        return 1
     return 0
 
 

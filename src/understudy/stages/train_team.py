@@ -60,6 +60,14 @@ def team_for(workspace: Workspace, record: ModelRecord, options: TrainOptions) -
             raise assistants.explain(error) from error
 
 
+def part(device: str, *, timeout_mins: float) -> None:
+    """Tell torchrun's other processes, which wait for another training to begin, that there is none."""
+    if rank_by_torchrun() is None:
+        return
+    with seated(seat_by_torchrun(device), timeout_mins=timeout_mins) as (_, team):
+        team.order(Order.END)
+
+
 def shared_out(options: TrainOptions, team: Team, report: Report) -> TrainOptions:
     """The options with a batch that the team can divide equally, with a note where that is another one."""
     batch = team.shared(options.batch_size)

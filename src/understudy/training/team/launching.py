@@ -11,6 +11,8 @@ from the network. Machines find each other as torchrun says, over a network that
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,6 +27,10 @@ from understudy.training.team.team import ALONE, LOST_HINT, Team
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from torch._C._distributed_c10d import Store
+
+_meetings = itertools.count()
+"""Which meeting of torchrun's processes this is: all of them come to every one."""
 
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 """The interface that only this machine sees; Windows finds it by the address."""
@@ -172,14 +178,28 @@ def _backends(kind: str) -> str:
 
 
 def _meet(seat: Seat, kind: str, timeout: timedelta) -> None:
-    """Join the group through the file of this machine; torchrun's processes meet where Fabric finds its address."""
-    if seat.meeting is None:
-        return
+    """Join the group through the file of this machine, or where torchrun says, each time under another name: its
+    processes may meet again, for the next phase of a schedule."""
     import torch.distributed as dist
-    from torch._C._distributed_c10d import FileStore
+    from torch._C._distributed_c10d import FileStore, PrefixStore
 
-    store = FileStore(str(seat.meeting), seat.size)
+    store: Store
+    if seat.meeting is None:
+        store = PrefixStore(f"meeting-{next(_meetings)}", _torchruns_store(seat.rank, seat.size, timeout))
+        store.set_timeout(timeout)
+    else:
+        store = FileStore(str(seat.meeting), seat.size)
     dist.init_process_group(_backends(kind), store=store, rank=seat.rank, world_size=seat.size, timeout=timeout)
+
+
+@functools.cache
+def _torchruns_store(rank: int, size: int, timeout: timedelta) -> Store:
+    """Where torchrun's processes leave word for each other, for as long as this one lives."""
+    from torch.distributed.rendezvous import rendezvous
+
+    store: Store
+    store, _, _ = next(rendezvous("env://", rank, size, timeout=timeout))
+    return store
 
 
 @contextlib.contextmanager
