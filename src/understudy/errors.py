@@ -153,7 +153,7 @@ class ProcessLost(ModelError):
 
 
 class OutOfMemory(ModelError):
-    """Not even the smallest batch fits into the memory that is there."""
+    """Memory is full: not even a single face at a time fits, or something that cannot be left out."""
 
 
 class JobError(UnderstudyError):

@@ -16,7 +16,7 @@ import pytest
 
 import disks
 from small_faces import SMALL, small_model, workspace_with_faces
-from understudy.errors import CorruptCheckpoint, DiskFull, MissingModel
+from understudy.errors import CorruptCheckpoint, DiskFull, MissingModel, OutOfMemory
 from understudy.jobs import Job, Request, start, wait
 from understudy.networks.amp import AmpConfig
 from understudy.networks.saehd import SaehdConfig
@@ -25,11 +25,13 @@ from understudy.report import Event, Metrics, Note
 from understudy.stages.train import train
 from understudy.training.commands import Commands
 from understudy.training.learning.step import SwapLearner
+from understudy.training.measuring.held_out import HeldOut
 from understudy.training.options import TrainOptions
 from understudy.training.saved.checkpoints import CheckpointStore
 from understudy.training.saved.manifests import MANIFEST
 from understudy.training.saved.models import is_model, read_record
 from understudy.training.saved.new import create_model
+from understudy.training.session import Session
 from understudy.workspace import Workspace
 
 FAST = TrainOptions(batch_size=2, precision=PrecisionChoice.FP32, threads=1, preview_every=0)
@@ -161,6 +163,27 @@ def test_memory_that_runs_out_is_told_once_kept_in_the_record_and_remembered(
     assert [event["event"] for event in record.events if event["event"] == "memory"] == ["memory"]
     train(workspace, "small", TrainOptions(target_iter=5), report=events.append)
     assert len([event for event in events if isinstance(event, Note) and "Memory ran out" in event.message]) == 1
+
+
+def test_memory_that_runs_out_beside_learning_costs_a_picture_or_an_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, options = made(tmp_path)
+
+    def full(*_: object, **__: object) -> Any:
+        raise RuntimeError("could not create a primitive")
+
+    monkeypatch.setattr(Session, "_sheets", full)
+    monkeypatch.setattr(HeldOut, "measure", full)
+    told: list[Event] = []
+    more = {"preview_every": 1, "evaluate_every": 1, "hold_out": 0.4, "target_iter": 2}
+    assert train(workspace, "small", options.but(**more), report=told.append).notes["iteration"] == 2
+    said = [event.message for event in told if isinstance(event, Note) and "training goes on without" in event.message]
+    assert {"these pictures", "this evaluation"} <= {sentence.split("without ")[1].split(" (")[0] for sentence in said}
+    monkeypatch.setattr("understudy.stages.train.open_session", full)
+    with pytest.raises(OutOfMemory, match="could not create a primitive") as caught:
+        train(workspace, "small", TrainOptions(target_iter=3))
+    assert caught.value.hint
 
 
 def test_a_model_that_is_made_on_a_full_disk_leaves_none(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from understudy.training.learning.guard import Guard
 from understudy.training.learning.learner import Learner
 from understudy.training.learning.precision import Precision, computing_in, machine
 from understudy.training.measuring.evaluating import Evaluator
+from understudy.training.memory.shortage import going_on_without
 from understudy.training.optimisers import Optimiser
 from understudy.training.optimisers.sharing import Shared
 from understudy.training.options import TrainOptions
@@ -131,7 +132,8 @@ class Session:
     def evaluate(self, state: TrainState, report: Report = silent) -> None:
         """Measure the model on faces that it never learns from."""
         if self.evaluator is not None:
-            self.evaluator.evaluate(self, state.iteration, report)
+            with going_on_without("this evaluation", report):
+                self.evaluator.evaluate(self, state.iteration, report)
 
     def step(self, batch: Any, report: Report = silent) -> dict[str, Tensor]:
         """Learn from one batch; its losses as scalars on the device."""
@@ -179,7 +181,8 @@ class Session:
         report(Note(self._told_of_save(state)))
         self._saved_at = state.iteration
         if self.evaluator is not None:
-            self.evaluator.keep_best(self, generation, report)
+            with going_on_without("a look at whether this is the best state", report):
+                self.evaluator.keep_best(self, generation, report)
         self.back_up_if_due(state, report)
 
     def begin_backups(self) -> None:
@@ -274,7 +277,7 @@ class Session:
         if state.iteration == self._drawn_at and not again:
             return
         self._drawn_at = state.iteration
-        with training_going_on(report):
+        with training_going_on(report), going_on_without("these pictures", report):
             for path in save_previews(self.folder, self._sheets()):
                 report(Preview(path.stem.replace("_", " "), path, state.iteration))
             report(Preview("Loss", draw_curve(self.history, self.folder / CURVE_NAME), state.iteration))
@@ -289,7 +292,7 @@ class Session:
         """Add the previews of this iteration to their history."""
         self._recorded_at = state.iteration
         limit = self.options.preview_history_keep
-        with training_going_on(report):
+        with training_going_on(report), going_on_without("this picture", report):
             keep_previews(self.folder, self._sheets(), self.history, state.iteration, limit=limit)
 
     def show_faces(self, wanted: Sequence[str]) -> None:
@@ -305,9 +308,10 @@ class Session:
         """The previews as they are now."""
         net = self.net_for_use()
         net.eval()
-        sheets = self.recipe.previews(net, self.preview_faces)
-        net.train()
-        return sheets
+        try:
+            return self.recipe.previews(net, self.preview_faces)
+        finally:
+            net.train()
 
     def _previews_beside(self, state: TrainState) -> Callable[[Path], None]:
         """Writes the previews of this moment into the folder of a backup."""
