@@ -293,18 +293,8 @@ def test_torchrun_starts_a_training_on_several_machines(tmp_path: Path, by_sched
     schedule.write_text("".join(f'[[train.phase]]\nname = "{name}"\nend = 1\n' for name in "ab"))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
     command += ["--log-dir", str(tmp_path / "logs")]
-    typed = [
-        "--schedule",
-        str(schedule),
-        "--batch-size",
-        "4",
-        "--device",
-        "cpu",
-        "--precision",
-        "fp32",
-        "--threads",
-        "1",
-    ]
+    typed = ["--schedule", str(schedule)] if by_schedule else ["--target-iter", "2"]
+    typed += ["--batch-size", "4", "--device", "cpu", "--precision", "fp32", "--threads", "1"]
     typed += ["--hold-out", "0", "--preview-every", "0"]
     command += [sys.executable, "-m", "understudy", "-w", str(workspace.root), "--json", "train", "small", *typed]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
