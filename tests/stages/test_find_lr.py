@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from small_faces import small_model, workspace_with_faces
-from understudy.errors import InvalidOption, MissingModel
+from understudy.errors import Interrupted, InvalidOption, MissingModel
 from understudy.records import PrecisionChoice
+from understudy.report import Event, Progress
 from understudy.stages.find_lr import PICTURE, find_lr
 from understudy.stages.train import train
 from understudy.training.learning.lr_finder import LrCurve
@@ -54,6 +55,29 @@ def test_a_model_that_was_never_trained_has_a_curve_too(workspace: Workspace) ->
     record = read_record(folder)
     write_record(folder, record.with_options({**record.options, "batch_size": 2, "precision": "fp32", "threads": 1}))
     assert find_lr(workspace, "small", steps=20).notes["iteration"] == 0
+
+
+def test_a_killed_one_leaves_nothing_for_long(workspace: Workspace) -> None:
+    small_model(workspace)
+    train(workspace, "small", FAST.but(target_iter=1))
+    left_over = workspace.models / ".tmp-0123abcd-find-lr-small" / "small"
+    left_over.mkdir(parents=True)
+    find_lr(workspace, "small", steps=20)
+    assert [path.name for path in workspace.models.iterdir()] == ["small"]
+
+
+def test_interrupted_it_leaves_the_model_as_it_was(workspace: Workspace) -> None:
+    small_model(workspace)
+    train(workspace, "small", FAST.but(target_iter=1))
+    before = contents(workspace.models)
+    events: list[Event] = []
+
+    def stop() -> bool:
+        return any(isinstance(event, Progress) and event.step == "Trying rates" for event in events)
+
+    with pytest.raises(Interrupted):
+        find_lr(workspace, "small", steps=20, report=events.append, stop=stop)
+    assert contents(workspace.models) == before
 
 
 def test_what_makes_no_curve_is_refused(workspace: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 import time
 import uuid
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from understudy.errors import Interrupted, InvalidOption
-from understudy.files import TEMP_PREFIX, os_errors
+from understudy.files import TEMP_PREFIX, os_errors, sweep
 from understudy.report import Preview, Report, Stop, never, silent
 from understudy.stages.models import open_model
 from understudy.stages.result import StageResult
@@ -47,7 +48,7 @@ def find_lr(
     optimiser, device: as the options of training; "": those of the model's last run. Nothing of the model changes; the
     curve is drawn beside its loss curve. The notes hold model, iteration, optimiser, suggested, lowest (the rate at
     which the loss was lowest), steepest (at which it fell fastest), rates and losses (smoothed).
-    Raises MissingModel, CorruptCheckpoint, EmptyFaceset, InvalidOption, Interrupted.
+    Raises MissingModel, CorruptCheckpoint, EmptyFaceset, InvalidOption, Busy while rates are tried on it, Interrupted.
     """
     started = time.perf_counter()
     if not 0 < first < last or steps < LEAST:
@@ -62,7 +63,7 @@ def find_lr(
     resolved = on_this_machine(record, resolve(record, typed), typed, report)
     alone = resolved.but(ema_decay=0.0, lr_schedule=LrSchedule.CONSTANT, devices="")
     faces = faces_for(workspace, record, alone, report, stop)
-    with _copy_of(folder) as copy:
+    with workspace.writing(f"rates-{name}"), _copy_of(folder) as copy:
         write_record(copy, record)
         session = open_session(copy, record, alone, faces.src, faces.dst, fabric=launch(alone.device))
         iteration, kind = session.state.iteration, session.learner.optimiser.kind
@@ -86,8 +87,13 @@ def find_lr(
 
 @contextmanager
 def _copy_of(folder: Path) -> Iterator[Path]:
-    """A model's saved states in a folder of their own, which share the disk with them, as long as the block goes on."""
-    scratch = folder.parent / f"{TEMP_PREFIX}{uuid.uuid4().hex[:8]}-find-lr"
+    """A model's saved states in a folder of their own, which share the disk with them, as long as the block goes on.
+
+    For one at a time: what a killed one has left is deleted.
+    """
+    what = f"find-lr-{folder.name}"
+    sweep(folder.parent, glob.escape(what))
+    scratch = folder.parent / f"{TEMP_PREFIX}{uuid.uuid4().hex[:8]}-{what}"
     copy = scratch / folder.name
     try:
         for generation in CheckpointStore(folder).generations():
