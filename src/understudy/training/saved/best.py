@@ -4,7 +4,7 @@
                        best.json                   its held-out loss, and which faces that was measured on
 
 States are measured when they are saved. A better one is published before the one that it replaces goes, so that there
-is always one that is whole.
+is always one that is whole; only one of the same iteration, trained again after training went back, goes first.
 """
 
 from __future__ import annotations
