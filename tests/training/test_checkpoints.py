@@ -127,9 +127,13 @@ def test_unfinished_writes_are_not_seen_and_swept(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     generation = save(store, 10)
     shutil.copytree(generation, store.folder / ".tmp-12345678-000000020")
+    for name in (".tmp-12345678-model.json", "previews/SAEHD/.tmp-12345678-_last.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("half")
     assert store.newest_iteration() == 10
     store.tidy()
     assert [path.name for path in store.folder.iterdir()] == ["000000010"]
+    assert not list(tmp_path.rglob(".tmp-*"))
 
 
 def test_later_states_that_were_not_whole_make_room(tmp_path: Path) -> None:

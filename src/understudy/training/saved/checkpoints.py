@@ -250,11 +250,13 @@ class CheckpointStore:
                     link_or_copy(generation / name, temp / name)
 
     def tidy(self) -> None:
-        """Delete unfinished writes of processes that died. For the model's writer only."""
-        for folder in (self.folder, self.backups, self.best):
-            if folder.is_dir():
-                for item in folder.glob(f"{TEMP_PREFIX}*"):
-                    shutil.rmtree(item, ignore_errors=True)
+        """Delete unfinished writes of processes that died, anywhere in the folder. For the model's writer only."""
+        for item in list(self.model_folder.rglob(f"{TEMP_PREFIX}*")):
+            if item.is_dir():
+                shutil.rmtree(item, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    item.unlink(missing_ok=True)
 
     def _publish(
         self, target: Path, iteration: int, files: Mapping[str, Tensors | None], state: Mapping[str, Any]
