@@ -129,6 +129,14 @@ def test_exr_values_that_are_no_numbers_become_black(tmp_path: Path) -> None:
     assert "2 pixels" in (picture.problem or "")
 
 
+def test_a_tiff_that_claims_to_be_enormous_is_unreadable() -> None:
+    tiff = bytearray(stored("TIFF"))
+    entry = tiff.index(b"\x00\x01\x04\x00\x01\x00\x00\x00")  # ImageWidth, one long number
+    tiff[entry + 8 : entry + 12] = (200_000_000).to_bytes(4, "little")
+    with pytest.raises(MediaError, match="limit"):
+        decode_image(bytes(tiff))
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     start=st.sampled_from(

@@ -139,7 +139,10 @@ def _read_with_pillow(data: bytes) -> tuple[Array, Array | None]:
 
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd but readable tags; what cannot be read raises
-        image: Image.Image = Image.open(io.BytesIO(data))
+        try:
+            image: Image.Image = Image.open(io.BytesIO(data))
+        except Image.DecompressionBombError as error:  # of a kind of its own
+            raise ValueError(str(error)) from error
         has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
     if not has_alpha:
