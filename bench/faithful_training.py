@@ -109,10 +109,10 @@ def run(quick: bool = False) -> dict[str, Any]:
     for name, habit in habits().items():
         on, off = (
             [
-                journal.loss(f"{name}, {way}", seed, lambda w=w, s=seed: faces.learn(w, s, iterations))
+                journal.loss(way, seed, lambda way=way, seed=seed: faces.learn(way, seed, iterations))
                 for seed in range(seeds)
             ]  # type: ignore[misc]
-            for way, w in (("on", habit.on), ("off", habit.off))
+            for way in (habit.on, habit.off)
         )
         shares = [100 * (one / other - 1) for one, other in zip(on, off, strict=True)]
         rows.append(
@@ -137,13 +137,14 @@ class Journal:
         lines = path.read_text().splitlines() if path.is_file() else []
         self._known = {(entry["run"], entry["seed"]): float(entry["loss"]) for entry in map(json.loads, lines)}
 
-    def loss(self, name: str, seed: int, learn: Any) -> float:
-        """The held-out loss of a run, which is done if it was not."""
-        if (name, seed) not in self._known:
-            self._known[name, seed] = learn()
+    def loss(self, way: Way, seed: int, learn: Any) -> float:
+        """The held-out loss of a run, which is done if it was not. Habits that are compared with one way share it."""
+        run = repr(way)
+        if (run, seed) not in self._known:
+            self._known[run, seed] = learn()
             with self._path.open("a") as file:
-                file.write(json.dumps({"run": name, "seed": seed, "loss": self._known[name, seed]}) + "\n")
-        return self._known[name, seed]
+                file.write(json.dumps({"run": run, "seed": seed, "loss": self._known[run, seed]}) + "\n")
+        return self._known[run, seed]
 
 
 @dataclass(frozen=True, eq=False)
