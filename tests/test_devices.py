@@ -33,6 +33,14 @@ def test_a_containers_share_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert devices.available_memory() == 600_000 < free
 
 
+@pytest.mark.parametrize(("wanted", "threads"), [("1", 1), (" 3,2", 3), ("0", None), ("many", None), ("", None)])
+def test_threads_are_those_of_the_environment(
+    wanted: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert devices.computing_threads() == (threads or devices.physical_cores())
+
+
 def test_an_unknown_device_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InvalidOption, match="cuda:63") as caught:
         devices.device_named("cuda:63")

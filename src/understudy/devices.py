@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 import sys
 import time
@@ -86,6 +87,15 @@ def physical_cores() -> int:
     if len(share) == 2:
         allowed = min(allowed, round(share[0] / share[1]))
     return max(1, min(cores, allowed))
+
+
+def computing_threads() -> int:
+    """Threads inside one operation on a processor: as many as OMP_NUM_THREADS says, by which people and batch systems
+    share a machine out, else one for each core that this process may use. Threads that have no core of their own wait
+    for each other: beside another busy program a training step takes several times as long with two as with one.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else physical_cores()
 
 
 def available_memory() -> int:

@@ -107,7 +107,13 @@ class EnhanceOptions(Options):
         "Arithmetic of the network. auto measures once what this machine gains from.",
         group="Machine",
     )
-    threads: int = option(0, "Processor threads for the network; 0 chooses.", group="Machine", ge=0, le=1024)
+    threads: int = option(
+        0,
+        "Processor threads for the network; 0: OMP_NUM_THREADS, else one for each core.",
+        group="Machine",
+        ge=0,
+        le=1024,
+    )
     workers: int = option(0, "Threads that read and write faces; 0: one per core.", group="Machine", ge=0, le=256)
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from understudy import files
-from understudy.devices import cpu_model, physical_cores
+from understudy.devices import computing_threads, cpu_model, physical_cores
 from understudy.errors import InvalidOption, UnderstudyError
 from understudy.files import parse_json
 from understudy.records import PrecisionChoice
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-SCHEMA = 2
+SCHEMA = 3
 WORTHWHILE = 1.15
 """How much faster bfloat16 must be to be chosen: below that its coarser numbers buy nothing."""
 
@@ -62,11 +62,10 @@ class Precision:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Milliseconds of the same small piece of training by number type, on one core; threads: how many to train with."""
+    """Milliseconds of the same small piece of training by number type, on one core."""
 
     fp32_ms: float
     bf16_ms: float
-    threads: int
 
     @property
     def gain(self) -> float:
@@ -75,7 +74,7 @@ class Measurement:
 
     @property
     def precision(self) -> Precision:
-        return Precision("bfloat16" if self.gain >= WORTHWHILE else "float32", True, self.threads)
+        return Precision("bfloat16" if self.gain >= WORTHWHILE else "float32", True, computing_threads())
 
 
 def choose(device: str = "cpu", choice: PrecisionChoice = PrecisionChoice.AUTO, *, measure: bool = True) -> Precision:
@@ -88,13 +87,13 @@ def choose(device: str = "cpu", choice: PrecisionChoice = PrecisionChoice.AUTO, 
     kind = device.partition(":")[0]
     if choice is not PrecisionChoice.AUTO:
         _require(kind, choice)
-        return Precision(_DTYPES[choice], True, _threads(kind))
+        return Precision(_DTYPES[choice], True, computing_threads() if kind == "cpu" else 0)
     if kind == "cuda":
         return Precision("bfloat16" if _has_bfloat16(device) else "float32", True, 0)
     if kind != "cpu":
         return Precision("float32", True, 0)
     found = measured() or (measure_cpu() if measure else None)
-    return found.precision if found else Precision("float32", True, physical_cores())
+    return found.precision if found else Precision("float32", True, computing_threads())
 
 
 def keep_float32() -> None:
@@ -145,7 +144,7 @@ def measure_cpu(*, rounds: int = 7) -> Measurement:
         times = _alternate({dtype: _piece_of_training(dtype) for dtype in (torch.float32, torch.bfloat16)}, rounds)
     finally:
         torch.set_num_threads(before)
-    found = Measurement(round(times[torch.float32], 2), round(times[torch.bfloat16], 2), physical_cores())
+    found = Measurement(round(times[torch.float32], 2), round(times[torch.bfloat16], 2))
     try:
         files.user_data_folder().mkdir(parents=True, exist_ok=True)
         files.write_json(_record(), {"schema": SCHEMA, "machine": machine(), "measurement": asdict(found)})
@@ -177,13 +176,6 @@ def _require(kind: str, choice: PrecisionChoice) -> None:
             f"fp16 cannot be used on {kind}: only CUDA graphics cards compute well in it.",
             hint="Use --precision bf16 or fp32, or auto to let understudy choose.",
         )
-
-
-def _threads(kind: str) -> int:
-    if kind != "cpu":
-        return 0
-    found = measured()
-    return found.threads if found else physical_cores()
 
 
 def _has_bfloat16(device: str) -> bool:

@@ -52,7 +52,12 @@ class MachineOptions(Options):
         live=True,
     )
     threads: int = option(
-        0, "Processor threads for the networks; 0 chooses.", group="Machine", ge=0, le=1024, live=True
+        0,
+        "Processor threads for the networks; 0: OMP_NUM_THREADS, else one for each core.",
+        group="Machine",
+        ge=0,
+        le=1024,
+        live=True,
     )
     compile: Compiling = option(
         Compiling.NO,
