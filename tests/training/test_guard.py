@@ -25,9 +25,9 @@ from understudy.training.loop import train_loop
 from understudy.training.opening import open_session
 from understudy.training.options import ModelClass, TrainOptions
 from understudy.training.saved.best import keep_if_best
-from understudy.training.saved.checkpoints import CheckpointStore
-from understudy.training.saved.models import read_record
-from understudy.training.saved.new import create_model
+from understudy.training.saved.checkpoints import CheckpointStore, load_generation
+from understudy.training.saved.models import read_record, write_record
+from understudy.training.saved.new import create_model, new_network
 from understudy.training.session import Session
 from understudy.training.team.launching import launch
 from understudy.workspace import Workspace
@@ -42,6 +42,7 @@ FAST = TrainOptions(
 )
 
 
+OUT_CONVS = ("out_conv", "out_conv1", "out_conv2", "out_conv3")
 FACE = SaehdConfig(32, archi=Archi.parse("df"), ae_dims=8, e_dims=8, d_dims=8, d_mask_dims=4)
 
 
@@ -122,12 +123,19 @@ def overflow(session: Session) -> None:
 
 
 @torch.no_grad()
-def go_grey(session: Session) -> None:
+def go_grey(session: Session, person: str = "src") -> None:
     """Draws nothing any more, and learns hardly anything of it."""
-    for name in ("out_conv", "out_conv1", "out_conv2", "out_conv3"):
-        convolution = session.learner.net.get_submodule(f"decoder_src.{name}")
+    for name in OUT_CONVS:
+        convolution = session.learner.net.get_submodule(f"decoder_{person}.{name}")
         for parameter in convolution.parameters():
             parameter.zero_()
+
+
+@torch.no_grad()
+def die(session: Session) -> None:
+    """As steps that are far too long leave it: dst is white, and the sigmoid lets no gradient through."""
+    for name in OUT_CONVS:
+        session.learner.net.get_parameter(f"decoder_dst.{name}.bias").fill_(200.0)
 
 
 @pytest.mark.parametrize("deed", [corrupt, overflow])
@@ -159,12 +167,52 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(workspace: Works
         assert torch.equal(tensor, before[name]) or "out_conv.bias" in name, name
 
 
-def test_a_model_that_draws_nothing_any_more_is_caught(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("person", ["src", "dst"])
+def test_a_model_that_draws_nothing_any_more_is_caught(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, person: str
+) -> None:
     monkeypatch.setattr(guard, "ARMED", 10)
     monkeypatch.setattr(guard, "RUN", 5)
-    run = Saboteur(workspace, FAST.but(target_iter=25, learning_rate=1e-6), go_grey, 15)
+    deed = functools.partial(go_grey, person=person)
+    run = Saboteur(workspace, FAST.but(target_iter=25, learning_rate=1e-6), deed, 15)
     run.run()
     assert any("have been all alike" in told and "Back to iteration 3 " in told for told in run.told), run.told
+
+
+@pytest.fixture
+def quick_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that asks after eight iterations, by when little is drawn."""
+    monkeypatch.setattr(guard, "BEGUN", 8)
+    monkeypatch.setattr(guard, "NOTHING", 0.001)
+    monkeypatch.setattr(guard, "RUN", 3)
+
+
+@pytest.mark.usefixtures("quick_guard")
+def test_a_person_who_never_began_to_be_drawn_begins_with_other_weights(workspace: Workspace) -> None:
+    """What was saved meanwhile is as dead."""
+    folder = workspace.model("small")
+    run = Saboteur(workspace, FAST.but(target_iter=12), die, 4)
+    run.run()
+    (told,) = run.told
+    assert "one of the two people is drawn in a single colour" in told
+    assert "Back to the beginning, with other initial weights, and on" in told
+    assert list(run.session.history.iterations) == list(range(1, 13))
+    assert float(run.session.learner.contrast or 0) > 2 * guard.NOTHING
+    store = CheckpointStore(folder)
+    assert [path.name for path in store.generations()] == [f"{12:09d}", f"{0:09d}"]
+    begun = load_generation(store.folder / f"{0:09d}").weights
+    as_usual = new_network("quick96", seed=FAST.seed).state_dict()
+    assert not any(torch.equal(begun[name], as_usual[name]) for name in begun if name.endswith("weight"))
+
+
+@pytest.mark.usefixtures("quick_guard")
+def test_weights_that_were_brought_along_are_gone_back_to_and_not_thrown_away(workspace: Workspace) -> None:
+    folder = workspace.model("small")
+    write_record(folder, read_record(folder).with_event("started", "From another."))
+    run = Saboteur(workspace, FAST.but(target_iter=12), die, 4)
+    run.run()
+    (told,) = run.told
+    assert "Back to iteration 1 and on" in told  # the oldest there is
 
 
 def test_from_the_second_time_on_it_goes_more_calmly_and_in_the_end_it_gives_up(workspace: Workspace) -> None:

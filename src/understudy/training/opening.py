@@ -13,7 +13,6 @@ from torch import nn
 
 from understudy.errors import CorruptCheckpoint, UsageError
 from understudy.networks.families import Config
-from understudy.networks.initial import draw_he_weights
 from understudy.records import PrecisionChoice
 from understudy.report import Note, Report, silent
 from understudy.training.applying import discriminators_of, precision_of, say_of_precision
@@ -25,7 +24,6 @@ from understudy.training.learning.guard import Guard
 from understudy.training.learning.learner import Learner, prepare
 from understudy.training.learning.precision import Precision, machine
 from understudy.training.options import TrainOptions
-from understudy.training.options.model import InitialWeights
 from understudy.training.previews.preview import rows_for
 from understudy.training.previews.preview_choice import Names, preview_names
 from understudy.training.recipes import Recipe, config_from_plain, recipe_for
@@ -160,11 +158,9 @@ def _learner(
 ) -> Learner[Any]:
     """The networks with their optimisers; the swapper with its saved weights, the rest as if it were new."""
     seed = options.seed
-    net = recipe.build(config, torch.Generator().manual_seed(seed))
+    net = recipe.begin(config, options, seed=seed)
     if found is not None:
         load_weights(net, found)
-    elif options.initial_weights is InitialWeights.HE:
-        draw_he_weights(net, torch.Generator().manual_seed(seed))
     prepare(net, precision, device)
     learner = recipe.task.learner(
         net,

@@ -18,6 +18,7 @@ from understudy.errors import IncompatibleModel
 from understudy.networks import families
 from understudy.networks.amp import AmpConfig
 from understudy.networks.families import FAMILIES, Config, Family, Swapper
+from understudy.networks.initial import draw_he_weights
 from understudy.networks.quick96 import Quick96Config
 from understudy.networks.saehd import SaehdConfig
 from understudy.networks.xseg import XSeg, XSegConfig
@@ -32,6 +33,7 @@ from understudy.training.masking.previews import mask_previews
 from understudy.training.masking.task import Masking
 from understudy.training.optimisers import Optimiser, OptimiserKind, optimiser_named
 from understudy.training.options import LrDropout, TrainOptions
+from understudy.training.options.model import InitialWeights
 from understudy.training.options.samples import ColourMode
 from understudy.training.previews.preview import amp_previews, quick96_previews, saehd_previews
 
@@ -76,8 +78,15 @@ class Recipe:
         return self.family.config
 
     def build(self, config: Config, generator: torch.Generator) -> Net:
-        """A network with initial weights."""
+        """A network with the reference's initial weights."""
         return cast(Net, self.family.build(config, generator=generator))
+
+    def begin(self, config: Config, options: TrainOptions, *, seed: int) -> Net:
+        """A network with the initial weights that the options ask for."""
+        net = self.build(config, torch.Generator().manual_seed(seed))
+        if options.initial_weights is InitialWeights.HE:
+            draw_he_weights(net, torch.Generator().manual_seed(seed))
+        return net
 
     def parted(self, net: nn.Module) -> tuple[Parameters, Parameters]:
         """The parameters that are trained, and those that keep their initial values for ever."""

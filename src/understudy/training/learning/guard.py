@@ -2,11 +2,13 @@
 
     no finite number   a loss or the length of a gradient is infinite or none at all; weights never get to see it
     loss               for 20 iterations in a row more than three times the median of the 200 before them
-    contrast           for 20 readings in a row the faces are a tenth as varied as before: all drawn alike
+    contrast           for 20 readings in a row one person's faces are a tenth as varied as before: all drawn alike
+    no beginning       after 300 iterations one person is drawn in a single colour: dead weights
 
 What is wrong is raised as TrainingDiverged where losses are read. The way back is the newest whole saved state from
-before the trouble, with other random draws; from the second time on with half the rate for each and with clipped
-gradients, and a saved state further back. A thousand iterations without trouble make everything as the options say.
+before the trouble, with other random draws; for a model that never began, the beginning with other initial weights.
+From the second time on it is with half the rate for each and with clipped gradients, and a saved state further back. A
+thousand iterations without trouble make everything as the options say.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ HEALED = 1000
 RUN, BEFORE, ARMED = 20, 200, 100
 """Readings that must all be bad; readings that they are compared with at most, and at least."""
 LOSS_TIMES, CONTRAST_TIMES = 3.0, 0.1
+BEGUN, NOTHING = 300, 0.01
+"""The iteration by which even the slowest training draws something, and a contrast of nothing at all."""
 
 
 @dataclass(eq=False)
@@ -68,7 +72,16 @@ class Guard:
             raise _trouble(f"The loss has been above {LOSS_TIMES:g} times its usual {usual:.3g}", iteration)
         usual = _usual(self._contrasts)
         if usual and max(list(self._contrasts)[-RUN:]) < CONTRAST_TIMES * usual:
-            raise _trouble("The faces that are drawn have been all alike", iteration)
+            raise _trouble("The faces that are drawn of one person have been all alike", iteration)
+        if iteration >= BEGUN and len(self._contrasts) >= RUN and max(list(self._contrasts)[-RUN:]) < NOTHING:
+            raise TrainingDiverged(
+                f"By iteration {iteration} one of the two people is drawn in a single colour: that part of "
+                "the model does not learn.",
+                hint="Make the model anew, and train it with a smaller --learning-rate or with --lr-warmup 500.",
+                iteration=iteration,
+                began=0,
+                never_began=True,
+            )
 
     def state_dict(self) -> dict[str, int]:
         """What goes into a saved state."""

@@ -95,7 +95,8 @@ class Learner(ABC, Generic[BatchT]):
 
     iteration: steps before the next one. ema: the average of the weights, if one is kept. sample_losses: of each sample
     of the last batch, weighted, by the names of `losses_kept` and more, (B,), detached. contrast: how varied the last
-    src faces were that were drawn, as a share of their targets', (); None where nobody guards against drawing nothing.
+    drawn faces of either person were, as a share of their targets' (`step.contrast_of`); None where nobody guards
+    against drawing nothing.
     """
 
     losses_kept: ClassVar[tuple[str, ...]]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from understudy.networks.amp import Amp, AmpConfig
+from understudy.networks.blocks import Reconstruction
 from understudy.records import CODE_DISCRIMINATOR, GAN
 from understudy.training.batches.samples import Batch
 from understudy.training.learning.learner import Learner, Piece
@@ -36,6 +37,9 @@ from understudy.training.losses import (
     targets_of,
     weighted_sums,
 )
+
+PLAIN = 1e-4
+"""A deviation of colours, of 1, that nobody sees."""
 
 CHANNELS = 2
 """The stream of random numbers that channels are drawn from; samples have those of their sides, 0 and 1."""
@@ -83,7 +87,7 @@ class SwapLearner(Learner[Batch]):
         objective, redrawn = self.objective, self._redraw(batch, piece=piece)
         drawn = redrawn.drawn
         if self.rates is not None and self.rates.guarded:
-            self.contrast = drawn.src_src.detach().std() / batch.src.target.std().clamp_min(1e-3)
+            self.contrast = contrast_of(drawn, batch)
         inside = drawn_inside(drawn, targets, objective)
         parts = drawing_losses(drawn, inside, targets, objective)
         if redrawn.restyled is not None:
@@ -153,6 +157,21 @@ class SwapLearner(Learner[Batch]):
             return drawn_inside(self._redraw(batch, draw=1, piece=piece).drawn, targets, self.objective)
         face: Tensor = self._src_face.take(self._tensors(), batch.src.warped)
         return face * targets.soft.chunk(2)[0] if self.objective.masked else face
+
+
+def contrast_of(drawn: Reconstruction, batch: Batch) -> Tensor:
+    """How varied the drawn faces of the person with the dullest ones are, as a share of their targets', ().
+
+    A plain colour counts as 0, whichever it is, and targets that are plain themselves as drawn well.
+    """
+    pairs = ((drawn.src_src, batch.src.target), (drawn.dst_dst, batch.dst.target))
+    shares = [(_variety(face.detach()) + PLAIN) / (_variety(target) + PLAIN) for face, target in pairs]
+    return torch.stack(shares).min()
+
+
+def _variety(faces: Tensor) -> Tensor:
+    """The deviation of each colour over all faces and places, their mean, (): of pictures (B,3,H,W) in 0..1."""
+    return faces.float().std((0, 2, 3)).mean()
 
 
 def _by_sample(batch_size: int, values: list[Tensor]) -> Tensor:

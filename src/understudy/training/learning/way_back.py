@@ -26,6 +26,8 @@ SEEDS_APART = 1_000_003
 def roll_back(session: Session, trouble: TrainingDiverged, report: Report = silent) -> TrainState:
     """Put a session back to a saved state from before the trouble, with a note and an event; where training is then.
 
+    One with weights of its own that never began to learn goes back to iteration 0, with other initial weights.
+
     Raises `trouble` again where the options want no guard, nothing was saved, or it has happened too often.
     """
     guard = session.guard
@@ -37,8 +39,11 @@ def roll_back(session: Session, trouble: TrainingDiverged, report: Report = sile
         ) from trouble
     at = int(trouble.context.get("iteration", session.state.iteration))
     began = int(trouble.context.get("began", at))
-    limit = min(began, guard.back_to - 1) if guard.times else began
-    found = _state_before(session.store, limit, report)
+    anew = bool(trouble.context.get("never_began")) and read_record(session.folder).began_empty
+    if anew:
+        found: Checkpoint | None = _begun_anew(session)
+    else:
+        found = _state_before(session.store, min(began, guard.back_to - 1) if guard.times else began, report)
     if found is None:
         raise TrainingDiverged(
             f"{trouble.message} There is no saved state yet to go back to.",
@@ -47,7 +52,8 @@ def roll_back(session: Session, trouble: TrainingDiverged, report: Report = sile
     guard.times, guard.trouble_at, guard.back_to = guard.times + 1, at, found.iteration
     guard.begin()
     state = _put_back(session, found, report)
-    _tell(session, trouble, found, report)
+    where = "the beginning, with other initial weights," if anew else f"iteration {found.iteration}"
+    _tell(session, trouble, where, report)
     return state
 
 
@@ -92,6 +98,14 @@ def _draw_otherwise(session: Session, found: Checkpoint) -> None:
     session.learner.optimiser.dropout.generator.manual_seed(seed)
 
 
+def _begun_anew(session: Session) -> Checkpoint:
+    """A first saved state, in place of all there are, with initial weights of another seed."""
+    seed = session.options.seed + (session.guard.times + 1) * SEEDS_APART
+    net = session.recipe.begin(session.config, session.options.in_force, seed=seed % 2**31)
+    session.store.set_aside_after(-1)
+    return load_generation(session.store.save(0, weights=net.state_dict(), optimiser=None, state={"iteration": 0}))
+
+
 def _state_before(store: CheckpointStore, limit: int, report: Report) -> Checkpoint | None:
     """The newest whole saved state of `limit` or before, else the oldest there is; None where there is none."""
     every = sorted(store.generations(), key=lambda path: int(path.name), reverse=True)
@@ -108,12 +122,12 @@ def _first_whole(folders: Sequence[Path], report: Report) -> Checkpoint | None:
     return None
 
 
-def _tell(session: Session, trouble: TrainingDiverged, found: Checkpoint, report: Report) -> None:
+def _tell(session: Session, trouble: TrainingDiverged, where: str, report: Report) -> None:
     """Say what happened, to whoever watches and in the model's record."""
     guard = session.guard
     how = "with other random draws"
     if guard.calm:
         how += f", a learning rate of 1/{2**guard.calm} and clipped gradients, until it has been well for a while"
-    text = f"{trouble.message.rstrip('.')}. Back to iteration {found.iteration} and on from there {how}."
+    text = f"{trouble.message.rstrip('.')}. Back to {where} and on from there {how}."
     report(Note(text, "warning"))
     write_record(session.folder, read_record(session.folder).with_event("rolled-back", text))

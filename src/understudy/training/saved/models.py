@@ -27,6 +27,9 @@ SCHEMA = "understudy-model"
 VERSION = 1
 FILE_NAME = "model.json"
 
+BROUGHT_WEIGHTS = frozenset({"copied", "imported", "pretrained", "started"})
+"""Events after which a model's first weights are not those that it was made with."""
+
 
 @dataclass(frozen=True)
 class ModelRecord:
@@ -51,6 +54,11 @@ class ModelRecord:
     def imported(self) -> bool:
         """Whether the weights began in another program."""
         return bool(self.imported_from)
+
+    @property
+    def began_empty(self) -> bool:
+        """Whether its first weights were drawn at random: not brought from elsewhere, nor from its pretraining."""
+        return not self.imported and not BROUGHT_WEIGHTS & {event["event"] for event in self.events}
 
     @property
     def pretraining(self) -> bool:
