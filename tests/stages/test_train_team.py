@@ -28,7 +28,7 @@ from understudy.stages.train_team import shared_out
 from understudy.training.commands import Commands
 from understudy.training.optimisers.sharing import owners
 from understudy.training.options import TrainOptions
-from understudy.training.saved.checkpoints import Checkpoint, CheckpointStore, load_generation
+from understudy.training.saved.checkpoints import Checkpoint, CheckpointStore
 from understudy.training.saved.new import create_model
 from understudy.training.team.launching import devices_named, seat_by_torchrun
 from understudy.training.team.team import Order, Team
@@ -65,54 +65,53 @@ def newest(workspace: Workspace) -> Checkpoint:
     return found
 
 
-def assert_same_weights(one: Checkpoint, other: Checkpoint, kind: str = "saehd") -> None:
-    """SAEHD's to 1e-5, its discriminators' to 5e-5, a quarter of one update: sums in another order are all that
-    differs, and where a gradient is hardly more than rounding, an adaptive step follows the rounding. So small an AMP
-    is worse conditioned: weights that differ by 2e-7 change its next gradient by half a percent, in one process as in
-    two; from the same weights its gradients are equal to 3e-6.
+def copy_of(workspace: Workspace, root: Path) -> Workspace:
+    shutil.copytree(workspace.root, root)
+    return Workspace.open(root)
 
-    One value in twenty of a tensor may be further off, by a few updates: an activation that is next to 0 takes the
-    other side. In one process, noise of 3e-8 after the first step moves 1 % of the same tensors by up to 4e-4.
-    """
+
+def assert_same_step(one: Checkpoint, other: Checkpoint) -> None:
+    """One step from the same state: weights to 2e-6, 4 % of an update, first moments, which are of the gradient, to 1e-5
+    of a tensor's largest. Discriminators, which learn from the swapper's new weights: to 5e-5 and to 2e-2."""
     for name, weight in one.weights.items():
-        near = 5e-4 if kind == "amp" else 5e-5 if name.startswith(("gan.", "code_discriminator.")) else 1e-5
-        off = (other.weights[name] - weight).abs()
-        assert int((off > near).sum()) <= max(1, weight.numel() // 20), name
-        assert float(off.max()) < 1e-3, name
+        near = 5e-5 if name.startswith(("gan.", "code_discriminator.")) else 2e-6
+        torch.testing.assert_close(other.weights[name], weight, rtol=0, atol=near, msg=name)
+    assert one.optimiser is not None
+    assert other.optimiser is not None
+    for name, moment in one.optimiser.items():
+        if "first." in name:
+            near = (2e-2 if "/" in name else 1e-5) * float(moment.abs().max())
+            torch.testing.assert_close(other.optimiser[name], moment, rtol=0, atol=near + 1e-12, msg=name)
 
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_two_processes_learn_what_one_learns_with_the_same_batch(tmp_path: Path, kind: str) -> None:
-    """After one step the first moments are a tenth of the gradient: equal to 1e-5 of its largest value (the
-    discriminators, which learn from the swapper's new weights, 1e-3); after three the weights are equal too."""
+    """The first step, and the third with moments and discriminators that have learned. Each from the same state: over
+    several steps any noise grows, in one process as in two, once an activation next to 0 takes the other side."""
     one, options = made(tmp_path / "one", kind)
-    two, both = made(tmp_path / "two", kind, TWO)
-    for workspace, chosen in ((one, options), (two, both)):
-        train(workspace, "small", chosen.but(target_iter=3))
-    first, second = (load_generation(w.model("small") / "checkpoints" / "000000001") for w in (one, two))
-    assert first.optimiser is not None
-    assert second.optimiser is not None
-    for name, moment in first.optimiser.items():
-        if "first." in name:
-            near = (1e-3 if "/" in name else 1e-5) * float(moment.abs().max())
-            torch.testing.assert_close(second.optimiser[name], moment, rtol=0, atol=near + 1e-12, msg=name)
-    alone, together = newest(one), newest(two)
-    assert alone.state["batches"] == together.state["batches"]
-    assert_same_weights(alone, together, kind)
-    histories = [(w.model("small") / "history.jsonl").read_text().splitlines() for w in (one, two)]
-    for mine, theirs in zip(*histories, strict=True):
-        assert json.loads(theirs) == pytest.approx(json.loads(mine), rel=1e-3)
+    for step in (1, 3):
+        if step > 1:
+            train(one, "small", options.but(target_iter=step - 1))
+        two = copy_of(one, tmp_path / f"two-{step}")
+        train(one, "small", options.but(target_iter=step))
+        train(two, "small", options.but(target_iter=step, devices="2"))
+        alone, together = newest(one), newest(two)
+        assert alone.iteration == together.iteration == step
+        assert alone.state["batches"] == together.state["batches"]
+        assert_same_step(alone, together)
+        last = [json.loads((w.model("small") / "history.jsonl").read_text().splitlines()[-1]) for w in (one, two)]
+        assert last[1] == pytest.approx(last[0], rel=1e-3)
 
 
 @pytest.mark.faults
-def test_a_run_goes_on_with_one_process_and_with_two_again(tmp_path: Path) -> None:
+def test_a_run_of_two_processes_goes_on_with_one_and_with_two(tmp_path: Path) -> None:
     one, options = made(tmp_path / "one", "saehd")
-    some, _ = made(tmp_path / "some", "saehd")
-    train(one, "small", options.but(target_iter=3))
-    for target, devices in ((2, "2"), (3, "")):
-        train(some, "small", options.but(target_iter=target, devices=devices))
-    assert_same_weights(newest(one), newest(some))
-    assert newest(one).state["batches"] == newest(some).state["batches"]
+    train(one, "small", options.but(target_iter=2, devices="2"))
+    two = copy_of(one, tmp_path / "two")
+    for workspace, devices in ((one, ""), (two, "2")):
+        train(workspace, "small", options.but(target_iter=3, devices=devices))
+    assert_same_step(newest(one), newest(two))
+    assert newest(one).state["batches"] == newest(two).state["batches"]
 
 
 @pytest.mark.parametrize(
