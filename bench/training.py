@@ -10,11 +10,12 @@ type, of float32 and of the peaks take turns, so that a machine that slows down 
     backward    gradients of that
     discriminators   their own step, with its second drawing (GAN)
     optimiser   all updates
-    idle        of the whole: what the cores did not work (on a graphics card: what it did not)
+    idle        of the whole: what the cores did not work (of a graphics card: bench.card_training)
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
@@ -173,7 +174,7 @@ class Trainer:
                 times[name].append(spent.get(name, 0.0))
         whole = now(self.device) - began
         busy = (_worked() - worked) / max(1, self.precision.threads) / whole
-        idle = 0.0 if self.device.type != "cpu" else max(0.0, 1 - busy)
+        idle = max(0.0, 1 - busy) if self.device.type == "cpu" else math.nan
         return {**{name: statistics.median(found) for name, found in times.items()}, "idle": idle}
 
 

@@ -71,8 +71,8 @@ def copy_of(workspace: Workspace, root: Path) -> Workspace:
 
 
 def assert_same_step(one: Checkpoint, other: Checkpoint) -> None:
-    """One step from the same state: weights to 2e-6, 4 % of an update, first moments, which are of the gradient, to 1e-5
-    of a tensor's largest. Discriminators, which learn from the swapper's new weights: to 5e-5 and to 2e-2."""
+    """One step from the same state: weights to 2e-6, 4 % of an update, first moments, which are of the gradient, to
+    1e-5 of a tensor's largest. Discriminators, which learn from the swapper's new weights: to 5e-5 and to 2e-2."""
     for name, weight in one.weights.items():
         near = 5e-5 if name.startswith(("gan.", "code_discriminator.")) else 2e-6
         torch.testing.assert_close(other.weights[name], weight, rtol=0, atol=near, msg=name)
