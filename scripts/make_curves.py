@@ -1,4 +1,7 @@
-"""Draw docs/images/time_to_loss.svg: the held-out loss of the kept runs of `python run.py bench time_to_loss`."""
+"""Draw docs/images/time_to_loss.svg: the held-out loss of the kept runs of `python run.py bench time_to_loss`.
+
+`python -m scripts.make_curves` from the root of the repository, after that bench.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import re
 from pathlib import Path
 
 import numpy as np
-
 from bench.time_to_loss import ITERATIONS, PLACE, RECIPES, SEEDS, model_name
+
 from understudy.recipe.report.charts import Chart, Series, draw
 from understudy.training.measuring.evaluations import FILE_NAME, Evaluations
 from understudy.workspace import Workspace
@@ -15,8 +18,8 @@ from understudy.workspace import Workspace
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "images" / "time_to_loss.svg"
 TONES = {"reference": "#b4552d", "reference in bfloat16": "#8a8a8a", "default": "#1f6fb2"}
 STYLE = (
-    "text{font:11px sans-serif;fill:#444} line,path{stroke:#ddd;stroke-width:1} polyline{fill:none;stroke-width:2} "
-    "svg{background:#fff} "
+    "text{font:11px sans-serif;fill:#444} .left,.right{text-anchor:end} line,path{stroke:#ddd;stroke-width:1} "
+    "polyline{fill:none;stroke-width:2} circle{display:none} "
 )
 
 
@@ -28,7 +31,7 @@ def main() -> None:
     assert found
     colours = "".join(f".tone-{index}{{stroke:{TONES[name]}}} " for index, name in enumerate(RECIPES))
     labels = "".join(
-        f'<text x="{330}" y="{40 + 16 * index}" style="fill:{TONES[name]}">{name}</text>'
+        f'<text x="330" y="{40 + 16 * index}" style="fill:{TONES[name]}">{name}</text>'
         for index, name in enumerate(RECIPES)
     )
     svg = found[0].replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
@@ -38,9 +41,7 @@ def main() -> None:
 
 
 def _series(name: str, tone: str) -> Series:
-    looks = [
-        [scores for scores in _evaluations(name, seed) if scores.iteration <= ITERATIONS] for seed in range(SEEDS)
-    ]
+    looks = [[scores for scores in _evaluations(name, seed) if scores.iteration <= ITERATIONS] for seed in range(SEEDS)]
     means = np.mean([[scores.loss for scores in found] for found in looks], axis=0)
     return Series(name, [scores.iteration for scores in looks[0]], list(map(float, means)), tone)
 
