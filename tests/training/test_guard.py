@@ -205,6 +205,17 @@ def test_a_person_who_never_began_to_be_drawn_begins_with_other_weights(workspac
     assert not any(torch.equal(begun[name], as_usual[name]) for name in begun if name.endswith("weight"))
 
 
+def test_a_person_who_is_lost_later_does_not_cost_what_was_learned_before() -> None:
+    """Right after other options, such as a rate that is too high, little is known of how it was before."""
+    watching = Guard()
+    for iteration in range(50_001, 50_030):
+        watching.watch(iteration, 1.0, 0.9 if iteration <= 50_010 else 0.0)
+    with pytest.raises(TrainingDiverged, match="drawn in a single colour for 20 iterations") as caught:
+        watching.watch(50_030, 1.0, 0.0)
+    assert caught.value.context["began"] == 50_010
+    assert "never_began" not in caught.value.context
+
+
 @pytest.mark.usefixtures("quick_guard")
 def test_weights_that_were_brought_along_are_gone_back_to_and_not_thrown_away(workspace: Workspace) -> None:
     folder = workspace.model("small")

@@ -3,7 +3,8 @@
     no finite number   a loss or the length of a gradient is infinite or none at all; weights never get to see it
     loss               for 20 iterations in a row more than three times the median of the 200 before them
     contrast           for 20 readings in a row one person's faces are a tenth as varied as before: all drawn alike
-    no beginning       after 300 iterations one person is drawn in a single colour: dead weights
+    no beginning       after 300 iterations one person is drawn in a single colour: dead weights; from 600 on it is a
+                       collapse like the others, since the model had begun
 
 What is wrong is raised as TrainingDiverged where losses are read. The way back is the newest whole saved state from
 before the trouble, with other random draws; for a model that never began, the beginning with other initial weights.
@@ -74,6 +75,8 @@ class Guard:
         if usual and max(list(self._contrasts)[-RUN:]) < CONTRAST_TIMES * usual:
             raise _trouble("The faces that are drawn of one person have been all alike", iteration)
         if iteration >= BEGUN and len(self._contrasts) >= RUN and max(list(self._contrasts)[-RUN:]) < NOTHING:
+            if iteration >= 2 * BEGUN:  # it had begun; what came before the last start or change is not known here
+                raise _trouble("One of the two people has been drawn in a single colour", iteration)
             raise TrainingDiverged(
                 f"By iteration {iteration} one of the two people is drawn in a single colour: that part of "
                 "the model does not learn.",
