@@ -19,7 +19,7 @@ from small_faces import small_model, workspace_with_faces
 from understudy.errors import Busy, DiskFull, Interrupted, InvalidOption, ReadOnlyWorkspace, UsageError
 from understudy.recipe.journal import Journal
 from understudy.recipe.options import RunOptions
-from understudy.recipe.phases import Countdown, new_options, start_of
+from understudy.recipe.phases import Countdown, new_options, start_of, unlike
 from understudy.recipe.planning import plan_of
 from understudy.recipe.reading import load_recipe
 from understudy.recipe.running import run_recipe
@@ -367,6 +367,14 @@ def test_a_model_that_is_there_and_another_than_the_recipe_says_is_named(shot, t
         run_recipe(shot, str(path), report=heard.append)
         notes = [event.message for event in heard if isinstance(event, Note) and "is there already" in event.message]
         assert [said in note for note in notes] == [True] * bool(said)
+
+
+def test_a_model_that_was_made_as_typed_is_not_said_to_be_another(shot):
+    """`small` is of Quick96; from the second phase on the model is there."""
+    training = schedule_for("small", "default", TrainOptions(model="quick96")).steps[0].training
+    assert training is not None
+    assert unlike(shot, training) == []
+    assert unlike(shot, replace(training, typed={})) == ["a Quick96 model, not saehd"]
 
 
 def test_another_class_than_the_schedules_goes_without_what_it_has_not():

@@ -101,7 +101,7 @@ def run_phase(
 
 def unlike(workspace: Workspace, training: Training) -> list[str]:
     """What the recipe says of a new model and the model that is there is not."""
-    folder, asked = workspace.model(training.model), training.new
+    folder, asked = workspace.model(training.model), new_options(training)
     if not is_model(folder):
         return []
     record = read_record(folder)
