@@ -211,7 +211,8 @@ class Team:
         message = torch.tensor([order, length, int(self.stop_wanted)])
         with _together():
             dist.all_reduce(message, op=dist.ReduceOp.MAX)
-        self.stop_wanted |= bool(message[2])  # a signal may have set it while this process waited
+        if message[2]:  # never back to False: a signal may set it at any time
+            self.stop_wanted = True
         return int(message[0]), int(message[1])
 
 
