@@ -107,7 +107,10 @@ class LabelSupply(FaceSupply):
     def _revisions(self) -> dict[Side, tuple[int, int] | None]:
         """What changes with the faces of a side; None where it has no folder."""
         folders = {side: self._workspace.side(side).aligned for side in Side}
-        return {side: self._catalogs[folder].revision if folder.is_dir() else None for side, folder in folders.items()}
+        return {
+            side: self._catalogs[folder].revision if folder in self._catalogs and folder.is_dir() else None
+            for side, folder in folders.items()
+        }
 
     def every_face(self, report: Report, stop: Stop) -> BySide:
         """All faces of both sides; a side that has no folder has none."""

@@ -236,7 +236,7 @@ def crop_cache(caches: Path, faceset: Path, shape: Shape, face_type: str, *, byt
 def _has_room(caches: Path, own: Path, wanted: int) -> bool:
     """Whether the caches may grow to so many bytes for this faceset, after old ones made room."""
     sizes = {folder: _size(folder) for folder in caches.iterdir() if folder.is_dir()}
-    if wanted <= sizes[own]:
+    if wanted <= sizes.get(own, 0):  # 0: another process has just made room with it
         return True
     limit = DISK_SHARE * (shutil.disk_usage(caches).free + sum(sizes.values()))
     needed = max(wanted, sizes.pop(own, 0))
