@@ -91,7 +91,7 @@ def _found(typed: str, known: Names) -> list[tuple[str, str]]:
         (side, name)
         for side in sides
         for name in known.get(side, ())
-        if wanted in (name, str(PurePath(name).with_suffix("")), PurePath(name).stem, PurePath(name).name)
+        if wanted in (name, PurePath(name).with_suffix("").as_posix(), PurePath(name).stem, PurePath(name).name)
     ]
 
 
