@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -104,6 +105,19 @@ def test_a_stop_from_elsewhere_ends_a_job_cleanly(begin: Any, workspace: Workspa
     assert result.exit_code == 130
     assert result.body["error"]["code"] == "interrupted"
     assert job.state is JobState.INTERRUPTED
+    assert int((workspace.root / "counted.txt").read_text()) < 2000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")
+def test_a_job_whose_socket_was_cleaned_away_stops_as_cleanly(begin: Any, workspace: Workspace) -> None:
+    """As by a clean-up of the temporary folder in the days that a training takes."""
+    job = slow_count(begin)
+    assert job.address is not None
+    shutil.rmtree(Path(job.address).parent)
+    jobs.request_stop(job, start_secs=0.2)
+    result = jobs.wait(job, 30)
+    assert result is not None
+    assert result.exit_code == 130
     assert int((workspace.root / "counted.txt").read_text()) < 2000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -67,6 +68,7 @@ def wait(job: Job, timeout_secs: float) -> JobResult | None:
 def request_stop(job: Job, *, start_secs: float = 10.0) -> None:
     """Ask a job to stop, waiting first until it listens. A job that has ended needs no asking.
 
+    One whose socket somebody has cleaned away is asked by a signal, where the system has them.
     Raises JobError when it does not answer, or is another user's.
     """
     until = time.monotonic() + start_secs
@@ -78,8 +80,21 @@ def request_stop(job: Job, *, start_secs: float = 10.0) -> None:
             if isinstance(error.__cause__, PermissionError):
                 raise
         if time.monotonic() > until:
+            if _signalled(job):
+                return
             raise JobError("The job does not answer.", hint="End it with: understudy stop --now", job=job.id)
         time.sleep(POLL_SECS)
+
+
+def _signalled(job: Job) -> bool:
+    """Ask a job by SIGTERM, which its process takes as the same clean stop; whether that could be done."""
+    if os.name == "nt" or job.pid is None:
+        return False
+    try:
+        os.kill(job.pid, signal.SIGTERM)
+    except OSError:
+        return False
+    return True
 
 
 def kill(job: Job) -> None:
